@@ -1,0 +1,1 @@
+"""Which words exist (``synsets``) and which of them may be shown (``policy``)."""
