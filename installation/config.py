@@ -1,0 +1,223 @@
+"""``config.yaml``: its schema, and errors that tell the line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from installation.errors import InstallationError
+from installation.labels.policy import PolicyName
+
+PLACES = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
+
+
+class ConfigError(InstallationError):
+    """The config cannot be used; the message begins ``FILE:LINE:``."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _source(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Camera(_Section):
+    """Where pictures come from; see ``config.yaml`` for each key."""
+
+    source: Annotated[str, BeforeValidator(_source), Field(min_length=1)] = "0"
+    width: Annotated[int, Field(ge=160, le=7680)] = 1280
+    height: Annotated[int, Field(ge=120, le=4320)] = 720
+    fps: Annotated[float, Field(ge=1, le=240)] = 30
+    format: Literal["mjpg", "yuyv"] = "mjpg"
+    loop: bool = True
+
+
+class Inference(_Section):
+    """Which engines are used and where they live."""
+
+    engines: Path = Path("engines/built")
+    detector: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "face-centerface"
+    classifier: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "person-semantic"
+
+
+class Vision(_Section):
+    """How faces are found."""
+
+    smallest_face: Annotated[int, Field(ge=12, le=1000)] = 32
+
+
+class Labels(_Section):
+    """Which words may be shown."""
+
+    policy: PolicyName = "safe"
+
+
+class Display(_Section):
+    """What the screen shows."""
+
+    fullscreen: bool = True
+    width: Annotated[int, Field(ge=320, le=7680)] = 1280
+    height: Annotated[int, Field(ge=240, le=7680)] = 720
+    mirror: bool = True
+    fit: Literal["cover", "contain"] = "cover"
+    colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#39ff14"
+
+
+class Config(_Section):
+    """The whole file, validated once; trusted everywhere else."""
+
+    camera: Camera = Camera()
+    inference: Inference = Inference()
+    vision: Vision = Vision()
+    labels: Labels = Labels()
+    display: Display = Display()
+
+
+_FORMS: dict[tuple[Hashable, ...], str] = {
+    ("display", "colour"): '"#39ff14"',
+    ("inference", "detector"): "face-centerface, the name of a folder",
+    ("inference", "classifier"): "person-semantic, the name of a folder",
+}
+
+Lines = dict[tuple[Hashable, ...], int]
+
+
+def _line_of(mark: yaml.Mark | None) -> int:
+    return mark.line + 1 if mark else 1
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is written twice, which YAML would silently let the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "expected a plain word as key", key.start_mark
+                )
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value}: written twice; keep one", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _lines(node: yaml.Node | None, path: tuple[Hashable, ...] = ()) -> Lines:
+    """Map the path of every key and item to the line it stands in, as deep as the schema goes."""
+    found: Lines = {}
+    if len(path) > 3:
+        return found
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            below = (*path, key.value)
+            found[below] = _line_of(key.start_mark)
+            found |= _lines(value, below)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            below = (*path, index)
+            found[below] = _line_of(value.start_mark)
+            found |= _lines(value, below)
+    return found
+
+
+def _fields(path: tuple[Hashable, ...]) -> list[str]:
+    """Return the keys that are known in the section a path leads into."""
+    model: Any = Config
+    for step in path:
+        model = model.model_fields[step].annotation
+    return list(model.model_fields)
+
+
+def _explain(error: Any) -> str:
+    """Turn one of pydantic's errors into: key, what is wrong, what would be right."""
+    path = tuple(error["loc"])
+    key = ".".join(str(step) for step in path)
+    if error["type"] == "extra_forbidden":
+        known = _fields(path[:-1])
+        close = difflib.get_close_matches(str(path[-1]), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+        return f"{key}: unknown key; {hint}"
+    if error["type"] == "model_type":
+        return f"{key}: needs keys of its own, indented below it: {', '.join(_fields(path))}"
+    if error["type"] == "string_pattern_mismatch":
+        return f"{key}: {error['input']!r} is not of the form {_FORMS[path]}"
+    reason = error["msg"][:1].lower() + error["msg"][1:]
+    return f"{key}: {reason}, not {error['input']!r}"
+
+
+def load(path: Path) -> Config:
+    """Read and validate a config.
+
+    Parameters
+    ----------
+    path
+        The file. Relative paths inside it are taken from its folder.
+
+    Returns
+    -------
+    Config
+        Complete; keys the file leaves out have their defaults.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, is not YAML, or a key or value is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text"
+        raise ConfigError(f"{path}:1: cannot be read: {reason}") from error
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # derived from SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = _line_of(error.problem_mark or error.context_mark)
+        raise ConfigError(f"{path}:{line}: {error.problem or 'not valid YAML'}") from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}:1: not valid YAML: {reason}") from error
+    if data is not None and not isinstance(data, dict):
+        raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)})")
+    # A section whose keys are all commented out is there, but empty.
+    sections = {key: value for key, value in (data or {}).items() if value is not None}
+    try:
+        config = Config.model_validate(sections)
+    except ValidationError as error:
+        lines = _lines(node)
+        first = min(error.errors(), key=lambda each: _line(each["loc"], lines))
+        raise ConfigError(f"{path}:{_line(first['loc'], lines)}: {_explain(first)}") from error
+    engines = path.resolve().parent / config.inference.engines
+    return config.model_copy(
+        update={"inference": config.inference.model_copy(update={"engines": engines})}
+    )
+
+
+def _line(loc: tuple[Hashable, ...], lines: Lines) -> int:
+    """Return the line of a key, or of the nearest section around it that is in the file."""
+    while loc and loc not in lines:
+        loc = loc[:-1]
+    return lines.get(loc, 1)
+
+
+def find() -> Path:
+    """Return the config to use when none is named: here, else the machine's.
+
+    Raises
+    ------
+    ConfigError
+        There is neither.
+    """
+    for place in PLACES:
+        if place.is_file():
+            return place
+    raise ConfigError(f"{PLACES[0]}:1: no such file, nor {PLACES[1]}; name one with --config FILE")
