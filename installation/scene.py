@@ -1,0 +1,159 @@
+"""The values that flow through the house. All are immutable; times are monotonic seconds.
+
+Boxes are ``xyxy``: left, top, right, bottom in pixels of the frame, the origin at its upper left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of the camera.
+
+    Attributes
+    ----------
+    seq
+        Number of the picture since capture began, from 0; pictures left out are counted too.
+    captured_at
+        When the driver handed it over.
+    bgr
+        uint8 (height, width, 3), as the camera saw it (not mirrored). Nobody writes to it.
+    """
+
+    seq: int
+    captured_at: float
+    bgr: NDArray[np.uint8]
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.bgr.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.bgr.shape[0])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """What the detector found in one frame: N faces.
+
+    Attributes
+    ----------
+    xyxy
+        float32 (N, 4).
+    scores
+        float32 (N,), 0 to 1.
+    landmarks
+        float32 (N, 5, 2): eyes, nose, corners of the mouth, each x, y.
+    """
+
+    xyxy: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Faces:
+        return Faces(self.xyxy[index], self.scores[index], self.landmarks[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One word for one person.
+
+    Attributes
+    ----------
+    wnid
+        Synset.
+    words
+        Its lemmas as shown.
+    score
+        Probability among the labels the policy allows, 0 to 1.
+    """
+
+    wnid: str
+    words: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the votes of one face have come to.
+
+    Attributes
+    ----------
+    label
+        The word to show.
+    settled
+        Whether it has won; until then it is merely ahead.
+    """
+
+    label: Label
+    settled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One face followed over time.
+
+    Attributes
+    ----------
+    id
+        Positive, never reused while the program runs.
+    at
+        When the box was true.
+    box
+        Where the face was then.
+    velocity
+        How fast the four sides move, pixels a second.
+    verdict
+        Its word, or None as long as nothing has been said.
+    """
+
+    id: int
+    at: float
+    box: Box
+    velocity: Box
+    verdict: Verdict | None
+
+    def box_at(self, time: float) -> Box:
+        """Predict the box at a time; at most 0.3 s ahead, faces do not keep on longer."""
+        ahead = min(max(time - self.at, 0.0), 0.3)
+        x0, y0, x1, y1 = (
+            side + speed * ahead for side, speed in zip(self.box, self.velocity, strict=True)
+        )
+        return x0, y0, x1, y1
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What vision made of a frame.
+
+    Attributes
+    ----------
+    seq, at
+        Of the frame it looked at.
+    width, height
+        Size of that frame: the pixels boxes are measured in.
+    tracks
+        The faces in view, by id.
+    whole
+        The word for the picture as a whole; None when there is a face, or nothing said yet.
+    """
+
+    seq: int
+    at: float
+    width: int
+    height: int
+    tracks: tuple[Track, ...]
+    whole: Verdict | None
