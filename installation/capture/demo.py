@@ -1,0 +1,255 @@
+"""Made-up visitors in a made-up gallery, with known truth: for trying out, testing, measuring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from installation.capture.source import CaptureError
+from installation.scene import Box
+
+# Seconds after which everything happens again; nobody is there at the end of it.
+PERIOD = 32.0
+_FLOOR = 0.86  # where wall and floor meet, as a part of the height
+_NOISE_SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """One visitor's walk through the picture.
+
+    Attributes
+    ----------
+    portrait
+        Whose face.
+    face
+        Height of the face as a part of the picture's height: how near they stand.
+    stations
+        (seconds, place): where they are when, as a part of the width; straight lines between.
+    turned
+        Seen mirrored.
+    grey
+        In black and white.
+    """
+
+    portrait: str
+    face: float
+    stations: tuple[tuple[float, float], ...]
+    turned: bool = False
+    grey: bool = False
+
+    def at(self, time: float) -> float:
+        seconds, places = np.array(self.stations).T
+        return float(np.interp(time, seconds, places))
+
+
+# The farthest first: later ones are painted over earlier ones.
+_VISITS = (
+    _Visit("hopper", 0.165, ((5.5, 1.10), (8.5, 0.515), (17.0, 0.48), (22.0, -0.15)), True, True),
+    _Visit("collins", 0.150, ((17.0, -0.20), (19.5, 0.26), (25.0, 0.30), (28.0, -0.20)), True),
+    _Visit("collins", 0.185, ((1.5, 1.30), (4.0, 0.76), (19.0, 0.72), (22.0, 1.30))),
+    _Visit("hopper", 0.235, ((0.2, -0.25), (2.5, 0.27), (14.0, 0.30), (17.0, -0.25))),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Where a visitor's face really is.
+
+    Attributes
+    ----------
+    visitor
+        Which visitor, from 0.
+    box
+        xyxy in pixels.
+    visible
+        Part of the box that is inside the picture and not behind somebody, 0 to 1.
+    """
+
+    visitor: int
+    box: Box
+    visible: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Cutout:
+    """A portrait at the size it is shown: premultiplied colours and what shows through."""
+
+    colours: NDArray[np.float32]
+    shows_through: NDArray[np.float32]
+    face: NDArray[np.float64]
+
+
+class Crowd:
+    """The visitors and their gallery, as a function of time.
+
+    Parameters
+    ----------
+    engines
+        Where ``installation engines build`` put ``demo-visitors``.
+    width, height
+        Of the picture, pixels.
+
+    Raises
+    ------
+    CaptureError
+        The portraits are not there.
+    """
+
+    def __init__(self, engines: Path, width: int, height: int) -> None:
+        folder = engines / "demo-visitors"
+        try:
+            faces = yaml.safe_load((folder / "visitors.yaml").read_text(encoding="utf-8"))
+        except OSError:
+            raise CaptureError(
+                f"{folder}: no visitors for the demonstration; run `installation engines build`"
+            ) from None
+        self._size = width, height
+        self._cutouts = [_cut_out(folder, visit, faces, height) for visit in _VISITS]
+        self._gallery = _paint_gallery(width, height)
+        noise = np.random.default_rng(_NOISE_SEED).normal(0, 2.0, (height, width + 64, 1))
+        self._noise = noise.astype(np.float32)
+
+    def _places(self, time: float) -> list[tuple[float, float]]:
+        """Upper left corner of each cutout."""
+        width, height = self._size
+        time %= PERIOD
+        places = []
+        for visit, cutout in zip(_VISITS, self._cutouts, strict=True):
+            rows, columns = cutout.colours.shape[:2]
+            sway = 0.004 * height * np.sin(2.1 * time + 9 * visit.face)
+            walking = abs(visit.at(time + 0.05) - visit.at(time - 0.05)) > 1e-3
+            step = 0.006 * height * abs(np.sin(5.5 * time)) if walking else 0.0
+            # A little below the edge, so that no step shows where the portrait ends.
+            top = height - rows * 0.97 + step + 0.25 * sway
+            places.append((visit.at(time) * width - columns / 2 + sway, top))
+        return places
+
+    def paint(self, time: float) -> NDArray[np.uint8]:
+        """Paint the gallery at a time: uint8 (height, width, 3), BGR."""
+        width, height = self._size
+        canvas = self._gallery.copy()
+        for cutout, (left, top) in zip(self._cutouts, self._places(time), strict=True):
+            rows, columns = cutout.colours.shape[:2]
+            x0, y0 = int(np.floor(left)), int(np.floor(top))
+            x1, y1 = min(x0 + columns + 1, width), min(y0 + rows + 1, height)
+            column, row = max(-x0, 0), max(-y0, 0)
+            if x0 + column >= x1 or y0 + row >= y1:
+                continue
+            shift = np.array([[1, 0, left - x0 - column], [0, 1, top - y0 - row]])
+            size = (x1 - x0 - column, y1 - y0 - row)
+            colours = cv2.warpAffine(cutout.colours, shift, size)
+            through = cv2.warpAffine(cutout.shows_through, shift, size, borderValue=(1.0,))
+            view = canvas[y0 + row : y1, x0 + column : x1]
+            np.multiply(view, through[..., None], out=view)
+            view += colours
+        offset = int(time * 997) % 64
+        canvas += self._noise[:, offset : offset + width]
+        return np.asarray(cv2.convertScaleAbs(np.clip(canvas, 0, 255)), np.uint8)
+
+    def truth(self, time: float) -> tuple[Truth, ...]:
+        """Tell where the faces are at a time; those wholly outside the picture are left out."""
+        width, height = self._size
+        places = self._places(time)
+        found = []
+        for index, (cutout, place) in enumerate(zip(self._cutouts, places, strict=True)):
+            x0, y0, x1, y1 = cutout.face + np.tile(place, 2)
+            inside = max(min(x1, width) - max(x0, 0), 0) * max(min(y1, height) - max(y0, 0), 0)
+            visible = inside / ((x1 - x0) * (y1 - y0))
+            for nearer, (left, top) in list(zip(self._cutouts, places, strict=True))[index + 1 :]:
+                rows = slice(max(int(y0 - top), 0), max(int(y1 - top), 0))
+                columns = slice(max(int(x0 - left), 0), max(int(x1 - left), 0))
+                hidden = 1 - nearer.shows_through[rows, columns]
+                visible -= float(hidden.sum()) / ((x1 - x0) * (y1 - y0))
+            if inside > 0:
+                box = (float(x0), float(y0), float(x1), float(y1))
+                found.append(Truth(index, box, max(float(visible), 0.0)))
+        return tuple(found)
+
+
+def _cut_out(folder: Path, visit: _Visit, faces: dict[str, list[int]], height: int) -> _Cutout:
+    image = cv2.imread(str(folder / f"{visit.portrait}.png"), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise CaptureError(f"{folder}: damaged; run `installation engines build`")
+    face = np.array(faces[visit.portrait], np.float64)
+    scale = visit.face * height / (face[3] - face[1])
+    picture = image.astype(np.float32)
+    picture[..., :3] *= picture[..., 3:] / 255
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.float32)
+    face *= np.tile((size[0] / image.shape[1], size[1] / image.shape[0]), 2)
+    if visit.turned:
+        picture = picture[:, ::-1]
+        face[[0, 2]] = size[0] - face[[2, 0]]
+    if visit.grey:
+        picture[..., :3] = picture[..., :3] @ np.array([[0.114], [0.587], [0.299]], np.float32)
+    return _Cutout(
+        np.ascontiguousarray(picture[..., :3]),
+        np.ascontiguousarray(1 - picture[..., 3] / 255),
+        face,
+    )
+
+
+def _paint_gallery(width: int, height: int) -> NDArray[np.float32]:
+    """Paint a wall in warm light, three pictures of plain colour on it, and a floor."""
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
+    floor = (y > _FLOOR).astype(np.float32)
+    lamps = ((x - at) / 0.42 for at in (0.3, 0.9, 1.5))
+    light = sum(np.exp(-(across**2) - ((y - 0.30) / 0.55) ** 2) for across in lamps)
+    wall = np.array([176, 186, 192], np.float32) * (0.42 + 0.42 * light[..., None])
+    boards = np.array([62, 84, 108], np.float32) * (0.9 - 0.5 * (1 - y[..., None]))
+    room = np.asarray(np.where(floor[..., None] > 0, boards, wall), np.float32)
+    for left, colour in ((0.12, (58, 66, 140)), (0.74, (110, 92, 52)), (1.36, (70, 120, 134))):
+        x0, x1 = round(left * height), round((left + 0.3) * height)
+        y0, y1 = round(0.12 * height), round(0.50 * height)
+        edge = max(height // 90, 1)
+        room[y0 - edge : y1 + edge, x0 - edge : x1 + edge] *= 0.35
+        fading = np.linspace(1.15, 0.75, y1 - y0, dtype=np.float32)[:, None, None]
+        room[y0:y1, x0:x1] = np.array(colour, np.float32) * fading
+    return np.asarray(cv2.GaussianBlur(room, (0, 0), height / 400), np.float32)
+
+
+class DemoSource:
+    """The crowd as a source.
+
+    Parameters
+    ----------
+    engines
+        Where the portraits are, see `Crowd`.
+    width, height
+        Pixels.
+    fps
+        Pictures a second.
+    """
+
+    name = "demo"
+
+    def __init__(self, engines: Path, width: int, height: int, fps: float) -> None:
+        self.pace: float | None = fps
+        self._fps = fps
+        self._arguments = engines, width, height
+        self._painted = 0
+        self.crowd: Crowd | None = None
+
+    def open(self) -> None:
+        """See `Source.open`."""
+        self.crowd = self.crowd or Crowd(*self._arguments)
+
+    def read(self) -> NDArray[np.uint8]:
+        """See `Source.read`; picture number n shows the crowd after n / fps seconds."""
+        assert self.crowd is not None
+        picture = self.crowd.paint(self.time_of(self._painted))
+        self._painted += 1
+        return picture
+
+    def time_of(self, seq: int) -> float:
+        """Return the crowd's time, in seconds, in picture number ``seq``."""
+        return seq / self._fps
+
+    def close(self) -> None:
+        """See `Source.close`."""

@@ -1,0 +1,130 @@
+"""Pictures from files."""
+
+from __future__ import annotations
+
+import warnings
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from installation.capture.source import CaptureError
+
+# More cannot come from a camera, and decoding it could take all memory.
+_MAX_PIXELS = 150_000_000
+_SECONDS_EACH = 6.0
+_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+Image.MAX_IMAGE_PIXELS = None  # our own, lower limit speaks more clearly
+
+
+def is_picture(path: Path) -> bool:
+    """Tell a picture from a film by its name."""
+    return path.suffix.lower() in _SUFFIXES
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """Read a picture file as people see it.
+
+    Turned upright as EXIF says; transparency over white; 16-bit, grey and CMYK converted.
+
+    Parameters
+    ----------
+    path
+        JPEG, PNG, WebP, TIFF, BMP or GIF (its first picture).
+
+    Returns
+    -------
+    ndarray
+        uint8 (height, width, 3), BGR.
+
+    Raises
+    ------
+    CaptureError
+        Missing, not a picture, damaged or larger than 150 megapixels.
+    """
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            if image.width * image.height > _MAX_PIXELS:
+                raise CaptureError(
+                    f"{path}: {image.width} x {image.height} pixels are too many; "
+                    f"scale it down to {_MAX_PIXELS // 10**6} megapixels or fewer"
+                )
+            return _to_bgr(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise CaptureError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise CaptureError(f"{path}: a folder, not a picture") from None
+    except UnidentifiedImageError:
+        empty = path.stat().st_size == 0
+        reason = "the file is empty" if empty else "not a picture in a format known here"
+        raise CaptureError(f"{path}: {reason}") from None
+    # Decoders raise almost anything on damaged data.
+    except (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, MemoryError) as error:
+        raise CaptureError(f"{path}: cannot be read: {error}") from error
+
+
+def _to_bgr(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image, np.float64)
+        white = {"I": 65535, "F": max(float(values.max()), 1.0)}.get(image.mode, 65535)
+        grey = np.clip(values * (255 / white), 0, 255).astype(np.uint8)
+        return np.dstack([grey] * 3)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.ascontiguousarray(np.asarray(image.convert("RGB"), np.uint8)[..., ::-1])
+
+
+class Stills:
+    """A picture, or a folder of pictures one after the other, six seconds each.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    fps
+        Pictures a second; a still is repeated.
+    loop
+        Begin again at the end.
+    """
+
+    def __init__(self, path: Path, fps: float, loop: bool) -> None:
+        self.name = str(path)
+        self.pace: float | None = fps
+        self._path = path
+        self._loop = loop
+        self._times = max(round(_SECONDS_EACH * fps), 1)
+        self._queue: list[Path] = []
+        self._showing = repeat(np.zeros((0, 0, 3), np.uint8), 0)
+
+    def open(self) -> None:
+        """See `Source.open`."""
+        folder = self._path.is_dir()
+        self._queue = sorted(filter(is_picture, self._path.iterdir())) if folder else [self._path]
+        if not self._queue:
+            raise CaptureError(f"{self.name}: no pictures in this folder")
+        self._next()
+
+    def _next(self) -> None:
+        self._showing = repeat(read_picture(self._queue.pop(0)), self._times)
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """See `Source.read`."""
+        picture = next(self._showing, None)
+        if picture is not None:
+            return picture
+        if self._queue:
+            self._next()
+        elif self._loop:
+            self.open()
+        else:
+            return None
+        return self.read()
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._queue.clear()
