@@ -1,0 +1,1 @@
+"""(Engine, frame, regions) to arrays: runs networks, and knows nothing of faces or labels."""

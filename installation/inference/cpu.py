@@ -1,0 +1,76 @@
+"""Engines on the CPU, through OpenVINO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino.preprocess import ColorFormat, PrePostProcessor
+
+from engines.manifest import Manifest
+from installation.errors import InstallationError
+from installation.inference.regions import cut
+
+
+class InferenceError(InstallationError):
+    """The runtime cannot open an engine."""
+
+
+class CpuEngine:
+    """An ONNX network compiled for the CPU, its normalisation fused into the graph.
+
+    Not to be shared between threads.
+
+    Parameters
+    ----------
+    folder
+        Where the engine lives.
+    manifest
+        Its manifest.
+
+    Raises
+    ------
+    InferenceError
+        OpenVINO cannot read or compile the network.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.manifest = manifest
+        core = ov.Core()
+        try:
+            model = self._with_preprocessing(core.read_model(folder / manifest.onnx))
+            compiled = core.compile_model(
+                model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+            )
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise InferenceError(
+                f"{folder / manifest.onnx}: OpenVINO refused it: {reason}"
+            ) from error
+        self._request = compiled.create_infer_request()
+
+    def _with_preprocessing(self, model: ov.Model) -> ov.Model:
+        spec = self.manifest.input
+        model.reshape([-1, 3, spec.height, spec.width])
+        steps = PrePostProcessor(model)
+        steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
+        steps.input().tensor().set_color_format(ColorFormat.BGR)
+        steps.input().model().set_layout(ov.Layout("NCHW"))
+        convert = steps.input().preprocess().convert_element_type(ov.Type.f32)
+        if spec.colour == "rgb":
+            convert.convert_color(ColorFormat.RGB)
+        convert.mean(list(spec.mean)).scale([1 / factor for factor in spec.scale])
+        return steps.build()
+
+    def run(
+        self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float32]]:
+        """See `Engine.run`."""
+        spec = self.manifest.input
+        batch = np.stack([cut(frame, region, spec.width, spec.height) for region in regions])
+        self._request.infer({0: ov.Tensor(batch)})
+        return {
+            name: np.array(self._request.get_tensor(name).data) for name in self.manifest.outputs
+        }
