@@ -1,0 +1,65 @@
+"""Arithmetic on boxes; all are xyxy in pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union of every box in one set with every box in another.
+
+    Parameters
+    ----------
+    a, b
+        float32 (N, 4) and (M, 4).
+
+    Returns
+    -------
+    ndarray
+        float32 (N, M), 0 to 1.
+
+    Examples
+    --------
+    >>> iou(np.float32([[0, 0, 2, 2]]), np.float32([[1, 0, 3, 2], [5, 5, 6, 6]])).round(2).tolist()
+    [[0.33000001311302185, 0.0]]
+    """
+    shared = _shared(a, b)
+    union = _areas(a)[:, None] + _areas(b)[None, :] - shared
+    return np.asarray(shared / np.maximum(union, 1e-9), np.float32)
+
+
+def overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Share of the smaller box that lies in the other; shapes as for `iou`."""
+    smaller = np.minimum(_areas(a)[:, None], _areas(b)[None, :])
+    return np.asarray(_shared(a, b) / np.maximum(smaller, 1e-9), np.float32)
+
+
+def _shared(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.asarray(np.clip(high - low, 0, None).prod(2), np.float32)
+
+
+def _areas(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray((xyxy[:, 2:] - xyxy[:, :2]).prod(1), np.float32)
+
+
+def squares(xyxy: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
+    """Squares around boxes, sharing their centres.
+
+    Parameters
+    ----------
+    xyxy
+        float32 (N, 4).
+    factor
+        Side of the square in multiples of the box's longer side.
+
+    Returns
+    -------
+    ndarray
+        float32 (N, 4).
+    """
+    centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2
+    half = (xyxy[:, 2:] - xyxy[:, :2]).max(1, keepdims=True) * (factor / 2)
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)

@@ -1,0 +1,97 @@
+"""Regions to words: what the network makes of a face, or of the whole picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.manifest import ManifestError
+from installation.inference.engine import Engine
+from installation.labels.policy import PolicyName, allowed
+from installation.labels.synsets import Synset, load_synsets
+from installation.scene import Label
+from installation.vision.boxes import squares
+
+# The network sees a square this many times the face: hair, collar and shoulders say more to a
+# network that learned objects than the face alone.
+_CONTEXT = 2.6
+
+
+class Classifier:
+    """Scores the labels a policy allows.
+
+    Parameters
+    ----------
+    engine
+        A classifying engine.
+    wnids
+        What its outputs stand for, in order.
+    policy
+        Excluded labels are gone before anything is chosen.
+
+    Attributes
+    ----------
+    synsets
+        The L labels that can be given, in the order of the scores.
+    """
+
+    def __init__(self, engine: Engine, wnids: tuple[str, ...], policy: PolicyName) -> None:
+        if engine.manifest.decoder != "log-probabilities":
+            raise ManifestError(
+                f"a classifier is needed, but the engine's decoder is {engine.manifest.decoder!r}; "
+                "set inference.classifier to a classifying engine"
+            )
+        known = {synset.wnid: synset for synset in load_synsets()}
+        if unknown := [wnid for wnid in wnids if wnid not in known]:
+            raise ManifestError(f"the classifier's label file names {unknown[0]}, no person synset")
+        synsets = tuple(known[wnid] for wnid in wnids)
+        self._engine = engine
+        self._allowed = allowed(synsets, policy)
+        self.synsets: tuple[Synset, ...] = tuple(
+            synset for synset, shown in zip(synsets, self._allowed, strict=True) if shown
+        )
+
+    def score(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score every allowed label for every region.
+
+        Parameters
+        ----------
+        frame
+            uint8 (height, width, 3), BGR.
+        regions
+            float32 (N, 4), xyxy in pixels of the frame.
+
+        Returns
+        -------
+        ndarray
+            float32 (N, L), log-probabilities among the allowed labels.
+        """
+        if not len(regions):
+            return np.zeros((0, len(self.synsets)), np.float32)
+        (name,) = self._engine.manifest.outputs
+        scores = self._engine.run(frame, regions)[name][:, self._allowed]
+        top = scores.max(1, keepdims=True)
+        total = top + np.log(np.exp(scores - top).sum(1, keepdims=True))
+        return np.asarray(scores - total, np.float32)
+
+    def score_faces(
+        self, frame: NDArray[np.uint8], xyxy: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Score faces, given their boxes; see `score`."""
+        return self.score(frame, squares(xyxy, _CONTEXT))
+
+    def score_whole(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Score the whole frame, float32 (L,)."""
+        height, width = frame.shape[:2]
+        (scores,) = self.score(frame, np.array([[0, 0, width, height]], np.float32))
+        return np.asarray(scores, np.float32)
+
+    def label(self, index: int, log_probability: float) -> Label:
+        """Put one score into words."""
+        synset = self.synsets[index]
+        return Label(synset.wnid, synset.words, float(np.exp(log_probability)))
+
+    def best(self, scores: NDArray[np.float32], count: int) -> list[Label]:
+        """Put the best of L log-probabilities into words, best first."""
+        order = np.argsort(-scores, kind="stable")[:count]
+        return [self.label(int(index), float(scores[index])) for index in order]

@@ -1,0 +1,138 @@
+"""Frame to Scene: the detector, the tracker, the classifier and the ballots at work together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from installation.config import Config
+from installation.inference.engine import open_engine
+from installation.scene import Frame, Scene, Track, Verdict
+from installation.vision.classifier import Classifier
+from installation.vision.detector import Detector
+from installation.vision.tracker import Tracker
+from installation.vision.verdict import Ballot
+
+# Detections down to this certainty may continue a track, though not begin one.
+_THRESHOLD = 0.3
+# Seconds between votes, until a word settles and after; and how many faces vote in one batch.
+_VOTE_SOON = 0.2
+_VOTE_LATER = 2.0
+_BATCH = 8
+# Ballots of faces out of view are kept this long, for when the track is found again.
+_REMEMBERED = 3.0
+# Nobody must have been seen for this long before the picture as a whole gets a word.
+_ALONE = 1.0
+
+
+@dataclass(slots=True)
+class _Standing:
+    """A ballot and when it was last used."""
+
+    ballot: Ballot = field(default_factory=Ballot)
+    voted_at: float = -np.inf
+    seen_at: float = -np.inf
+
+    def due(self, at: float) -> float:
+        """Seconds since the next vote was due; negative while there is time."""
+        return at - self.voted_at - (_VOTE_LATER if self.ballot.settled else _VOTE_SOON)
+
+
+class Observer:
+    """Turns frames into scenes.
+
+    Its only clock is the frames' own: the same frames give the same scenes, however fast they come.
+
+    Parameters
+    ----------
+    detector, classifier
+        Whose engines are used from the calling thread alone.
+    """
+
+    def __init__(self, detector: Detector, classifier: Classifier) -> None:
+        self._detector = detector
+        self._classifier = classifier
+        self._tracker = Tracker()
+        self._standings: dict[int, _Standing] = {}
+        self._whole = _Standing()
+        self._someone_at = -np.inf
+
+    def observe(self, frame: Frame) -> Scene:
+        """Look at a frame, captured later than the last one."""
+        at = frame.captured_at
+        if self._someone_at == -np.inf:
+            self._someone_at = at - _ALONE
+        tracks = self._tracker.update(self._detector.find(frame.bgr), at)
+        if tracks:
+            self._someone_at = at
+            self._whole = _Standing()
+        self._vote(frame, tracks)
+        for track in tracks:
+            self._standings[track.id].seen_at = at
+        self._standings = {
+            id_: standing
+            for id_, standing in self._standings.items()
+            if at - standing.seen_at <= _REMEMBERED
+        }
+        return Scene(
+            seq=frame.seq,
+            at=at,
+            width=frame.width,
+            height=frame.height,
+            tracks=tuple(
+                replace(track, verdict=self._verdict(self._standings[track.id].ballot))
+                for track in tracks
+            ),
+            whole=None if tracks else self._look_at_whole(frame),
+        )
+
+    def _vote(self, frame: Frame, tracks: tuple[Track, ...]) -> None:
+        """Let the faces vote whose turn has come, those that waited longest first."""
+        at = frame.captured_at
+        for track in tracks:
+            self._standings.setdefault(track.id, _Standing())
+        due = [track for track in tracks if self._standings[track.id].due(at) >= 0]
+        due.sort(key=lambda track: -self._standings[track.id].due(at))
+        voters = due[:_BATCH]
+        boxes = np.array([track.box for track in voters], np.float32).reshape(-1, 4)
+        for track, scores in zip(
+            voters, self._classifier.score_faces(frame.bgr, boxes), strict=True
+        ):
+            self._standings[track.id].ballot.cast(scores)
+            self._standings[track.id].voted_at = at
+
+    def _look_at_whole(self, frame: Frame) -> Verdict | None:
+        at = frame.captured_at
+        if at - self._someone_at < _ALONE:
+            return None
+        if self._whole.due(at) >= 0:
+            self._whole.ballot.cast(self._classifier.score_whole(frame.bgr))
+            self._whole.voted_at = at
+        return self._verdict(self._whole.ballot)
+
+    def _verdict(self, ballot: Ballot) -> Verdict | None:
+        if ballot.winner < 0:
+            return None
+        return Verdict(self._classifier.label(ballot.winner, ballot.score), ballot.settled)
+
+
+def open_detector(config: Config, smallest_face: int, threshold: float) -> Detector:
+    """Open the detector a config names; raises `ManifestError` or `InferenceError`."""
+    engine = open_engine(config.inference.engines / config.inference.detector)
+    return Detector(engine, smallest_face, threshold)
+
+
+def open_classifier(config: Config) -> Classifier:
+    """Open the classifier a config names; raises `ManifestError` or `InferenceError`."""
+    folder: Path = config.inference.engines / config.inference.classifier
+    engine = open_engine(folder)
+    wnids = (folder / (engine.manifest.labels or "labels.txt")).read_text().split()
+    return Classifier(engine, tuple(wnids), config.labels.policy)
+
+
+def open_observer(config: Config) -> Observer:
+    """Open both engines a config names and an observer over them."""
+    detector = open_detector(config, config.vision.smallest_face, _THRESHOLD)
+    return Observer(detector, open_classifier(config))
