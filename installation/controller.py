@@ -1,0 +1,165 @@
+"""Opens the rooms, wires them together, and shuts them down in order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Protocol
+
+from installation.capture.capture import Capture
+from installation.capture.source import Source
+from installation.config import Config
+from installation.display.window import Window
+from installation.handover import Closed, Latest
+from installation.scene import Frame, Scene
+from installation.vision.observer import Observer, open_observer
+
+log = logging.getLogger(__name__)
+
+# The window answers keys and signals this often, seconds, when no picture comes.
+_BEAT = 0.05
+# Seconds without a picture before a slate takes its place.
+_PATIENCE = 2.0
+_SLATE = "no picture from the camera"
+# Seconds a stage has to return when it is asked to.
+_FAREWELL = 2.0
+
+
+class Witness(Protocol):
+    """Someone who looks at every picture that was put on the wall."""
+
+    def saw(self, frame: Frame, scene: Scene | None, window: Window) -> bool:
+        """Take note; return False to end the show."""
+
+
+class _Stage:
+    """A thread whose failure is kept for the main thread to report."""
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        self.name = name
+        self.failure: BaseException | None = None
+        self._work = work
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self.failure = error
+
+    def join(self) -> None:
+        self._thread.join(_FAREWELL)
+        if self._thread.is_alive():
+            log.warning("%s did not stop in time", self.name)
+
+
+def _watch(observer: Observer, frames: Latest[Frame], scenes: Latest[Scene]) -> None:
+    """Turn the newest frame into a scene, again and again, until no more come."""
+    version = 0
+    try:
+        while True:
+            newest = frames.get(after=version)
+            assert newest is not None
+            version, frame = newest
+            scenes.put(observer.observe(frame))
+    except Closed:
+        scenes.close()
+
+
+class _Signals:
+    """SIGTERM and SIGINT ask for an orderly end instead of taking one."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._before = {
+            number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        for number in self._before:
+            signal.signal(number, self._receive)
+
+    def _receive(self, _number: int, _stack: FrameType | None) -> None:
+        self.received = True
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+def run(config: Config, source: Source, headless: bool, witness: Witness | None = None) -> None:
+    """Run the installation until it is closed, told to stop, the film ends or the witness leaves.
+
+    Parameters
+    ----------
+    config
+        How.
+    source
+        Where pictures come from; opened here.
+    headless
+        Draw into memory instead of onto a screen.
+    witness
+        Sees every picture shown.
+
+    Raises
+    ------
+    InstallationError
+        Something a technician has to mend.
+    """
+    signals = _Signals()
+    observer = open_observer(config)
+    source.open()
+    window = Window(config.display, headless)
+    frames, scenes = Latest[Frame](), Latest[Scene]()
+    capture = Capture(source, frames)
+    stages = [
+        _Stage("capture", capture.run),
+        _Stage("vision", lambda: _watch(observer, frames, scenes)),
+    ]
+    log.info("running: %s, %d x %d", source.name, *window.size)
+    try:
+        _show(window, frames, scenes, stages, signals, witness)
+    finally:
+        capture.stop()
+        frames.close()
+        for stage in stages:
+            stage.join()
+        window.close()
+        signals.restore()
+    for stage in stages:
+        if stage.failure is not None:
+            raise stage.failure
+
+
+def _show(
+    window: Window,
+    frames: Latest[Frame],
+    scenes: Latest[Scene],
+    stages: list[_Stage],
+    signals: _Signals,
+    witness: Witness | None,
+) -> None:
+    """Show the newest frame with the newest scene until there is a reason to stop."""
+    version, scene_version = 0, 0
+    scene: Scene | None = None
+    last = time.monotonic()
+    while not (window.closed or signals.received or any(stage.failure for stage in stages)):
+        try:
+            newest = frames.get(after=version, timeout=_BEAT)
+            news = scenes.get(after=scene_version, timeout=0)
+        except Closed:
+            return
+        if news is not None:
+            scene_version, scene = news
+        if newest is None:
+            if time.monotonic() - last > _PATIENCE:
+                window.show_slate(_SLATE)
+            continue
+        last = time.monotonic()
+        version, frame = newest
+        window.show(frame, scene)
+        if witness is not None and not witness.saw(frame, scene, window):
+            return

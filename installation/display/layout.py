@@ -1,0 +1,197 @@
+"""Where boxes and captions go on a screen, whose origin is its upper left. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from installation.scene import Box, Scene
+
+# Heights of type and widths of lines, as parts of the screen's shorter side.
+SMALL, MEDIUM, LARGE, HUGE = 1 / 40, 1 / 29, 1 / 21, 1 / 15
+_LINE = 1 / 240
+_MARGIN = 1 / 60
+# A caption may be this many times as wide as its face before it is wrapped.
+_CAPTION_FACES = 2.2
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a frame lies on a screen.
+
+    Attributes
+    ----------
+    frame_wh, screen_wh
+        Pixels.
+    fit
+        ``cover``: the frame fills the screen and is cropped; ``contain``: all of it is seen.
+    mirror
+        Left and right exchanged.
+    """
+
+    frame_wh: tuple[int, int]
+    screen_wh: tuple[int, int]
+    fit: Literal["cover", "contain"]
+    mirror: bool
+
+    @property
+    def scale(self) -> float:
+        """Screen pixels per frame pixel."""
+        ratios = [
+            screen / frame for screen, frame in zip(self.screen_wh, self.frame_wh, strict=True)
+        ]
+        return max(ratios) if self.fit == "cover" else min(ratios)
+
+    @property
+    def picture(self) -> Box:
+        """Where the whole frame lies on the screen; with ``cover`` it reaches beyond."""
+        width, height = (side * self.scale for side in self.frame_wh)
+        left, top = (self.screen_wh[0] - width) / 2, (self.screen_wh[1] - height) / 2
+        return left, top, left + width, top + height
+
+    def place(self, box: Box) -> Box:
+        """Map a box in the frame to the screen."""
+        left, top, right, _ = self.picture
+        x0, y0, x1, y1 = (side * self.scale for side in box)
+        if self.mirror:
+            return right - x1, top + y0, right - x0, top + y1
+        return left + x0, top + y0, left + x1, top + y1
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a caption is to be set: the key under which it is kept once drawn.
+
+    Attributes
+    ----------
+    words
+        The text.
+    size
+        Height of the type, pixels.
+    max_width
+        Lines are wrapped to this many pixels; a longer word makes the type smaller.
+    """
+
+    words: str
+    size: int
+    max_width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A caption and where its upper left corner goes, in whole pixels."""
+
+    style: Style
+    x: int
+    y: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What to draw over a picture.
+
+    Attributes
+    ----------
+    boxes
+        Around faces, xyxy in whole pixels.
+    captions
+        Words.
+    line
+        Thickness of the boxes' lines, pixels.
+    """
+
+    boxes: tuple[tuple[int, int, int, int], ...]
+    captions: tuple[Caption, ...]
+    line: int
+
+
+Measure = Callable[[Style], tuple[int, int]]
+
+
+def arrange(scene: Scene, at: float, view: View, measure: Measure) -> Layout:
+    """Lay out a scene's boxes and words.
+
+    Captions go below their faces; where there is no room, above or beside. They stay on the
+    screen and off every face and each other as far as the screen allows.
+
+    Parameters
+    ----------
+    scene
+        What is known.
+    at
+        Time of the picture underneath: boxes are predicted to it.
+    view
+        How that picture lies on the screen.
+    measure
+        Gives the width and height, in pixels, that a style takes once set.
+    """
+    width, height = view.screen_wh
+    unit = min(width, height)
+    line = max(round(unit * _LINE), 1)
+    margin = max(round(unit * _MARGIN), 1)
+    faces = [view.place(track.box_at(at)) for track in scene.tracks]
+    captions: list[Caption] = []
+    taken: list[Box] = []
+    # Nearer faces choose first.
+    order = sorted(range(len(faces)), key=lambda index: faces[index][0] - faces[index][2])
+    for index in order:
+        verdict = scene.tracks[index].verdict
+        if verdict is None:
+            continue
+        face = faces[index]
+        face_width = face[2] - face[0]
+        size = next((s for s in (LARGE, MEDIUM) if face_width > 3.5 * s * unit), SMALL)
+        widest = min(max(face_width * _CAPTION_FACES, 0.2 * unit), width - 2 * margin)
+        style = Style(verdict.label.words, round(size * unit), round(widest))
+        spot = _spot(face, measure(style), faces, taken, view.screen_wh, line + margin // 2)
+        captions.append(Caption(style, round(spot[0]), round(spot[1])))
+        taken.append(spot)
+    if scene.whole is not None:
+        style = Style(scene.whole.label.words, round(HUGE * unit), round(0.7 * width))
+        captions.append(Caption(style, 2 * margin, 2 * margin))
+    boxes = tuple(tuple(round(side) for side in face) for face in faces)
+    return Layout(boxes, tuple(captions), line)  # type: ignore[arg-type]
+
+
+def _spot(
+    face: Box,
+    size: tuple[int, int],
+    faces: Sequence[Box],
+    taken: Sequence[Box],
+    screen_wh: tuple[int, int],
+    gap: float,
+) -> Box:
+    """Choose where a caption covers nothing, else where it covers least."""
+    width, height = size
+    centre = (face[0] + face[2] - width) / 2
+    middle = (face[1] + face[3] - height) / 2
+    candidates = (
+        (centre, face[3] + gap),
+        (face[0], face[3] + gap),
+        (face[2] - width, face[3] + gap),
+        (centre, face[1] - gap - height),
+        (face[2] + gap, middle),
+        (face[0] - gap - width, middle),
+        (centre, face[3] + gap + height),
+        (centre, screen_wh[1]),
+        (centre, 0.0),
+    )
+
+    def on_screen(corner: tuple[float, float]) -> Box:
+        x = max(min(corner[0], screen_wh[0] - gap - width), gap)
+        y = max(min(corner[1], screen_wh[1] - gap - height), gap)
+        return x, y, x + width, y + height
+
+    def covered(spot: Box) -> float:
+        # Its own face weighs most: a word over the eyes is worse than two words over each other.
+        others = sum(_shared(spot, other) for other in (*faces, *taken))
+        return others + 9 * _shared(spot, face)
+
+    return min((on_screen(corner) for corner in candidates), key=covered)
+
+
+def _shared(a: Box, b: Box) -> float:
+    across = min(a[2], b[2]) - max(a[0], b[0])
+    down = min(a[3], b[3]) - max(a[1], b[1])
+    return max(across, 0.0) * max(down, 0.0)
