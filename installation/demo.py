@@ -1,0 +1,142 @@
+"""The demonstration: the installation before a made-up crowd, and how well it did."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from installation.capture.demo import Crowd, DemoSource
+from installation.config import Config
+from installation.controller import run
+from installation.display.window import Window
+from installation.errors import InstallationError
+from installation.scene import Frame, Scene
+from installation.vision.boxes import iou
+
+# Faces that ought to be found: this much of them can be seen.
+_VISIBLE = 0.9
+# A face counts as found where a box overlaps the truth this much.
+_FOUND_IOU = 0.4
+_SUFFIXES = (".png", ".mp4")
+
+
+class Rehearsal:
+    """Watches the wall during the demonstration, keeps its picture, and compares with the truth.
+
+    Parameters
+    ----------
+    source
+        The crowd.
+    frames, seconds
+        When to stop, whichever comes first; None never.
+    output
+        ``.png`` receives the last picture, ``.mp4`` all of them; None neither.
+    """
+
+    def __init__(
+        self, source: DemoSource, frames: int | None, seconds: float | None, output: Path | None
+    ) -> None:
+        self._source = source
+        self._frames = frames
+        self._seconds = seconds
+        self._output = output
+        self._film: cv2.VideoWriter | None = None
+        self._began: float | None = None
+        self._ages: list[float] = []
+        self._overlaps: list[float] = []
+
+    def saw(self, frame: Frame, scene: Scene | None, window: Window) -> bool:
+        """See `Witness.saw`."""
+        now = time.monotonic()
+        self._began = self._began or frame.captured_at
+        self._ages.append(now - frame.captured_at)
+        if self._source.crowd is not None:
+            self._compare(frame, scene, self._source.crowd)
+        last = (self._frames is not None and len(self._ages) >= self._frames) or (
+            self._seconds is not None and now - self._began >= self._seconds
+        )
+        if self._output is not None and self._output.suffix == ".mp4":
+            self._record(window)
+        elif self._output is not None and last:
+            self._write(window)
+        return not last
+
+    def _compare(self, frame: Frame, scene: Scene | None, crowd: Crowd) -> None:
+        shown = [track.box_at(frame.captured_at) for track in scene.tracks] if scene else []
+        boxes = np.array(shown, np.float32).reshape(-1, 4)
+        for truth in crowd.truth(self._source.time_of(frame.seq)):
+            if truth.visible >= _VISIBLE:
+                overlaps = iou(np.array([truth.box], np.float32), boxes)
+                self._overlaps.append(float(overlaps.max(initial=0.0)))
+
+    def _record(self, window: Window) -> None:
+        picture = window.snapshot()
+        if self._film is None:
+            size = picture.shape[1], picture.shape[0]
+            fps = self._source.pace or 30.0
+            codec = cv2.VideoWriter.fourcc(*"mp4v")
+            self._film = cv2.VideoWriter(str(self._output), codec, fps, size)
+            if not self._film.isOpened():
+                raise InstallationError(f"{self._output}: cannot be written; is the folder there?")
+        self._film.write(picture)
+
+    def _write(self, window: Window) -> None:
+        try:
+            written = cv2.imwrite(str(self._output), window.snapshot())
+        except cv2.error:
+            written = False
+        if not written:
+            raise InstallationError(f"{self._output}: cannot be written; is the folder there?")
+
+    def close(self) -> None:
+        """Finish the film."""
+        if self._film is not None:
+            self._film.release()
+
+    def report(self) -> str:
+        """Say in one line what was seen."""
+        if not self._ages:
+            return "demo: no picture was shown"
+        ages = np.array(self._ages) * 1000
+        text = (
+            f"demo: {len(ages)} pictures, camera to screen {np.median(ages):.0f} ms "
+            f"(99 % within {np.percentile(ages, 99):.0f} ms)"
+        )
+        if self._overlaps:
+            overlaps = np.array(self._overlaps)
+            found = overlaps >= _FOUND_IOU
+            mean = overlaps[found].mean() if found.any() else 0.0
+            text += f"; {found.mean():.0%} of faces boxed, mean IoU {mean:.2f}"
+        return text if self._output is None else f"{text}; see {self._output}"
+
+
+def demonstrate(
+    config: Config, headless: bool, frames: int | None, seconds: float | None, output: Path | None
+) -> str:
+    """Run the demonstration.
+
+    Returns
+    -------
+    str
+        The report.
+
+    Raises
+    ------
+    InstallationError
+        Something a technician has to mend.
+    """
+    if output is not None and output.suffix not in _SUFFIXES:
+        raise InstallationError(f"{output}: must end in {' or '.join(_SUFFIXES)}")
+    if output is not None and not output.resolve().parent.is_dir():
+        raise InstallationError(f"{output}: the folder {output.resolve().parent} is not there")
+    camera = config.camera
+    source = DemoSource(config.inference.engines, camera.width, camera.height, camera.fps)
+    rehearsal = Rehearsal(source, frames, seconds, output)
+    try:
+        run(config, source, headless, rehearsal)
+    finally:
+        rehearsal.close()
+    return rehearsal.report()
