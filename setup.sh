@@ -1,0 +1,96 @@
+#!/bin/sh
+# Set the project up on Debian or Ubuntu, then do what is asked. What is there already is not done
+# again. Needs python3 and, for Debian packages that are missing, root or sudo.
+set -eu
+
+usage() {
+    cat <<'END'
+Usage: ./setup.sh [demo [ARGUMENTS] | test [ARGUMENTS]]
+
+  ./setup.sh         set up: Debian packages, a virtual environment in .venv, the engines
+  ./setup.sh demo    the same, then: installation demo ARGUMENTS
+  ./setup.sh test    the same and the test tools, then: pytest ARGUMENTS
+END
+}
+
+cd "$(dirname "$0")"
+what=${1:-setup}
+case $what in
+    setup | demo | test) [ $# -eq 0 ] || shift ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; exit 2 ;;
+esac
+
+say() { printf '==> %s\n' "$*" >&2; }
+fail() { printf 'setup.sh: %s\n' "$*" >&2; exit 1; }
+
+debian_packages() {
+    packages='python3-venv libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libglx-mesa0 fontconfig
+        libfreetype6 fonts-dejavu-core ca-certificates'
+    # The library went by another name before its 64-bit time was introduced.
+    if apt-cache show libglib2.0-0t64 >/dev/null 2>&1; then
+        packages="$packages libglib2.0-0t64"
+    else
+        packages="$packages libglib2.0-0"
+    fi
+    [ "$what" != test ] || packages="$packages xvfb xauth git"
+    missing=
+    for package in $packages; do
+        case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
+            'install ok installed') ;;
+            *) missing="$missing $package" ;;
+        esac
+    done
+    [ -n "$missing" ] || return 0
+    as_root=
+    if [ "$(id -u)" != 0 ]; then
+        as_root=sudo
+        if ! command -v sudo >/dev/null || ! { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+            fail "Debian packages are missing; as root, run: apt-get install$missing"
+        fi
+    fi
+    say "installing Debian packages:$missing"
+    $as_root apt-get update -qq || fail 'apt-get update failed; see above'
+    # shellcheck disable=SC2086
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        $missing >&2 || fail 'apt-get install failed; see above'
+}
+
+environment() {
+    extras=
+    [ "$what" != test ] || extras='[test]'
+    # One stamp for each set of packages, holding what it was made from.
+    stamp=.venv/.installed$extras
+    if [ -x .venv/bin/installation ] && cmp -s setup.cfg "$stamp"; then
+        return 0
+    fi
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        fail "Python 3.10 or newer is needed, this is $(python3 --version)"
+    if ! [ -x .venv/bin/pip ]; then
+        say 'making a virtual environment in .venv'
+        python3 -m venv --clear .venv || fail 'no virtual environment could be made; see above'
+    fi
+    say 'installing Python packages (a few minutes the first time)'
+    .venv/bin/pip install --disable-pip-version-check -q --progress-bar off -e ".$extras" >&2 &
+    wait_for $! || fail 'pip install failed; see above'
+    cp setup.cfg "$stamp"
+}
+
+# Show that something is going on, until it is over.
+wait_for() {
+    while kill -0 "$1" 2>/dev/null; do
+        sleep 1
+        seconds=$((${seconds:-0} + 1))
+        [ $((seconds % 10)) -ne 0 ] || say "... $seconds s"
+    done
+    wait "$1"
+}
+
+debian_packages
+environment
+.venv/bin/installation engines build >&2
+case $what in
+    setup) say 'ready; edit config.yaml, then run: .venv/bin/installation run' ;;
+    demo) exec .venv/bin/installation demo "$@" ;;
+    test) exec .venv/bin/python -m pytest "$@" ;;
+esac
