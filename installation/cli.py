@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -79,7 +80,7 @@ def _classify(arguments: argparse.Namespace) -> int:
         try:
             reading = reader.read(path)
             if arguments.json:
-                print(json.dumps(reading.as_json(), ensure_ascii=False), flush=True)
+                print(json.dumps(reading.as_json()), flush=True)
             else:
                 print_text(reading)
             if copies is not None:
@@ -96,7 +97,7 @@ def _trace(arguments: argparse.Namespace) -> int:
     said = ""
     for scene in trace(_config(arguments), arguments.video):
         if arguments.json:
-            print(json.dumps(as_json(scene), ensure_ascii=False))
+            print(json.dumps(as_json(scene)))
         elif (text := as_text(scene)) != said:
             print(f"{scene.at:8.2f} s  {text}")
             said = text
@@ -213,6 +214,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status.
     """
     arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A file's name may hold bytes that are no text.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
     )

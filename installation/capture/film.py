@@ -56,8 +56,10 @@ class Film:
         if ok:
             self._read += 1
             return np.asarray(picture, np.uint8)
+        if self._read == 0:
+            raise CaptureError(f"{self.name}: no picture in it can be read; is it a video?")
         # Containers miscount by a picture or two; a real break loses more.
-        if self._read == 0 or self._read < self._promised * 0.98 - 2:
+        if self._read < self._promised * 0.98 - 2:
             raise CaptureError(
                 f"{self.name}: breaks off after {self._read} of {self._promised} pictures; "
                 "the file is cut short or damaged"

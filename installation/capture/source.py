@@ -6,15 +6,16 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from installation.config import Config
 from installation.errors import InstallationError
 
-# Read once, when OpenCV first uses FFmpeg: its own chatter is not for technicians.
+# The libraries' own chatter is not for technicians. The variable is read at FFmpeg's first use.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class CaptureError(InstallationError):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -134,6 +132,7 @@ class Window:
         self._quad = self._program.vertex_list(4, gl.GL_TRIANGLE_STRIP, corner=("f", corners))
         self._picture: _Texture | None = None
         self._shown_seq = -1
+        self._shown: tuple[Frame, Scene | None] | None = None
         self._words: OrderedDict[Style, _Texture] = OrderedDict()
         self._typesetter = Typesetter(display.colour)
         self._green = [part / 255 for part in bytes.fromhex(display.colour[1:])]
@@ -169,39 +168,49 @@ class Window:
         Layout or None
             What was drawn over the picture.
         """
-        view = View((frame.width, frame.height), self.size, self._display.fit, self._display.mirror)
-        with self._presented():
-            self._draw_picture(frame, view)
-            if scene is None:
-                return None
-            layout = arrange(scene, frame.captured_at, view, self._typesetter.measure)
-            for box in layout.boxes:
-                self._draw_box(box, layout.line)
-            for caption in layout.captions:
-                self._draw_words(caption.style, caption.x, caption.y)
-            return layout
+        self._window.switch_to()
+        self._window.dispatch_events()
+        layout = self._compose(frame, scene)
+        self._flip()
+        self._shown = frame, scene
+        return layout
 
     def show_slate(self, words: str) -> None:
         """Show a sentence on black, when there is no picture to show."""
+        self._window.switch_to()
+        self._window.dispatch_events()
+        self._clear()
         width, height = self.size
         style = Style(words, round(LARGE * min(width, height)), round(0.8 * width))
         wide, high = self._typesetter.measure(style)
-        with self._presented():
-            self._draw_words(style, (width - wide) // 2, (height - high) // 2)
+        self._draw_words(style, (width - wide) // 2, (height - high) // 2)
+        self._flip()
 
-    @contextlib.contextmanager
-    def _presented(self) -> Iterator[None]:
+    def _clear(self) -> None:
         gl = self._gl
-        self._window.switch_to()
-        self._window.dispatch_events()
         gl.glViewport(0, 0, *self.size)
         gl.glClearColor(0, 0, 0, 1)
         gl.glClear(gl.GL_COLOR_BUFFER_BIT)
-        yield
+
+    def _flip(self) -> None:
         self._window.flip()
         # A software renderer without a screen would otherwise queue up frames without end.
         if pyglet.options.headless:
-            gl.glFinish()
+            self._gl.glFinish()
+
+    def _compose(self, frame: Frame, scene: Scene | None) -> Layout | None:
+        """Draw a frame and a scene into the back buffer."""
+        view = View((frame.width, frame.height), self.size, self._display.fit, self._display.mirror)
+        self._clear()
+        self._draw_picture(frame, view)
+        if scene is None:
+            return None
+        layout = arrange(scene, frame.captured_at, view, self._typesetter.measure)
+        for box in layout.boxes:
+            self._draw_box(box, layout.line)
+        for caption in layout.captions:
+            self._draw_words(caption.style, caption.x, caption.y)
+        return layout
 
     def _draw_picture(self, frame: Frame, view: View) -> None:
         size = frame.width, frame.height
@@ -268,11 +277,13 @@ class Window:
         gl.glDisable(gl.GL_SCISSOR_TEST)
 
     def snapshot(self) -> NDArray[np.uint8]:
-        """Read back what is on the screen: uint8 (height, width, 3), BGR."""
+        """Draw what was shown last once more, unseen, and read it: uint8 (height, width, 3), BGR."""
+        assert self._shown is not None
         gl = self._gl
+        self._compose(*self._shown)
         width, height = self.size
         pixels = np.empty((height, width, 3), np.uint8)
-        gl.glReadBuffer(gl.GL_FRONT if not pyglet.options.headless else gl.GL_BACK)
+        gl.glReadBuffer(gl.GL_BACK)
         gl.glPixelStorei(gl.GL_PACK_ALIGNMENT, 1)
         gl.glReadPixels(
             *(0, 0, width, height, gl.GL_BGR, gl.GL_UNSIGNED_BYTE),
