@@ -277,7 +277,7 @@ class Window:
         gl.glDisable(gl.GL_SCISSOR_TEST)
 
     def snapshot(self) -> NDArray[np.uint8]:
-        """Draw what was shown last once more, unseen, and read it: uint8 (height, width, 3), BGR."""
+        """Draw what was shown last once more, unseen: uint8 (height, width, 3), BGR."""
         assert self._shown is not None
         gl = self._gl
         self._compose(*self._shown)
