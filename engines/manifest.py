@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.fetch import sha256_of
 from installation.errors import InstallationError
@@ -74,6 +74,12 @@ class Manifest(_Strict):
     labels: str | None = None
     licence: str
     source: str
+
+    @model_validator(mode="after")
+    def _labelled(self) -> Manifest:
+        if self.task == "classify" and self.labels is None:
+            raise ValueError("a classifier needs labels")
+        return self
 
     def save(self, folder: Path) -> None:
         """Write ``engine.yaml`` into a folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -136,17 +137,19 @@ class PictureReader:
 
 
 class CopyFolder:
-    """A folder that receives drawn-on copies and never loses a file.
+    """A folder that receives drawn-on copies and loses no original, even where these lie in it.
 
     Parameters
     ----------
     folder
         Created if need be.
+    originals
+        All the files that will be copied from.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, originals: Iterable[Path]) -> None:
         self._folder = folder
-        self._written: set[Path] = set()
+        self._taken = {original.resolve() for original in originals}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -155,14 +158,14 @@ class CopyFolder:
     def save(self, original: Path, picture: NDArray[np.uint8]) -> Path:
         """Write a copy under its original's name, a number added where that is taken.
 
-        Copies of an earlier call are replaced; originals are not.
+        Copies made by an earlier command are replaced.
         """
         suffix = original.suffix if is_picture(original) else ".png"
         target, number = self._folder / f"{original.stem}{suffix}", 1
-        while target in self._written or (target.exists() and target.samefile(original)):
+        while target.resolve() in self._taken:
             number += 1
             target = self._folder / f"{original.stem}-{number}{suffix}"
-        self._written.add(target)
+        self._taken.add(target.resolve())
         try:
             Image.fromarray(picture[..., ::-1]).save(target, quality=92)
         except OSError as error:

@@ -64,7 +64,7 @@ class Typesetter:
         ndarray
             uint8 (height, width, 4), RGBA, colours multiplied by alpha.
         """
-        size = style.size
+        size = max(style.size, _SMALLEST_TYPE)
         while True:
             outline = max(round(size * _OUTLINE), 1)
             font = _font(size)

@@ -128,7 +128,8 @@ def open_classifier(config: Config) -> Classifier:
     """Open the classifier a config names; raises `ManifestError` or `InferenceError`."""
     folder: Path = config.inference.engines / config.inference.classifier
     engine = open_engine(folder)
-    wnids = (folder / (engine.manifest.labels or "labels.txt")).read_text().split()
+    labels = engine.manifest.labels
+    wnids = (folder / labels).read_text(encoding="utf-8").split() if labels else []
     return Classifier(engine, tuple(wnids), config.labels.policy)
 
 

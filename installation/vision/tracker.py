@@ -22,7 +22,7 @@ _MIN_IOU_UNSURE = 0.35
 # A track is believed when it was seen in this many frames; until then nobody hears of it.
 _BELIEVED = 2
 # Seconds without a detection: first the box disappears, then the track is forgotten.
-_SHOWN_UNSEEN = 0.4
+_SHOWN_UNSEEN = 0.25
 _KEPT_UNSEEN = 1.5
 # Gains of the alpha-beta filter: how much of a surprise moves the box, and its speed.
 _ALPHA = 0.6

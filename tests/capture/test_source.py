@@ -1,0 +1,39 @@
+import pytest
+
+from installation.capture.camera import Camera
+from installation.capture.demo import DemoSource
+from installation.capture.film import Film, Stream
+from installation.capture.source import CaptureError, make_source
+from installation.capture.stills import Stills
+from installation.config import Config
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "name"),
+    [
+        (0, Camera, "/dev/video0"),
+        ("3", Camera, "/dev/video3"),
+        ("/dev/v4l/by-id/usb-x-video-index0", Camera, "/dev/v4l/by-id/usb-x-video-index0"),
+        ("rtsp://me:pw@camera/1", Stream, "camera/1"),
+        ("film.mp4", Film, "film.mp4"),
+        ("picture.JPG", Stills, "picture.JPG"),
+        ("/", Stills, "/"),
+        ("demo", DemoSource, "demo"),
+    ],
+)
+def test_a_source_is_known_by_how_it_is_written(written, kind, name):
+    source = make_source(Config.model_validate({"camera": {"source": written}}))
+    assert isinstance(source, kind)
+    assert source.name == name
+
+
+def test_a_camera_that_is_not_there_names_those_that_are():
+    source = make_source(Config.model_validate({"camera": {"source": 63}}))
+    with pytest.raises(CaptureError, match=r"/dev/video63: no camera there; connected: "):
+        source.open()
+
+
+def test_a_device_that_is_no_camera_is_refused():
+    source = make_source(Config.model_validate({"camera": {"source": "/dev/null"}}))
+    with pytest.raises(CaptureError, match=r"/dev/null: cannot be opened"):
+        source.open()

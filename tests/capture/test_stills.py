@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from installation.capture.source import CaptureError
+from installation.capture.stills import Stills, read_picture
+
+
+@pytest.fixture
+def image(hopper):
+    return Image.fromarray(hopper[..., ::-1])
+
+
+def close(a, b, tolerance=3):
+    return a.shape == b.shape and np.abs(a.astype(int) - b.astype(int)).mean() < tolerance
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "YCbCr"])
+def test_colour_pictures_of_every_kind_look_the_same(tmp_path, image, hopper, mode):
+    suffix = {"P": "gif", "CMYK": "jpg", "YCbCr": "jpg"}.get(mode, "png")
+    made = image.quantize(256) if mode == "P" else image.convert(mode)
+    made.save(tmp_path / f"a.{suffix}", quality=95)
+    assert close(read_picture(tmp_path / f"a.{suffix}"), hopper, 6 if mode == "P" else 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "I;16", "I", "F", "1"])
+def test_grey_pictures_of_every_depth_look_the_same(tmp_path, image, mode):
+    grey = np.asarray(image.convert("L"))
+    if mode == "I;16":
+        made = Image.fromarray(grey.astype(np.uint16) * 257)
+    elif mode == "I":
+        made = Image.fromarray(grey.astype(np.int32) * 257)
+    elif mode == "F":
+        made = Image.fromarray(grey.astype(np.float32) / 255)
+    else:
+        made = image.convert(mode)
+    made.save(tmp_path / "a.tif")
+    expected = np.dstack([grey] * 3)
+    read = read_picture(tmp_path / "a.tif")
+    if mode == "1":
+        assert abs(float(read.mean()) - float(expected.mean())) < 5
+    else:
+        assert close(read, expected)
+
+
+def test_sixteen_bits_of_colour(tmp_path, hopper):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "a.png"), hopper.astype(np.uint16) * 257)
+    assert close(read_picture(tmp_path / "a.png"), hopper)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_pictures_upright(tmp_path, hopper, orientation):
+    stored = {
+        1: lambda a: a,
+        2: np.fliplr,
+        3: lambda a: np.rot90(a, 2),
+        4: np.flipud,
+        5: lambda a: np.rot90(np.fliplr(a), 1),
+        6: lambda a: np.rot90(a, 1),
+        7: lambda a: np.rot90(np.fliplr(a), -1),
+        8: lambda a: np.rot90(a, -1),
+    }[orientation](hopper)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored[..., ::-1]).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    assert close(read_picture(tmp_path / "a.jpg"), hopper)
+
+
+def test_transparency_lies_on_white(tmp_path):
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "a.png")
+    assert (read_picture(tmp_path / "a.png") == 255).all()
+
+
+def test_a_single_pixel_is_a_picture(tmp_path):
+    Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png").tolist() == [[[3, 2, 1]]]
+
+
+def test_pictures_that_cannot_be_used_say_why(tmp_path, image):
+    image.save(tmp_path / "whole.jpg")
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "folder.jpg").mkdir()
+    Image.new("L", (20000, 20000)).save(tmp_path / "huge.png")
+    for name, says in {
+        "half.jpg": "cannot be read: .*truncated",
+        "text.jpg": "not a picture",
+        "empty.jpg": "the file is empty",
+        "folder.jpg": "a folder",
+        "missing.jpg": "no such file",
+        "huge.png": "20000 x 20000 pixels are too many",
+    }.items():
+        with pytest.raises(CaptureError, match=f"{name}: {says}"):
+            read_picture(tmp_path / name)
+
+
+def test_every_damaged_png_is_refused_or_read_but_never_crashes(tmp_path, image):
+    image.resize((64, 75)).save(tmp_path / "a.png")
+    good = (tmp_path / "a.png").read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        data = bytearray(good)
+        for place in random.integers(0, len(data), 4):
+            data[place] = random.integers(0, 256)
+        (tmp_path / "b.png").write_bytes(data)
+        try:
+            assert read_picture(tmp_path / "b.png").ndim == 3
+        except CaptureError as error:
+            assert "b.png" in str(error)
+
+
+def test_a_folder_is_shown_in_order_and_ends(tmp_path):
+    for name, grey in (("b.png", 20), ("a.png", 10), ("note.txt", 0)):
+        if name.endswith("png"):
+            Image.new("L", (8, 8), grey).save(tmp_path / name)
+        else:
+            (tmp_path / name).touch()
+    stills = Stills(tmp_path, fps=1, loop=False)
+    stills.open()
+    shown = []
+    while (picture := stills.read()) is not None:
+        shown.append(int(picture[0, 0, 0]))
+    assert shown == [10] * 6 + [20] * 6
+
+
+def test_a_folder_without_pictures(tmp_path):
+    with pytest.raises(CaptureError, match="no pictures in this folder"):
+        Stills(tmp_path, fps=1, loop=True).open()

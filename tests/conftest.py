@@ -1,0 +1,79 @@
+"""Real engines, real pictures: what most tests need."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.build import build, wheels
+from engines.fetch import read_member
+from installation import config as configuration
+from installation.capture.demo import Crowd
+
+ROOT = Path(__file__).parent.parent
+BUILT = ROOT / "engines" / "built"
+
+
+def pytest_configure():
+    # Windows open in memory unless a test starts an X server of its own.
+    os.environ.pop("DISPLAY", None)
+
+
+@pytest.fixture(scope="session")
+def built():
+    """The folder of engines; made if need be."""
+    build(BUILT, print)
+    return BUILT
+
+
+@pytest.fixture(scope="session")
+def config(built):
+    return configuration.load(ROOT / "config.yaml")
+
+
+def _portrait(built, package, member):
+    data = np.frombuffer(read_member(package, member, wheels(built)), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+
+
+@pytest.fixture(scope="session")
+def hopper(built):
+    """Grace Hopper, 512 x 600."""
+    return _portrait(built, "matplotlib", "matplotlib/mpl-data/sample_data/grace_hopper.jpg")
+
+
+@pytest.fixture(scope="session")
+def collins(built):
+    """Eileen Collins, 512 x 512."""
+    return _portrait(built, "scikit-image", "skimage/data/astronaut.png")
+
+
+@pytest.fixture(scope="session")
+def faceless(built):
+    """Pictures without a face, by name."""
+    names = ("brick", "coffee", "coins", "chelsea", "motorcycle_left", "page", "hubble_deep_field")
+    suffixes = {"hubble_deep_field": "jpg"}
+    return {
+        name: _portrait(built, "scikit-image", f"skimage/data/{name}.{suffixes.get(name, 'png')}")
+        for name in names
+    }
+
+
+@pytest.fixture(scope="session")
+def crowd(built):
+    return Crowd(built, 1280, 720)
+
+
+@pytest.fixture(scope="session")
+def crowd_film(crowd, tmp_path_factory):
+    """Six seconds of the crowd, two visitors coming in: 90 pictures, 15 a second, 1280 x 720."""
+    path = tmp_path_factory.mktemp("film") / "crowd.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 15, (1280, 720))
+    for index in range(90):
+        writer.write(crowd.paint(index / 15))
+    writer.release()
+    return path

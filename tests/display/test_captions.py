@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from installation.display.captions import Typesetter
+from installation.display.layout import Style
+from installation.labels.synsets import load_synsets
+
+
+@pytest.fixture(scope="module")
+def typesetter():
+    return Typesetter("#39ff14")
+
+
+def test_every_word_there_is_fits_its_width(typesetter):
+    for synset in load_synsets():
+        width, height = typesetter.measure(Style(synset.words, 24, 180))
+        assert width <= 182
+        assert 5 < height < 450
+
+
+def test_long_words_wrap_at_the_commas_and_spaces(typesetter):
+    one = typesetter.measure(Style("groom, bridegroom", 24, 1000))
+    two = typesetter.measure(Style("groom, bridegroom", 24, 200))
+    assert two[0] < one[0]
+    assert two[1] > 1.6 * one[1]
+
+
+def test_a_word_too_long_for_the_width_becomes_smaller(typesetter):
+    wide, tall = typesetter.measure(Style("internationalist", 60, 2000))
+    narrow, low = typesetter.measure(Style("internationalist", 60, 200))
+    assert narrow <= 202 < wide
+    assert low < tall
+
+
+def test_green_on_a_dark_outline(typesetter):
+    pixels = typesetter.draw(Style("X", 60, 500)).astype(int)
+    solid = pixels[pixels[..., 3] == 255][:, :3]
+    assert (solid == [0x39, 0xFF, 0x14]).all(1).sum() > 100
+    assert (solid == [0, 0, 0]).all(1).sum() > 100
+    # Colours are multiplied by alpha: none can exceed it.
+    assert (pixels[..., :3] <= pixels[..., 3:]).all()
+
+
+def test_the_same_caption_is_drawn_once(typesetter):
+    style = Style("clinician", 30, 400)
+    assert typesetter.draw(style) is typesetter.draw(Style("clinician", 30, 400))
+
+
+@pytest.mark.parametrize("words", ["naïve émigré", "привет", ".", "a" * 200])
+def test_any_text_can_be_set(typesetter, words):
+    assert np.asarray(typesetter.draw(Style(words, 24, 300))).any()

@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+
+from installation.display.captions import Typesetter
+from installation.display.layout import View, arrange
+from installation.labels.synsets import load_synsets
+from installation.scene import Label, Scene, Track, Verdict
+
+STILL = (0.0, 0.0, 0.0, 0.0)
+SCREENS = [(1280, 720), (1920, 1080), (720, 1280), (640, 480), (3840, 2160)]
+
+
+def scene(*boxes, words="clinician", size=(1280, 720), whole=None):
+    tracks = tuple(
+        Track(index + 1, 0.0, tuple(map(float, box)), STILL, Verdict(Label("n0", words, 1), True))
+        for index, box in enumerate(boxes)
+    )
+    verdict = Verdict(Label("n0", whole, 1), True) if whole else None
+    return Scene(0, 0.0, *size, tracks, verdict)
+
+
+@pytest.fixture(scope="module")
+def typesetter():
+    return Typesetter("#39ff14")
+
+
+def laid_out(typesetter, what, screen=(1280, 720), mirror=True):
+    """Captions as xyxy, and the faces on the screen."""
+    view = View((what.width, what.height), screen, "cover", mirror)
+    layout = arrange(what, 0.0, view, typesetter.measure)
+    captions = [
+        (c.x, c.y, c.x + typesetter.measure(c.style)[0], c.y + typesetter.measure(c.style)[1])
+        for c in layout.captions
+    ]
+    return captions, layout
+
+
+def shared(a, b):
+    return max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+
+
+@pytest.mark.parametrize(
+    ("fit", "mirror", "box", "placed"),
+    [
+        ("cover", False, (0, 0, 640, 360), (0, 0, 960, 540)),
+        ("cover", True, (0, 0, 640, 360), (960, 0, 1920, 540)),
+        ("contain", True, (1280, 0, 1280, 720), (0, 0, 0, 1080)),
+    ],
+)
+def test_a_view_of_the_same_shape(fit, mirror, box, placed):
+    assert View((1280, 720), (1920, 1080), fit, mirror).place(box) == placed
+
+
+def test_cover_crops_and_contain_leaves_bars():
+    centre = (630, 350, 650, 370)
+    cover = View((1280, 720), (1000, 1000), "cover", False)
+    contain = View((1280, 720), (1000, 1000), "contain", False)
+    assert cover.scale == pytest.approx(1000 / 720)
+    assert contain.scale == pytest.approx(1000 / 1280)
+    for view in (cover, contain):
+        x0, y0, x1, y1 = view.place(centre)
+        assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((500, 500))
+
+
+def test_words_go_below_the_face(typesetter):
+    (caption,), layout = laid_out(typesetter, scene((500, 200, 620, 350)))
+    (face,) = layout.boxes
+    assert caption[1] > face[3]
+    assert caption[1] - face[3] < 40
+    assert abs((caption[0] + caption[2]) - (face[0] + face[2])) <= 4
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_random_crowds_keep_words_on_the_screen_and_off_their_faces(typesetter, screen):
+    random = np.random.default_rng(0)
+    words = sorted((synset.words for synset in load_synsets()), key=len)
+    for _ in range(60):
+        boxes = []
+        for _ in range(random.integers(1, 7)):
+            side = random.uniform(40, 260)
+            x, y = random.uniform(0, 1280 - side), random.uniform(0, 720 - side)
+            boxes.append((x, y, x + side * 0.8, y + side))
+        text = words[random.integers(len(words))]
+        captions, layout = laid_out(typesetter, scene(*boxes, words=text), screen)
+        for caption in captions:
+            assert caption[0] >= 0
+            assert caption[1] >= 0
+            assert caption[2] <= screen[0]
+            assert caption[3] <= screen[1]
+        order = sorted(layout.boxes, key=lambda box: box[0] - box[2])
+        for caption, face in zip(captions, order, strict=True):
+            assert shared(caption, face) == 0
+
+
+def test_neighbours_do_not_write_over_each_other(typesetter):
+    boxes = [(100 + 180 * i, 250, 220 + 180 * i, 400) for i in range(6)]
+    captions, layout = laid_out(typesetter, scene(*boxes, words="grass widower, divorced man"))
+    for index, caption in enumerate(captions):
+        assert all(shared(caption, other) == 0 for other in captions[:index])
+        assert all(shared(caption, face) == 0 for face in layout.boxes)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (500, 560, 640, 719),  # no room below
+        (0, 300, 90, 420),  # at the edge
+        (-60, 300, 60, 460),  # half outside
+        (300, 20, 900, 700),  # room beside only
+    ],
+)
+def test_at_the_edges_words_find_another_place(typesetter, box):
+    (caption,), layout = laid_out(typesetter, scene(box, words="coiffeur"))
+    assert shared(caption, layout.boxes[0]) == 0
+    assert caption[0] >= 0
+    assert caption[1] >= 0
+    assert caption[2] <= 1280
+    assert caption[3] <= 720
+
+
+def test_the_whole_is_named_in_the_upper_left(typesetter):
+    (caption,), layout = laid_out(typesetter, scene(whole="restaurateur, restauranter"))
+    assert layout.boxes == ()
+    assert caption[0] < 100
+    assert caption[1] < 100
+    # A mirror turns the picture round, not the words.
+    assert laid_out(typesetter, scene(whole="x"), mirror=False)[0][0][:2] == caption[:2]
+
+
+def test_before_a_verdict_there_is_a_box_without_words(typesetter):
+    track = Track(1, 0.0, (10.0, 10.0, 90.0, 90.0), STILL, None)
+    captions, layout = laid_out(typesetter, Scene(0, 0.0, 1280, 720, (track,), None))
+    assert (captions, len(layout.boxes)) == ([], 1)
+
+
+def test_boxes_are_predicted_to_the_pictures_time(typesetter):
+    track = Track(1, 1.0, (100.0, 100.0, 200.0, 200.0), (50.0, 0.0, 50.0, 0.0), None)
+    view = View((1280, 720), (1280, 720), "cover", False)
+    layout = arrange(Scene(0, 1.0, 1280, 720, (track,), None), 1.2, view, typesetter.measure)
+    assert layout.boxes == ((110, 100, 210, 200),)

@@ -1,0 +1,80 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from engines.build import RECIPES, build, state
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def own(built, tmp_path):
+    """A folder of engines of one's own, with nothing but the wheels."""
+    (tmp_path / "wheels").symlink_to(built / "wheels")
+    return tmp_path
+
+
+def states(folder):
+    return {recipe.name: state(recipe, folder) for recipe in RECIPES}
+
+
+def test_everything_is_built_from_the_wheels_and_only_once(own):
+    said = []
+    build(own, said.append)
+    assert said == [f"building {recipe.name}" for recipe in RECIPES]
+    assert not any(states(own).values())
+    build(own, said.append)
+    assert len(said) == len(RECIPES)
+
+
+def test_damage_is_noticed_and_mended(built, own):
+    for recipe in RECIPES:
+        shutil.copytree(built / recipe.name, own / recipe.name)
+    with (own / "person-semantic" / "labels.txt").open("a") as labels:
+        labels.write("n00000000\n")
+    (own / "face-centerface" / "model.onnx").unlink()
+    (own / "demo-visitors" / "SHA256SUMS").unlink()
+    wrong = states(own)
+    assert wrong["person-semantic"] == "damaged: labels.txt"
+    assert wrong["face-centerface"] == "damaged: model.onnx"
+    assert wrong["demo-visitors"] == "incomplete: no SHA256SUMS"
+    build(own, print)
+    assert not any(states(own).values())
+
+
+def test_what_an_older_recipe_made_is_made_again(built, own):
+    shutil.copytree(built / "face-centerface", own / "face-centerface")
+    seal = own / "face-centerface" / "SHA256SUMS"
+    seal.write_text(seal.read_text().replace("# face-centerface/1", "# face-centerface/0"))
+    assert states(own)["face-centerface"] == "made by face-centerface/0, now face-centerface/1"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_build_leaves_nothing_half_made(own, how):
+    building = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from engines.build import build;"
+            "build(Path(sys.argv[1]), print)",
+            str(own),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not list(own.glob(".making-*")) and building.poll() is None:
+        time.sleep(0.001)
+    os.kill(building.pid, how)
+    building.wait(30)
+    assert set(states(own).values()) <= {"", "not built"}
+    assert "not built" in states(own).values()
+    build(own, print)
+    assert not any(states(own).values())
+    assert not list(own.glob(".making-*"))

@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from installation import config as configuration
+from installation.config import Config, ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+def load(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return configuration.load(path)
+
+
+def test_the_shipped_config_is_the_default_written_out():
+    shipped = configuration.load(ROOT / "config.yaml")
+    default = Config()
+    assert shipped.model_dump(exclude={"inference"}) == default.model_dump(exclude={"inference"})
+    assert shipped.inference.engines == ROOT / default.inference.engines
+
+
+def test_the_shipped_config_names_every_key():
+    text = (ROOT / "config.yaml").read_text()
+    for section, field in Config.model_fields.items():
+        assert f"\n{section}:" in text
+        for key in field.annotation.model_fields:
+            assert f"\n  {key}: " in text, f"{section}.{key} is not explained"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "camera:\n", "camera: {}\n"])
+def test_what_is_left_out_has_its_default(tmp_path, text):
+    assert load(tmp_path, text).camera == Config().camera
+
+
+def test_engines_are_found_from_the_configs_folder(tmp_path):
+    assert load(tmp_path, "inference: {engines: here}").inference.engines == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("camera:\n  sorce: 0\n", 2, "camera.sorce: unknown key; did you mean source?"),
+        ("camera:\n  zebra: 0\n", 2, "known here: source, width"),
+        ("\n\nkamera: {}\n", 3, "did you mean camera?"),
+        ("camera: 3\n", 1, "needs keys of its own"),
+        ("camera:\n  fps: fast\n", 2, "camera.fps"),
+        ("camera:\n  fps: .nan\n", 2, "camera.fps"),
+        ("camera:\n  width: 20\n", 2, "greater than or equal to 160, not 20"),
+        ("camera:\n  source: [1]\n", 2, "camera.source"),
+        ("camera:\n  fps: 1\n  fps: 2\n", 3, "fps: written twice"),
+        ("labels:\n  policy: rude\n", 2, "'full', 'inoffensive' or 'safe', not 'rude'"),
+        ("display:\n  colour: green\n", 2, "'green' is not of the form"),
+        ("display:\n  colour: red\ncamera:\n  width: 1\n", 2, "display.colour"),
+        ("inference:\n  detector: ../x\n", 2, "inference.detector"),
+        ("- 1\n", 1, "expected sections"),
+        ("camera: [\n", 2, "expected"),
+        ("camera:\n\tfps: 1\n", 2, "cannot start any token"),
+        ("? [a]\n: 1\n", 1, "expected a plain word"),
+        ("a: &a\n  - *a\n", 1, "unknown key"),
+        ("\0", 1, "not valid YAML"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_its_place(tmp_path, text, line, says):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/config.yaml:{line}: ")
+    assert says in message
+    assert "\n" not in message
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere.yaml:1: cannot be read"):
+        configuration.load(tmp_path / "nowhere.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(ConfigError, match=r"bytes.yaml:1: cannot be read: not a UTF-8 text"):
+        configuration.load(tmp_path / "bytes.yaml")
+
+
+def test_without_a_name_the_config_here_comes_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "machine.yaml").touch()
+    monkeypatch.setattr(configuration, "PLACES", (Path("config.yaml"), tmp_path / "machine.yaml"))
+    assert configuration.find() == tmp_path / "machine.yaml"
+    (tmp_path / "config.yaml").touch()
+    assert configuration.find() == Path("config.yaml")
+    monkeypatch.setattr(configuration, "PLACES", (Path("a"), Path("b")))
+    with pytest.raises(ConfigError, match="name one with --config"):
+        configuration.find()

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from portraits import HOPPER_FACE
+
+from engines.manifest import ManifestError
+from installation.config import Labels
+from installation.inference.engine import open_engine
+from installation.labels.synsets import load_synsets
+from installation.vision.classifier import Classifier
+from installation.vision.observer import open_classifier
+
+FACE = np.array([HOPPER_FACE], np.float32)
+
+
+def under(config, policy):
+    return open_classifier(config.model_copy(update={"labels": Labels(policy=policy)}))
+
+
+def test_policies_choose_among_what_is_left(config, hopper):
+    full, safe = under(config, "full"), under(config, "safe")
+    everything, some = full.score_faces(hopper, FACE), safe.score_faces(hopper, FACE)
+    assert (everything.shape, some.shape) == ((1, 2832), (1, 1239))
+    for scores in (everything, some):
+        np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-4)
+    # The same ranking, without what is excluded.
+    place = {synset.wnid: index for index, synset in enumerate(full.synsets)}
+    order = np.array([place[synset.wnid] for synset in safe.synsets])
+    assert np.array_equal(np.argsort(-some[0])[:20], np.argsort(-everything[0][order])[:20])
+    assert {synset.safety for synset in safe.synsets} == {"safe"}
+
+
+def test_labels_come_best_first_with_their_words(config, hopper):
+    classifier = under(config, "safe")
+    labels = classifier.best(classifier.score_whole(hopper), 1239)
+    scores = [label.score for label in labels]
+    assert scores == sorted(scores, reverse=True)
+    assert len({label.wnid for label in labels}) == 1239
+    words = {synset.wnid: synset.words for synset in load_synsets()}
+    assert all(label.words == words[label.wnid] for label in labels)
+
+
+def test_a_uniform_is_seen(config, hopper):
+    """An admiral in uniform is named after one, of all the 1,239 words."""
+    classifier = under(config, "safe")
+    words = {label.words for label in classifier.best(classifier.score_faces(hopper, FACE)[0], 10)}
+    assert words & {"bluecoat", "quartermaster", "color guard", "orderly"}
+
+
+def test_no_faces_no_scores(config, hopper):
+    scores = under(config, "safe").score_faces(hopper, np.zeros((0, 4), np.float32))
+    assert scores.shape == (0, 1239)
+
+
+def test_a_label_file_with_other_words_is_refused(built):
+    engine = open_engine(built / "person-semantic")
+    with pytest.raises(ManifestError, match="n99999999"):
+        Classifier(engine, ("n99999999",), "safe")
+
+
+def test_a_detector_is_no_classifier(built):
+    with pytest.raises(ManifestError, match="a classifier is needed"):
+        Classifier(open_engine(built / "face-centerface"), (), "safe")

@@ -1,0 +1,99 @@
+import cv2
+import numpy as np
+import pytest
+from portraits import COLLINS_FACE, HOPPER_FACE
+
+from engines.manifest import ManifestError
+from installation.inference.engine import open_engine
+from installation.vision.boxes import iou
+from installation.vision.detector import Detector, look
+
+
+@pytest.fixture(scope="module")
+def detector(built):
+    return Detector(open_engine(built / "face-centerface"), smallest_face=20, threshold=0.5)
+
+
+def overlap(found, *truth):
+    return iou(np.array(truth, np.float32), found.xyxy)
+
+
+@pytest.mark.parametrize(("name", "truth"), [("hopper", HOPPER_FACE), ("collins", COLLINS_FACE)])
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1, 2, 6])
+def test_a_face_is_found_at_every_size(detector, request, name, truth, scale):
+    picture = cv2.resize(
+        request.getfixturevalue(name), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+    )
+    faces = detector.find(picture)
+    assert len(faces) == 1
+    assert overlap(faces, np.array(truth) * scale).item() > 0.6
+
+
+@pytest.mark.parametrize("face", [26, 40, 120])
+@pytest.mark.parametrize("size", [(1080, 1920), (3000, 4000), (2000, 800)])
+def test_faces_are_found_all_over_a_large_picture(detector, hopper, faceless, face, size):
+    """Small ones too, wherever the regions are cut, and each once."""
+    height, width = size
+    picture = cv2.resize(faceless["brick"], (width, height))
+    scale = face / (HOPPER_FACE[3] - HOPPER_FACE[1])
+    visitor = cv2.resize(hopper, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    rows, columns = visitor.shape[:2]
+    truth = []
+    for down in np.linspace(0, height - rows, 4).astype(int):
+        for across in np.linspace(0, width - columns, 4).astype(int):
+            picture[down : down + rows, across : across + columns] = visitor
+            truth.append(np.array(HOPPER_FACE) * scale + np.tile([across, down], 2))
+    faces = detector.find(picture)
+    found = (overlap(faces, *truth) > 0.4).sum()
+    assert found >= 0.95 * len(truth)
+    assert found >= 0.95 * len(faces)
+
+
+def test_no_face_where_none_is(detector, faceless):
+    for name, picture in faceless.items():
+        assert len(detector.find(picture)) == 0, name
+        assert len(detector.find(cv2.resize(picture, None, fx=3, fy=3))) == 0, name
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (17, 23)])
+def test_pictures_too_small_for_a_face(detector, size):
+    assert len(detector.find(np.full((*size, 3), 128, np.uint8))) == 0
+
+
+def test_faces_come_surest_first_inside_the_picture_with_landmarks(detector, hopper, collins):
+    picture = np.hstack([hopper[:512], collins])
+    faces = detector.find(picture)
+    assert len(faces) == 2
+    assert faces.scores[0] >= faces.scores[1]
+    assert (faces.xyxy >= 0).all()
+    assert (faces.xyxy <= [1024, 512, 1024, 512]).all()
+    for box, points in zip(faces.xyxy, faces.landmarks, strict=True):
+        left_eye, right_eye, nose, left_mouth, right_mouth = points
+        assert left_eye[0] < nose[0] < right_eye[0]
+        assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_mouth[1], right_mouth[1])
+        assert ((points >= box[:2]) & (points <= box[2:])).all()
+
+
+def test_smaller_faces_than_asked_for_are_left_out(built, collins):
+    engine = open_engine(built / "face-centerface")
+    assert len(Detector(engine, 100, 0.5).find(collins)) == 1
+    assert len(Detector(engine, 150, 0.5).find(collins)) == 0
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (6000, 4000), (90, 4000), (1, 1)])
+def test_regions_cover_the_frame_and_overlap(size):
+    width, height = size
+    regions = look(width, height, (640, 352), smallest_face=24)
+    seen = np.zeros((min(height, 400), min(width, 400)), int)
+    scale = np.array([seen.shape[1] / width, seen.shape[0] / height])
+    finest = (regions[:, 2] - regions[:, 0]).min()
+    for x0, y0, x1, y1 in regions[np.isclose(regions[:, 2] - regions[:, 0], finest)]:
+        low, high = np.array([x0, y0]) * scale, np.ceil(np.array([x1, y1]) * scale)
+        seen[int(low[1]) : int(high[1]), int(low[0]) : int(high[0])] += 1
+    assert (seen > 0).all()
+    assert np.allclose((regions[:, 2] - regions[:, 0]) / (regions[:, 3] - regions[:, 1]), 640 / 352)
+
+
+def test_a_classifier_is_no_detector(built):
+    with pytest.raises(ManifestError, match="a detector is needed"):
+        Detector(open_engine(built / "person-semantic"), 20, 0.5)
