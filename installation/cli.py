@@ -37,7 +37,7 @@ def _config(arguments: argparse.Namespace) -> Config:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from installation.capture.source import make_source
+    from installation.capture.select import make_source
     from installation.controller import run
 
     config = _config(arguments)

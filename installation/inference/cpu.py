@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
-from openvino.preprocess import ColorFormat, PrePostProcessor
 
 from engines.manifest import Manifest
 from installation.errors import InstallationError
 from installation.inference.regions import cut
+
+# Read while OpenVINO is imported: hwloc's remarks on containers are not for technicians.
+os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")
+
+import openvino as ov
+from openvino.preprocess import ColorFormat, PrePostProcessor
 
 
 class InferenceError(InstallationError):

@@ -3,7 +3,8 @@ import pytest
 from installation.capture.camera import Camera
 from installation.capture.demo import DemoSource
 from installation.capture.film import Film, Stream
-from installation.capture.source import CaptureError, make_source
+from installation.capture.select import make_source
+from installation.capture.source import CaptureError
 from installation.capture.stills import Stills
 from installation.config import Config
 
