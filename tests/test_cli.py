@@ -179,6 +179,32 @@ class TestClassify:
             assert (ran.returncode, ran.stderr) == (0, b"")
 
 
+class TestPrivacy:
+    def test_nobody_is_called_and_nothing_is_left_behind(self, pictures, tmp_path):
+        """Neither a socket nor a process is opened, nor a file written at home."""
+        home = tmp_path / "home"
+        home.mkdir()
+        script = (
+            "import os, sys\n"
+            "def hook(event, arguments):\n"
+            "    if event.startswith(('socket.', 'os.fork', 'os.posix_spawn', 'subprocess.')):\n"
+            "        os.write(2, f'{event} {arguments}\\n'.encode())\n"
+            "sys.addaudithook(hook)\n"
+            "from installation.cli import main\n"
+            "sys.exit(main(sys.argv[1:]))\n"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-c", script, "classify", "--json", str(pictures / "both.jpg")],
+            cwd=ROOT,
+            env={**os.environ, "HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert list(home.iterdir()) == []
+
+
 class TestTrace:
     def test_one_object_a_picture(self, crowd, crowd_film):
         ran = installation("trace", crowd_film, "--json")

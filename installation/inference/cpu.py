@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,12 @@ from installation.inference.regions import cut
 
 # Read while OpenVINO is imported: hwloc's remarks on containers are not for technicians.
 os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")
+# OpenVINO reports its use over the network and marks the machine with a number, both at import,
+# unless this module is missing. A gallery is nobody's telemetry.
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
-import openvino as ov
-from openvino.preprocess import ColorFormat, PrePostProcessor
+import openvino as ov  # noqa: E402
+from openvino.preprocess import ColorFormat, PrePostProcessor  # noqa: E402
 
 
 class InferenceError(InstallationError):
