@@ -120,8 +120,8 @@ class _Network:
         )
 
     def relu6(self, x: str) -> str:
-        zero = self._graph.constant(np.float32(0)[...])
-        six = self._graph.constant(np.float32(6)[...])
+        zero = self._graph.constant(np.array(0, np.float32))
+        six = self._graph.constant(np.array(6, np.float32))
         return self._graph.node("Clip", x, zero, six)
 
     def block(self, x: str, name: str, stage: _Stage, channels: int, stride: int) -> str:

@@ -147,7 +147,7 @@ class Crowd:
             through = cv2.warpAffine(cutout.shows_through, shift, size, borderValue=(1.0,))
             view = canvas[y0 + row : y1, x0 + column : x1]
             np.multiply(view, through[..., None], out=view)
-            view += colours
+            view += np.asarray(colours, np.float32)
         offset = int(time * 997) % 64
         canvas += self._noise[:, offset : offset + width]
         return np.asarray(cv2.convertScaleAbs(np.clip(canvas, 0, 255)), np.uint8)

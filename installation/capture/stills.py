@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
 
@@ -99,7 +100,7 @@ class Stills:
         self._loop = loop
         self._times = max(round(_SECONDS_EACH * fps), 1)
         self._queue: list[Path] = []
-        self._showing = repeat(np.zeros((0, 0, 3), np.uint8), 0)
+        self._showing: Iterator[NDArray[np.uint8]] = iter(())
 
     def open(self) -> None:
         """See `Source.open`."""

@@ -12,8 +12,11 @@ from installation.scene import Box, Scene
 SMALL, MEDIUM, LARGE, HUGE = 1 / 40, 1 / 29, 1 / 21, 1 / 15
 _LINE = 1 / 240
 _MARGIN = 1 / 60
-# A caption may be this many times as wide as its face before it is wrapped.
-_CAPTION_FACES = 2.2
+# A face this many times as wide as the type is high gets that type.
+_FACE_PER_TYPE = 3.5
+# Lines are wrapped at this many times the type's height: always the same, because a width that
+# followed the face would wrap, and draw, the words anew with every step.
+_LINE_PER_TYPE = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +144,9 @@ def arrange(scene: Scene, at: float, view: View, measure: Measure) -> Layout:
             continue
         face = faces[index]
         face_width = face[2] - face[0]
-        size = next((s for s in (LARGE, MEDIUM) if face_width > 3.5 * s * unit), SMALL)
-        widest = min(max(face_width * _CAPTION_FACES, 0.2 * unit), width - 2 * margin)
-        style = Style(verdict.label.words, round(size * unit), round(widest))
+        fitting = (size for size in (LARGE, MEDIUM) if face_width > _FACE_PER_TYPE * size * unit)
+        size = round(next(fitting, SMALL) * unit)
+        style = Style(verdict.label.words, size, min(_LINE_PER_TYPE * size, width - 2 * margin))
         spot = _spot(face, measure(style), faces, taken, view.screen_wh, line + margin // 2)
         captions.append(Caption(style, round(spot[0]), round(spot[1])))
         taken.append(spot)

@@ -62,4 +62,4 @@ def squares(xyxy: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     """
     centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2
     half = (xyxy[:, 2:] - xyxy[:, :2]).max(1, keepdims=True) * (factor / 2)
-    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+    return np.asarray(np.concatenate([centre - half, centre + half], axis=1), np.float32)

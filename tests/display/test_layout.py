@@ -138,3 +138,12 @@ def test_boxes_are_predicted_to_the_pictures_time(typesetter):
     view = View((1280, 720), (1280, 720), "cover", False)
     layout = arrange(Scene(0, 1.0, 1280, 720, (track,), None), 1.2, view, typesetter.measure)
     assert layout.boxes == ((110, 100, 210, 200),)
+
+
+def test_a_face_that_comes_nearer_has_its_words_drawn_three_times_at_most(typesetter):
+    styles = set()
+    for side in range(20, 400):
+        what = scene((500, 100, 500 + side, 100 + side), words="grass widower, divorced man")
+        view = View((1280, 720), (1280, 720), "cover", True)
+        styles |= {c.style for c in arrange(what, 0.0, view, typesetter.measure).captions}
+    assert len(styles) <= 3
