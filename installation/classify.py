@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -137,35 +136,28 @@ class PictureReader:
 
 
 class CopyFolder:
-    """A folder that receives drawn-on copies and loses no original, even where these lie in it.
+    """A folder that receives drawn-on copies; what lies in it already is never replaced.
 
     Parameters
     ----------
     folder
         Created if need be.
-    originals
-        All the files that will be copied from.
     """
 
-    def __init__(self, folder: Path, originals: Iterable[Path]) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._taken = {original.resolve() for original in originals}
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InstallationError(f"{folder}: cannot be made: {error.strerror}") from error
 
     def save(self, original: Path, picture: NDArray[np.uint8]) -> Path:
-        """Write a copy under its original's name, a number added where that is taken.
-
-        Copies made by an earlier command are replaced.
-        """
+        """Write a copy under its original's name, a number added where that is taken."""
         suffix = original.suffix if is_picture(original) else ".png"
         target, number = self._folder / f"{original.stem}{suffix}", 1
-        while target.resolve() in self._taken:
+        while target.exists():
             number += 1
             target = self._folder / f"{original.stem}-{number}{suffix}"
-        self._taken.add(target.resolve())
         try:
             Image.fromarray(picture[..., ::-1]).save(target, quality=92)
         except OSError as error:

@@ -74,7 +74,7 @@ def _classify(arguments: argparse.Namespace) -> int:
 
     config = _config(arguments)
     reader = PictureReader(config, arguments.top)
-    copies = CopyFolder(arguments.output, arguments.images) if arguments.output else None
+    copies = CopyFolder(arguments.output) if arguments.output else None
     status = OK
     for path in arguments.images:
         try:

@@ -94,12 +94,15 @@ def _line_of(mark: yaml.Mark | None) -> int:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is written twice, which YAML would silently let the last one win."""
+    """Refuses what YAML would take in silence, and says where.
+
+    That is keys written twice, of which the last would win, and keys that are no words.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
+            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
                 raise yaml.constructor.ConstructorError(
                     None, None, "expected a plain word as key", key.start_mark
                 )
@@ -109,6 +112,14 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            # Such as a date in a thirteenth month.
+            reason = f"{str(node.value)[:40]!r} cannot be read: {error}"
+            raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from error
 
 
 def _lines(node: yaml.Node | None, path: tuple[Hashable, ...] = ()) -> Lines:
@@ -186,6 +197,8 @@ def load(path: Path) -> Config:
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}:1: not valid YAML: {reason}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}:1: nested too deeply") from error
     if data is not None and not isinstance(data, dict):
         raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)})")
     # A section whose keys are all commented out is there, but empty.
@@ -196,10 +209,18 @@ def load(path: Path) -> Config:
         lines = _lines(node)
         first = min(error.errors(), key=lambda each: _line(each["loc"], lines))
         raise ConfigError(f"{path}:{_line(first['loc'], lines)}: {_explain(first)}") from error
-    engines = path.resolve().parent / config.inference.engines
-    return config.model_copy(
-        update={"inference": config.inference.model_copy(update={"engines": engines})}
-    )
+    return _anchored(config, path.resolve().parent)
+
+
+def _anchored(config: Config, folder: Path) -> Config:
+    """Make the paths in a config absolute: relative ones start from a folder."""
+    source = config.camera.source
+    if not (source == "demo" or source.isdecimal() or "://" in source):
+        source = str(folder / source)
+    camera = config.camera.model_copy(update={"source": source})
+    engines = folder / config.inference.engines
+    inference = config.inference.model_copy(update={"engines": engines})
+    return config.model_copy(update={"camera": camera, "inference": inference})
 
 
 def _line(loc: tuple[Hashable, ...], lines: Lines) -> int:

@@ -154,14 +154,15 @@ class TestClassify:
         (pictures / "other").mkdir()
         shutil.copy(pictures / "hopper.png", pictures / "other" / "hopper.png")
         both = [pictures / "hopper.png", pictures / "other" / "hopper.png"]
-        for _ in range(2):
-            assert installation("classify", *both, "--output", pictures).returncode == 0
+        (pictures / "hopper-2.png").write_text("another's")
+        assert installation("classify", *both, "--output", pictures).returncode == 0
         assert np.array_equal(cv2.imread(str(both[0])), hopper)
-        for name in ("hopper-2.png", "hopper-3.png"):
+        assert (pictures / "hopper-2.png").read_text() == "another's"
+        for name in ("hopper-3.png", "hopper-4.png"):
             drawn = cv2.imread(str(pictures / name))
             assert drawn.shape == hopper.shape
             assert (drawn == [0x14, 0xFF, 0x39]).all(-1).sum() > 500
-        assert len(list(pictures.glob("*.png"))) == 3
+        assert len(list(pictures.glob("*.png"))) == 4
 
     def test_text_for_people(self, pictures):
         ran = installation("classify", "--top", 1, pictures / "both.jpg")

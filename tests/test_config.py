@@ -60,6 +60,12 @@ def test_engines_are_found_from_the_configs_folder(tmp_path):
         ("? [a]\n: 1\n", 1, "expected a plain word"),
         ("a: &a\n  - *a\n", 1, "unknown key"),
         ("\0", 1, "not valid YAML"),
+        ("\n\n1: {}\n", 3, "expected a plain word"),
+        ("\ntrue: 1\n", 2, "expected a plain word"),
+        ("camera:\n  source: 2024-13-45\n", 2, "'2024-13-45' cannot be read"),
+        ("camera:\n  fps: !!int foo\n", 2, "'foo' cannot be read"),
+        ("camera:\n  fps: " + "9" * 5000 + "\n", 2, "cannot be read"),
+        ("a: " + "[" * 5000 + "]" * 5000, 1, "nested too deeply"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_its_place(tmp_path, text, line, says):
@@ -69,6 +75,17 @@ def test_a_mistake_is_one_line_that_names_its_place(tmp_path, text, line, says):
     assert message.startswith(f"{tmp_path}/config.yaml:{line}: ")
     assert says in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("source", ["film.mp4", "pictures", "./a.jpg"])
+def test_files_are_found_from_the_configs_folder(tmp_path, source):
+    found = load(tmp_path, f"camera: {{source: {source}}}").camera.source
+    assert Path(found) == tmp_path / source
+
+
+@pytest.mark.parametrize("source", ["0", "demo", "rtsp://camera/1", "/dev/video2", "/films/a.mp4"])
+def test_other_sources_are_left_as_they_are(tmp_path, source):
+    assert load(tmp_path, f"camera: {{source: '{source}'}}").camera.source == source
 
 
 def test_a_file_that_is_not_there_or_not_text(tmp_path):

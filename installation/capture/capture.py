@@ -30,29 +30,29 @@ class Capture:
         Opened already; from the call of `run` on, it belongs to that thread.
     frames
         Receives each frame.
-
-    Attributes
-    ----------
-    lost
-        What is wrong, while there is no picture; else None.
     """
 
     def __init__(self, source: Source, frames: Latest[Frame]) -> None:
-        self.lost: str | None = None
         self._source = source
         self._frames = frames
         self._stop = threading.Event()
         self._seq = 0
+        self._lost = False
+        self._wait = _FIRST_WAIT
+        self._logged_at = -_LOG_EVERY
 
     def run(self) -> None:
         """Capture until `stop`, or the end of a film; then close the source and the slot."""
         try:
+            trouble: CaptureError | None = None
             while not self._stop.is_set():
                 try:
+                    if trouble is not None:
+                        self._recover(trouble)
                     if self._read_all():
                         return
                 except CaptureError as error:
-                    self._recover(error)
+                    trouble = error
         finally:
             self._source.close()
             self._frames.close()
@@ -68,6 +68,7 @@ class Capture:
             picture = self._source.read()
             if picture is None:
                 return True
+            self._greet()
             seq, self._seq = self._seq, self._seq + 1
             if self._source.pace is not None:
                 due += 1 / self._source.pace
@@ -83,22 +84,22 @@ class Capture:
         return True
 
     def _recover(self, error: CaptureError) -> None:
-        """Close and reopen until it works."""
-        self.lost = str(error)
-        log.error("%s", error)
-        logged, wait = time.monotonic(), _FIRST_WAIT
-        while not self._stop.is_set():
-            self._source.close()
-            self._stop.wait(wait)
-            wait = min(wait * 2, _LAST_WAIT)
-            try:
-                self._source.open()
-            except CaptureError as again:
-                self.lost = str(again)
-                if time.monotonic() - logged >= _LOG_EVERY:
-                    log.error("%s", again)  # noqa: TRY400  # one line an event
-                    logged = time.monotonic()
-                continue
+        """Let go of the source, wait, and open it again; `_greet` tells when that has helped."""
+        if time.monotonic() - self._logged_at >= _LOG_EVERY:
+            log.error("%s", error)
+            self._logged_at = time.monotonic()
+        self._lost = True
+        # Let go first: a camera that is plugged in again while held open gets another number.
+        self._source.close()
+        self._stop.wait(self._wait)
+        self._wait = min(self._wait * 2, _LAST_WAIT)
+        if not self._stop.is_set():
+            self._source.open()
+
+    def _greet(self) -> None:
+        """Take the first picture after a loss as the end of it."""
+        if self._lost:
             log.info("%s: back", self._source.name)
-            self.lost = None
-            return
+            self._lost = False
+            self._wait = _FIRST_WAIT
+            self._logged_at = -_LOG_EVERY

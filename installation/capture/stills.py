@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from itertools import repeat
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from installation.capture.source import CaptureError
+
+log = logging.getLogger(__name__)
 
 # More cannot come from a camera, and decoding it could take all memory.
 _MAX_PIXELS = 150_000_000
@@ -47,14 +50,17 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         Missing, not a picture, damaged or larger than 150 megapixels.
     """
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if image.width * image.height > _MAX_PIXELS:
-                raise CaptureError(
-                    f"{path}: {image.width} x {image.height} pixels are too many; "
-                    f"scale it down to {_MAX_PIXELS // 10**6} megapixels or fewer"
-                )
-            return _to_bgr(ImageOps.exif_transpose(image))
+            with Image.open(path) as image:
+                if image.width * image.height > _MAX_PIXELS:
+                    raise CaptureError(
+                        f"{path}: {image.width} x {image.height} pixels are too many; "
+                        f"scale it down to {_MAX_PIXELS // 10**6} megapixels or fewer"
+                    )
+                return _to_bgr(_upright(image))
+    except CaptureError:
+        raise
     except FileNotFoundError:
         raise CaptureError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -63,9 +69,17 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         empty = path.stat().st_size == 0
         reason = "the file is empty" if empty else "not a picture in a format known here"
         raise CaptureError(f"{path}: {reason}") from None
-    # Decoders raise almost anything on damaged data.
-    except (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, MemoryError) as error:
-        raise CaptureError(f"{path}: cannot be read: {error}") from error
+    except Exception as error:
+        # Decoders raise almost anything on damaged data.
+        raise CaptureError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF says; damaged EXIF spoils no picture."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
 
 
 def _to_bgr(image: Image.Image) -> NDArray[np.uint8]:
@@ -103,29 +117,43 @@ class Stills:
         self._showing: Iterator[NDArray[np.uint8]] = iter(())
 
     def open(self) -> None:
-        """See `Source.open`."""
-        folder = self._path.is_dir()
-        self._queue = sorted(filter(is_picture, self._path.iterdir())) if folder else [self._path]
-        if not self._queue:
-            raise CaptureError(f"{self.name}: no pictures in this folder")
-        self._next()
+        """See `Source.open`. In a folder, what cannot be read is left out."""
+        try:
+            folder = self._path.is_dir()
+            self._queue = sorted(filter(is_picture, self._path.iterdir())) if folder else []
+        except OSError as error:
+            raise CaptureError(f"{self.name}: cannot be read: {error.strerror}") from error
+        if not folder:
+            self._showing = self._repeat(self._path)
+        elif not self._next():
+            raise CaptureError(f"{self.name}: no pictures in this folder that can be read")
 
-    def _next(self) -> None:
-        self._showing = repeat(read_picture(self._queue.pop(0)), self._times)
+    def _repeat(self, path: Path) -> Iterator[NDArray[np.uint8]]:
+        return repeat(read_picture(path), self._times)
+
+    def _next(self) -> bool:
+        """Go on to the next readable picture of the folder, if there is one."""
+        while self._queue:
+            try:
+                self._showing = self._repeat(self._queue.pop(0))
+            except CaptureError as error:
+                log.warning("%s; left out", error)
+            else:
+                return True
+        return False
 
     def read(self) -> NDArray[np.uint8] | None:
         """See `Source.read`."""
         picture = next(self._showing, None)
         if picture is not None:
             return picture
-        if self._queue:
-            self._next()
-        elif self._loop:
+        if not self._next():
+            if not self._loop:
+                return None
             self.open()
-        else:
-            return None
         return self.read()
 
     def close(self) -> None:
         """See `Source.close`."""
         self._queue.clear()
+        self._showing = iter(())

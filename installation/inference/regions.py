@@ -12,8 +12,8 @@ def cut(
 ) -> NDArray[np.uint8]:
     """Bring one region of a frame to a size.
 
-    Bilinear. Where the region shrinks more than twofold it is first halved by averaging, as often
-    as it takes, so that no pixel of the frame goes unseen.
+    Bilinear. A side that shrinks more than twofold is first halved by averaging, as often as it
+    takes, so that no pixel of the frame goes unseen.
 
     Parameters
     ----------
@@ -38,10 +38,16 @@ def cut(
     patch = frame[top:bottom, left:right]
     # Patch pixels per frame pixel, after each halving.
     scale_x = scale_y = 1.0
-    while (x1 - x0) * scale_x > 2 * width and (y1 - y0) * scale_y > 2 * height:
-        half = (max(patch.shape[1] // 2, 1), max(patch.shape[0] // 2, 1))
-        scale_x *= half[0] / patch.shape[1]
-        scale_y *= half[1] / patch.shape[0]
+    while True:
+        columns, rows = patch.shape[1], patch.shape[0]
+        half = (
+            max(columns // 2, 1) if (x1 - x0) * scale_x > 2 * width else columns,
+            max(rows // 2, 1) if (y1 - y0) * scale_y > 2 * height else rows,
+        )
+        if half == (columns, rows):
+            break
+        scale_x *= half[0] / columns
+        scale_y *= half[1] / rows
         patch = np.asarray(cv2.resize(patch, half, interpolation=cv2.INTER_AREA), np.uint8)
     step_x, step_y = (x1 - x0) * scale_x / width, (y1 - y0) * scale_y / height
     start_x, start_y = (x0 - left) * scale_x, (y0 - top) * scale_y

@@ -24,6 +24,8 @@ _BELIEVED = 2
 # Seconds without a detection: first the box disappears, then the track is forgotten.
 _SHOWN_UNSEEN = 0.25
 _KEPT_UNSEEN = 1.5
+# Nor is a track believed over a longer pause, whoever stands there now.
+_KEPT_SEEN = 6.0
 # Gains of the alpha-beta filter: how much of a surprise moves the box, and its speed.
 _ALPHA = 0.6
 _BETA = 0.15
@@ -55,6 +57,7 @@ class Tracker:
     def __init__(self) -> None:
         self._paths: list[_Path] = []
         self._next_id = 1
+        self._looked_at = -np.inf
 
     def update(self, faces: Faces, at: float) -> tuple[Track, ...]:
         """Take in what was found in a frame.
@@ -71,7 +74,13 @@ class Tracker:
         tuple of Track
             The faces believed to be in view, by id, without verdicts.
         """
-        self._paths = [path for path in self._paths if at - path.at <= _KEPT_UNSEEN]
+        # A slow detector is no reason to forget those it saw the last time it looked.
+        self._paths = [
+            path
+            for path in self._paths
+            if at - path.at <= (_KEPT_SEEN if path.at == self._looked_at else _KEPT_UNSEEN)
+        ]
+        self._looked_at = at
         sure = faces.scores >= _SURE
         waiting, left = self._match(self._paths, faces[sure], at, _MIN_IOU_SURE)
         self._match(waiting, faces[~sure], at, _MIN_IOU_UNSURE)

@@ -69,11 +69,25 @@ def test_a_lost_camera_is_let_go_and_comes_back(caplog):
     capture = Capture(source, frames)
     capture.run()
     assert frames.get(after=0)[1].seq == 1
-    assert capture.lost is None
     assert source.opened == 3
     # Let go before each attempt: a device held open comes back under another number.
     assert source.closed >= 3
     assert [record.message for record in caplog.records] == ["scripted: gone", "scripted: back"]
+
+
+def test_a_camera_that_opens_but_gives_nothing_is_asked_ever_less_often(caplog, monkeypatch):
+    waits = []
+    script = [CaptureError("nothing")] * 9 + [PICTURE, None]
+    capture = Capture(Source(script), Latest())
+    monkeypatch.setattr(capture._stop, "wait", waits.append)
+    capture.run()
+    pauses = [wait for wait in waits if wait]
+    assert len(pauses) == 9
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > 100 * pauses[0]
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "nothing"
+    ]
 
 
 def test_stopping_ends_even_while_the_camera_is_lost():
@@ -81,7 +95,7 @@ def test_stopping_ends_even_while_the_camera_is_lost():
     capture = Capture(source, Latest())
     thread = threading.Thread(target=capture.run)
     thread.start()
-    while capture.lost is None:
+    while not source.opened:
         time.sleep(0.001)
     capture.stop()
     thread.join(15)

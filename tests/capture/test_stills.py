@@ -127,6 +127,36 @@ def test_a_folder_is_shown_in_order_and_ends(tmp_path):
     assert shown == [10] * 6 + [20] * 6
 
 
+def test_a_damaged_picture_in_a_folder_hides_no_other(tmp_path, caplog):
+    for name, grey in (("a.png", 10), ("c.png", 30)):
+        Image.new("L", (8, 8), grey).save(tmp_path / name)
+    (tmp_path / "b.png").write_text("hello")
+    stills = Stills(tmp_path, fps=0.1, loop=True)
+    stills.open()
+    assert [int(stills.read()[0, 0, 0]) for _ in range(4)] == [10, 30, 10, 30]
+    assert "b.png: not a picture" in caplog.text
+    (tmp_path / "a.png").unlink()
+    (tmp_path / "c.png").unlink()
+    with pytest.raises(CaptureError, match="no pictures in this folder that can be read"):
+        stills.open()
+
+
+def test_damaged_exif_spoils_no_picture(tmp_path, image, hopper, capfd):
+    """As a TIFF header whose entries lead nowhere; seen in real files."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x0110] = "camera"
+    whole = exif.tobytes()
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for place in random.integers(6, len(damaged), 3):
+            damaged[place] = random.integers(0, 256)
+        image.resize((64, 75)).save(tmp_path / "a.jpg", exif=bytes(damaged))
+        assert read_picture(tmp_path / "a.jpg").size == 64 * 75 * 3
+    assert capfd.readouterr().err == ""
+
+
 def test_a_folder_without_pictures(tmp_path):
     with pytest.raises(CaptureError, match="no pictures in this folder"):
         Stills(tmp_path, fps=1, loop=True).open()

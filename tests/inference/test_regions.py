@@ -30,6 +30,15 @@ def test_shrinking_averages(frame, factor):
     assert np.abs(small - blocks.mean((1, 3))).mean() < 1.5
 
 
+@pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (1100, 400), (3000, 700)])
+def test_every_pixel_leaves_a_trace_however_the_sides_shrink(size):
+    width, height = size
+    for at in range(100, 140):
+        frame = np.zeros((height, width, 3), np.uint8)
+        frame[:, at] = 255
+        assert cut(frame, region(0, 0, width, height), 224, 224).any()
+
+
 def test_growing_is_bilinear_about_pixel_centres(frame):
     big = cut(frame, region(100, 100, 150, 160), 200, 240).astype(int)
     reference = cv2.resize(frame, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)

@@ -40,4 +40,6 @@ def test_it_starts_a_command_that_exists(unit):
     from installation.cli import _parser
 
     words = unit["Service"]["ExecStart"].split()
-    assert _parser().parse_args(words[1:]).config == Path("/etc/installation/config.yaml")
+    assert _parser().parse_args(words[1:]).config is None
+    # Without a name, the config is the one where the engines were built.
+    assert words[0].startswith(unit["Service"]["WorkingDirectory"])

@@ -74,6 +74,14 @@ def test_an_unsure_detection_continues_a_track_but_begins_none():
     assert all(list(each) == [1] for each in seen)
 
 
+def test_a_slow_detector_still_follows():
+    tracker = Tracker()
+    seen = [tracker.update(faces((0, 0, 100, 100)), 2.5 * index) for index in range(4)]
+    assert [[track.id for track in each] for each in seen] == [[], [1], [1], [1]]
+    # But after a long pause it may be anybody.
+    assert tracker.update(faces((0, 0, 100, 100)), 60.0) == ()
+
+
 def test_jitter_is_smoothed():
     noise = np.random.default_rng(0).normal(0, 4, (60, 4))
     boxes = np.array([100, 100, 220, 240]) + noise
