@@ -72,7 +72,10 @@ environment() {
     fi
     say 'installing Python packages (a few minutes the first time)'
     .venv/bin/pip install --disable-pip-version-check -q --progress-bar off -e ".$extras" >&2 &
+    # A job in the background does not hear Ctrl-C by itself.
+    trap 'kill $! 2>/dev/null; exit 130' INT TERM
     wait_for $! || fail 'pip install failed; see above'
+    trap - INT TERM
     cp setup.cfg "$stamp"
 }
 

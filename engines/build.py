@@ -113,8 +113,9 @@ RECIPES = (
 
 def _seal(recipe: Recipe, folder: Path) -> str:
     """Describe a folder: the recipe that made it and, as ``sha256sum`` writes it, every file."""
-    files = sorted(path for path in folder.iterdir() if path.name != _SEAL)
-    return f"# {recipe.identity}\n" + "".join(f"{sha256_of(path)}  {path.name}\n" for path in files)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL)
+    lines = (f"{sha256_of(path)}  {path.relative_to(folder)}\n" for path in files)
+    return f"# {recipe.identity}\n{''.join(lines)}"
 
 
 def state(recipe: Recipe, built: Path) -> str:
@@ -131,7 +132,7 @@ def state(recipe: Recipe, built: Path) -> str:
     seal = folder / _SEAL
     if not seal.is_file():
         return f"incomplete: no {_SEAL}"
-    sealed, found = seal.read_text(encoding="utf-8"), _seal(recipe, folder)
+    sealed, found = seal.read_text(encoding="utf-8", errors="replace"), _seal(recipe, folder)
     if sealed == found:
         return ""
     made_by = sealed.partition("\n")[0].removeprefix("# ")

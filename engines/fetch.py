@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -85,6 +86,8 @@ def fetch(folder: Path, say: Callable[[str], None]) -> None:
         pip could not deliver a package, or delivered another one than the pinned.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for left_over in folder.glob(".fetch-*"):
+        shutil.rmtree(left_over)
     for pin in read_pins().values():
         if find_wheel(pin, folder) is None:
             say(f"fetching {pin.requirement}")
@@ -101,7 +104,9 @@ def _download(pin: Pin, folder: Path) -> None:
                 *("--only-binary", ":all:", *_WHEEL_TAGS, "--disable-pip-version-check"),
                 *("--dest", scratch, "--requirement", str(requirement)),
             ],
-            capture_output=True,
+            # pip shows its progress; its errors are for us to explain.
+            stdout=sys.stderr,
+            stderr=subprocess.PIPE,
             text=True,
             check=False,
         )

@@ -108,8 +108,9 @@ def load_manifest(folder: Path) -> Manifest:
         where = ".".join(str(step) for step in first["loc"]) or "file"
         raise ManifestError(f"{path}: {where}: {first['msg']}; {remedy}") from error
     network = folder / manifest.onnx
-    if not network.is_file():
-        raise ManifestError(f"{network}: missing; {remedy}")
+    for name in filter(None, (manifest.onnx, manifest.labels)):
+        if not (folder / name).is_file():
+            raise ManifestError(f"{folder / name}: missing; {remedy}")
     if sha256_of(network) != manifest.sha256:
         raise ManifestError(
             f"{network}: not the file the manifest names (its hash differs); {remedy}"

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,14 +110,17 @@ def _engines(arguments: argparse.Namespace) -> int:
     from engines.fetch import fetch
 
     built = _config(arguments).inference.engines
-    if arguments.action == "fetch":
-        fetch(wheels(built), _say)
-    elif arguments.action == "build":
-        build(built, _say)
-    states = {recipe.name: state(recipe, built) for recipe in RECIPES}
-    if arguments.action != "fetch":
-        for name, wrong in states.items():
-            print(f"{name:20} {wrong or 'ready'}")
+    try:
+        if arguments.action == "fetch":
+            fetch(wheels(built), _say)
+            return OK
+        if arguments.action == "build":
+            build(built, _say)
+        states = {recipe.name: state(recipe, built) for recipe in RECIPES}
+    except OSError as error:
+        raise InstallationError(f"{error.filename or built}: {error.strerror}") from error
+    for name, wrong in states.items():
+        print(f"{name:20} {wrong or 'ready'}")
     return TROUBLE if arguments.action == "verify" and any(states.values()) else OK
 
 
@@ -221,20 +225,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
     )
+    status = _perform(arguments)
+    if threading.active_count() > 1:
+        # A stage that is deep inside a library would be torn down in its middle, which aborts.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _perform(arguments: argparse.Namespace) -> int:
     try:
-        return int(arguments.work(arguments))
+        status = int(arguments.work(arguments))
+        sys.stdout.flush()
     except InstallationError as error:
         _complain(error)
-    except BrokenPipeError:
-        # Whoever was reading has left; keep the interpreter from complaining at its own flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except OSError as error:
+        # Whoever was reading may leave early; anything else, a full disk say, is trouble.
+        if not isinstance(error, BrokenPipeError):
+            _complain(f"{error.filename or 'standard output'}: {error.strerror}")
+        # Keep the interpreter from complaining at its own flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         _complain(
             f"unexpected {type(error).__name__} at {_where(error)}: {error}; "
             "please report this with what you did"
         )
+    else:
+        return status
     return TROUBLE
 
 

@@ -14,6 +14,7 @@ from installation.capture.capture import Capture
 from installation.capture.source import Source
 from installation.config import Config
 from installation.display.window import Window
+from installation.errors import InstallationError
 from installation.handover import Closed, Latest
 from installation.scene import Frame, Scene
 from installation.vision.observer import Observer, open_observer
@@ -34,6 +35,9 @@ class Witness(Protocol):
 
     def saw(self, frame: Frame, scene: Scene | None, window: Window) -> bool:
         """Take note; return False to end the show."""
+
+    def leave(self, window: Window) -> None:
+        """Take a last look, before the window closes for whatever reason."""
 
 
 class _Stage:
@@ -110,16 +114,35 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
         Something a technician has to mend.
     """
     signals = _Signals()
-    observer = open_observer(config)
-    source.open()
-    window = Window(config.display, headless)
+    try:
+        observer = open_observer(config)
+        source.open()
+        try:
+            window = Window(config.display, headless)
+        except InstallationError:
+            source.close()
+            raise
+        log.info("running: %s, %d x %d", source.name, *window.size)
+        try:
+            _run_stages(observer, source, window, signals, witness)
+        finally:
+            if witness is not None:
+                witness.leave(window)
+            window.close()
+    finally:
+        signals.restore()
+
+
+def _run_stages(
+    observer: Observer, source: Source, window: Window, signals: _Signals, witness: Witness | None
+) -> None:
+    """Start capture and vision, show what they make, stop them, and raise what they raised."""
     frames, scenes = Latest[Frame](), Latest[Scene]()
     capture = Capture(source, frames)
     stages = [
         _Stage("capture", capture.run),
         _Stage("vision", lambda: _watch(observer, frames, scenes)),
     ]
-    log.info("running: %s, %d x %d", source.name, *window.size)
     try:
         _show(window, frames, scenes, stages, signals, witness)
     finally:
@@ -127,8 +150,6 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
         frames.close()
         for stage in stages:
             stage.join()
-        window.close()
-        signals.restore()
     for stage in stages:
         if stage.failure is not None:
             raise stage.failure
@@ -155,6 +176,7 @@ def _show(
         if news is not None:
             scene_version, scene = news
         if newest is None:
+            window.attend()
             if time.monotonic() - last > _PATIENCE:
                 window.show_slate(_SLATE)
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,8 @@ _VISIBLE = 0.9
 # A face counts as found where a box overlaps the truth this much.
 _FOUND_IOU = 0.4
 _SUFFIXES = (".png", ".mp4")
+# The report tells of the latest pictures, however long it has been running.
+_REMEMBERED = 100_000
 
 
 class Rehearsal:
@@ -45,24 +48,31 @@ class Rehearsal:
         self._output = output
         self._film: cv2.VideoWriter | None = None
         self._began: float | None = None
-        self._ages: list[float] = []
-        self._overlaps: list[float] = []
+        self._ages: deque[float] = deque(maxlen=_REMEMBERED)
+        self._overlaps: deque[float] = deque(maxlen=_REMEMBERED)
+        self._shown = 0
 
     def saw(self, frame: Frame, scene: Scene | None, window: Window) -> bool:
         """See `Witness.saw`."""
         now = time.monotonic()
         self._began = self._began or frame.captured_at
+        self._shown += 1
         self._ages.append(now - frame.captured_at)
         if self._source.crowd is not None:
             self._compare(frame, scene, self._source.crowd)
-        last = (self._frames is not None and len(self._ages) >= self._frames) or (
+        last = (self._frames is not None and self._shown >= self._frames) or (
             self._seconds is not None and now - self._began >= self._seconds
         )
         if self._output is not None and self._output.suffix == ".mp4":
             self._record(window)
-        elif self._output is not None and last:
-            self._write(window)
         return not last
+
+    def leave(self, window: Window) -> None:
+        """See `Witness.leave`: the last picture is kept, the film finished."""
+        if self._film is not None:
+            self._film.release()
+        elif self._output is not None and self._ages:
+            self._write(window)
 
     def _compare(self, frame: Frame, scene: Scene | None, crowd: Crowd) -> None:
         shown = [track.box_at(frame.captured_at) for track in scene.tracks] if scene else []
@@ -91,25 +101,19 @@ class Rehearsal:
         if not written:
             raise InstallationError(f"{self._output}: cannot be written; is the folder there?")
 
-    def close(self) -> None:
-        """Finish the film."""
-        if self._film is not None:
-            self._film.release()
-
     def report(self) -> str:
         """Say in one line what was seen."""
         if not self._ages:
             return "demo: no picture was shown"
         ages = np.array(self._ages) * 1000
         text = (
-            f"demo: {len(ages)} pictures, camera to screen {np.median(ages):.0f} ms "
+            f"demo: {self._shown} pictures, camera to screen {np.median(ages):.0f} ms "
             f"(99 % within {np.percentile(ages, 99):.0f} ms)"
         )
         if self._overlaps:
             overlaps = np.array(self._overlaps)
-            found = overlaps >= _FOUND_IOU
-            mean = overlaps[found].mean() if found.any() else 0.0
-            text += f"; {found.mean():.0%} of faces boxed, mean IoU {mean:.2f}"
+            found = (overlaps >= _FOUND_IOU).mean()
+            text += f"; {found:.0%} of faces boxed, mean IoU {overlaps.mean():.2f}"
         return text if self._output is None else f"{text}; see {self._output}"
 
 
@@ -135,8 +139,5 @@ def demonstrate(
     camera = config.camera
     source = DemoSource(config.inference.engines, camera.width, camera.height, camera.fps)
     rehearsal = Rehearsal(source, frames, seconds, output)
-    try:
-        run(config, source, headless, rehearsal)
-    finally:
-        rehearsal.close()
+    run(config, source, headless, rehearsal)
     return rehearsal.report()

@@ -180,6 +180,25 @@ class TestClassify:
             assert (ran.returncode, ran.stderr) == (0, b"")
 
 
+class TestOutput:
+    @pytest.mark.parametrize("arguments", [["engines", "list"], ["classify", "both.jpg"]])
+    def test_nobody_reading_and_a_full_disk(self, pictures, arguments):
+        arguments = [str(pictures / each) if each == "both.jpg" else each for each in arguments]
+        read, write = os.pipe()
+        os.close(read)
+        ran = subprocess.run(
+            [*COMMAND, *arguments], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False
+        )
+        os.close(write)
+        assert (ran.returncode, ran.stderr) == (1, b"")
+        with Path("/dev/full").open("w") as full:
+            ran = subprocess.run(
+                [*COMMAND, *arguments], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, check=False
+            )
+        assert ran.returncode == 1
+        assert ran.stderr == b"installation: standard output: No space left on device\n"
+
+
 class TestPrivacy:
     def test_nobody_is_called_and_nothing_is_left_behind(self, pictures, tmp_path):
         """Neither a socket nor a process is opened, nor a file written at home."""
@@ -260,6 +279,13 @@ class TestEngines:
         assert ran.returncode == 1
         assert ran.stdout.count("not built") == 3
 
+    def test_a_place_that_cannot_be_written(self, tmp_path):
+        (tmp_path / "file").touch()
+        (tmp_path / "config.yaml").write_text("inference: {engines: file/engines}")
+        ran = installation("engines", "build", cwd=tmp_path)
+        assert ran.returncode == 1
+        assert ran.stderr == f"installation: {tmp_path}/file/engines: Not a directory\n"
+
     def test_without_engines_the_others_say_what_to_run(self, tmp_path, pictures):
         (tmp_path / "config.yaml").write_text("inference: {engines: nowhere}")
         for arguments in (["classify", "hopper.png"], ["demo", "--headless"]):
@@ -284,6 +310,24 @@ class TestDemo:
         ran = installation("demo", "--headless", "--frames", 20, "--output", film)
         assert ran.returncode == 0, ran.stderr
         assert int(cv2.VideoCapture(str(film)).get(cv2.CAP_PROP_FRAME_COUNT)) == 20
+
+    def test_interrupted_it_still_leaves_its_picture(self, built, tmp_path):
+        picture = tmp_path / "x.png"
+        running = subprocess.Popen(
+            [*COMMAND, "demo", "--headless", "--seconds", "500", "--output", str(picture)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while "running: demo" not in running.stderr.readline():
+            pass
+        time.sleep(1)
+        running.send_signal(signal.SIGTERM)
+        out, err = running.communicate(timeout=30)
+        assert (running.returncode, err) == (0, "")
+        assert f"see {picture}" in out
+        assert cv2.imread(str(picture)).shape == (720, 1280, 3)
 
     @pytest.mark.parametrize("output", ["/nowhere/x.png", "x.bmp", "/proc/x.png"])
     def test_a_picture_that_cannot_be_kept(self, built, output):

@@ -153,6 +153,11 @@ class Window:
         width, height = self._window.get_framebuffer_size()
         return int(width), int(height)
 
+    def attend(self) -> None:
+        """Take note of keys and of the window being closed."""
+        self._window.switch_to()
+        self._window.dispatch_events()
+
     def show(self, frame: Frame, scene: Scene | None) -> Layout | None:
         """Put a frame on the screen and over it what is known, in step with the screen.
 
@@ -168,8 +173,7 @@ class Window:
         Layout or None
             What was drawn over the picture.
         """
-        self._window.switch_to()
-        self._window.dispatch_events()
+        self.attend()
         layout = self._compose(frame, scene)
         self._flip()
         self._shown = frame, scene
@@ -177,8 +181,7 @@ class Window:
 
     def show_slate(self, words: str) -> None:
         """Show a sentence on black, when there is no picture to show."""
-        self._window.switch_to()
-        self._window.dispatch_events()
+        self.attend()
         self._clear()
         width, height = self.size
         style = Style(words, round(LARGE * min(width, height)), round(0.8 * width))
@@ -217,6 +220,13 @@ class Window:
         if self._picture is None or self._picture.size != size:
             if self._picture is not None:
                 self._picture.delete()
+            largest = ctypes.c_int()
+            self._gl.glGetIntegerv(self._gl.GL_MAX_TEXTURE_SIZE, ctypes.byref(largest))
+            if max(size) > largest.value:
+                raise DisplayError(
+                    f"a picture of {size[0]} x {size[1]} pixels is more than the graphics card "
+                    f"can draw ({largest.value}); make the pictures smaller"
+                )
             self._picture = _Texture(self._gl, *size, 3)
             self._shown_seq = -1
         if frame.seq != self._shown_seq:

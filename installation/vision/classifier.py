@@ -69,7 +69,13 @@ class Classifier:
         if not len(regions):
             return np.zeros((0, len(self.synsets)), np.float32)
         (name,) = self._engine.manifest.outputs
-        scores = self._engine.run(frame, regions)[name][:, self._allowed]
+        outputs = self._engine.run(frame, regions)[name]
+        if outputs.shape[1] != len(self._allowed):
+            raise ManifestError(
+                f"the classifier answers with {outputs.shape[1]} scores, but its label file has "
+                f"{len(self._allowed)} lines; run `installation engines build`"
+            )
+        scores = outputs[:, self._allowed]
         top = scores.max(1, keepdims=True)
         total = top + np.log(np.exp(scores - top).sum(1, keepdims=True))
         return np.asarray(scores - total, np.float32)

@@ -40,6 +40,7 @@ def test_damage_is_noticed_and_mended(built, own):
         labels.write("n00000000\n")
     (own / "face-centerface" / "model.onnx").unlink()
     (own / "demo-visitors" / "SHA256SUMS").unlink()
+    (own / "face-centerface" / "folder").mkdir()
     wrong = states(own)
     assert wrong["person-semantic"] == "damaged: labels.txt"
     assert wrong["face-centerface"] == "damaged: model.onnx"

@@ -25,6 +25,7 @@ def test_what_was_built_can_be_read(folder):
         ({"task": "guess"}, r"engine.yaml: task"),
         ({"surprise": 1}, r"engine.yaml: surprise"),
         ({"labels": None}, r"engine.yaml: .*labels"),
+        ({"labels": "other.txt"}, r"other.txt: missing"),
         ({"onnx": "other.onnx"}, r"other.onnx: missing"),
         ({"sha256": "0" * 64}, r"model.onnx: not the file the manifest names"),
     ],

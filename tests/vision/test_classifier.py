@@ -57,6 +57,13 @@ def test_a_label_file_with_other_words_is_refused(built):
         Classifier(engine, ("n99999999",), "safe")
 
 
+def test_a_label_file_cut_short_is_refused(built, hopper):
+    engine = open_engine(built / "person-semantic")
+    classifier = Classifier(engine, (load_synsets()[0].wnid,), "full")
+    with pytest.raises(ManifestError, match=r"2832 scores, but its label file has 1 line"):
+        classifier.score_whole(hopper)
+
+
 def test_a_detector_is_no_classifier(built):
     with pytest.raises(ManifestError, match="a classifier is needed"):
         Classifier(open_engine(built / "face-centerface"), (), "safe")
