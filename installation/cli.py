@@ -17,8 +17,8 @@ from installation import config as configuration
 from installation.config import Config
 from installation.errors import InstallationError
 
-OK, TROUBLE, WRONG_USE = 0, 1, 2
-_INTERRUPTED = 130
+# Wrong use is 2; argparse sees to it.
+OK, TROUBLE, _INTERRUPTED = 0, 1, 130
 
 # Without a screen the demonstration ends by itself, and leaves this.
 _DEMO_SECONDS = 10.0
@@ -50,6 +50,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     from installation.demo import demonstrate
     from installation.display.window import has_screen
 
+    config = _config(arguments)
     headless, output, seconds = arguments.headless, arguments.output, arguments.seconds
     if not headless and not has_screen():
         _say("demo: no screen here (DISPLAY is not set); drawing into memory instead")
@@ -59,7 +60,7 @@ def _demo(arguments: argparse.Namespace) -> int:
         if seconds is None and arguments.frames is None:
             seconds = _DEMO_SECONDS
     _say(f"demo: running{f' for {seconds:g} seconds' if seconds else ''}")
-    print(demonstrate(_config(arguments), headless, arguments.frames, seconds, output))
+    print(demonstrate(config, headless, arguments.frames, seconds, output))
     return OK
 
 

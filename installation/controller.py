@@ -179,6 +179,7 @@ def _show(
             window.attend()
             if time.monotonic() - last > _PATIENCE:
                 window.show_slate(_SLATE)
+                scene = None  # Who comes back into the picture is somebody else.
             continue
         last = time.monotonic()
         version, frame = newest

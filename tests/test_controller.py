@@ -62,6 +62,18 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(config, crowd_sourc
         return read()
 
     crowd_source.read = unplug_once
-    report = rehearse(config, crowd_source, 30).report()
-    assert "30 pictures" in report
+    scenes = []
+    rehearsal = Rehearsal(crowd_source, 200, None, None)
+    saw = rehearsal.saw
+
+    def note(frame, scene, window):
+        scenes.append(None if scene is None else scene.seq)
+        return saw(frame, scene, window)
+
+    monkeypatch.setattr(rehearsal, "saw", note)
+    run(config, crowd_source, True, rehearsal)
+    assert "200 pictures" in rehearsal.report()
     assert set(slates) == {"no picture from the camera"}
+    # What was known before the loss is not held against who is there after it.
+    assert None in scenes[8:]
+    assert scenes[-1] > 100
