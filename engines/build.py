@@ -15,7 +15,7 @@ from engines import centerface, conse
 from engines.checkpoint import read_checkpoint
 from engines.efficientnet import INPUT_SIZE, GraphBuilder, add_backbone
 from engines.fetch import fetch, read_member, read_pins, sha256_of
-from engines.manifest import EngineInput, Manifest
+from engines.manifest import MANIFEST, EngineInput, Manifest, ManifestError, load_manifest
 from engines.visitors import build_visitors
 from installation.labels.synsets import load_synsets
 
@@ -140,6 +140,42 @@ def state(recipe: Recipe, built: Path) -> str:
         return f"made by {made_by}, now {recipe.identity}"
     names = {line.split()[-1] for line in set(sealed.splitlines()) ^ set(found.splitlines())}
     return f"damaged: {', '.join(sorted(names))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one folder of engines stands.
+
+    Attributes
+    ----------
+    name
+        Of the folder.
+    wrong
+        Why it cannot be used; empty when it can.
+    about
+        Task, licence and source of an engine that can be used; empty for what is no engine.
+    """
+
+    name: str
+    wrong: str
+    about: str
+
+
+def survey(built: Path) -> list[Standing]:
+    """Look at everything that ought to be built, and at engines somebody has added."""
+    ours = {recipe.name: state(recipe, built) for recipe in RECIPES}
+    added = {path.parent.name: "" for path in sorted(built.glob(f"[!.]*/{MANIFEST}"))}
+    standings = []
+    for name, wrong in (added | ours).items():
+        about = ""
+        if not wrong and (built / name / MANIFEST).exists():
+            try:
+                manifest = load_manifest(built / name)
+                about = f"{manifest.task}, {manifest.licence}, from {manifest.source}"
+            except ManifestError as error:
+                wrong = str(error)
+        standings.append(Standing(name, wrong, about))
+    return sorted(standings, key=lambda standing: standing.name)
 
 
 def build(built: Path, say: Callable[[str], None]) -> None:

