@@ -165,7 +165,7 @@ def _explain(error: Any) -> str:
     return f"{key}: {reason}, not {error['input']!r}"
 
 
-def load(path: Path) -> Config:
+def load(path: str | Path) -> Config:
     """Read and validate a config.
 
     Parameters
@@ -183,6 +183,7 @@ def load(path: Path) -> Config:
     ConfigError
         The file cannot be read, is not YAML, or a key or value is wrong.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -34,6 +34,10 @@ def test_what_is_left_out_has_its_default(tmp_path, text):
     assert load(tmp_path, text).camera == Config().camera
 
 
+def test_a_path_may_be_a_string():
+    assert configuration.load(str(ROOT / "config.yaml")) == configuration.load(ROOT / "config.yaml")
+
+
 def test_engines_are_found_from_the_configs_folder(tmp_path):
     assert load(tmp_path, "inference: {engines: here}").inference.engines == tmp_path / "here"
 
