@@ -209,6 +209,8 @@ def build(built: Path, say: Callable[[str], None]) -> None:
             (making / _SEAL).write_text(_seal(recipe, making), encoding="utf-8")
             making.chmod(0o755)
             os.sync()
+            if (built / recipe.name).is_file():
+                (built / recipe.name).unlink()
             shutil.rmtree(built / recipe.name, ignore_errors=True)
             making.replace(built / recipe.name)
         finally:

@@ -102,7 +102,8 @@ def load_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise ManifestError(f"{folder}: no engine here; {remedy}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ManifestError(f"{path}: cannot be read ({error}); {remedy}") from error
+        reason = " ".join(str(error).split())
+        raise ManifestError(f"{path}: cannot be read ({reason}); {remedy}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"]) or "file"

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -72,7 +73,10 @@ def _classify(arguments: argparse.Namespace) -> int:
         print(f"{reading.path}: {count} face{'' if count == 1 else 's'}")
         named = [(f"face {number}", face.labels) for number, face in enumerate(reading.faces, 1)]
         for who, labels in (*named, ("whole", reading.whole)):
-            print(f"  {who}: {' | '.join(f'{label.words} {label.score:.2f}' for label in labels)}")
+            # Two meanings may share their words; people need them only once.
+            first = {label.words: label.score for label in reversed(labels)}
+            listed = sorted(first.items(), key=lambda item: -item[1])
+            print(f"  {who}: {' | '.join(f'{words} {score:.2f}' for words, score in listed)}")
 
     config = _config(arguments)
     reader = PictureReader(config, arguments.top)
@@ -138,6 +142,13 @@ def _positive(convert: Callable[[str], float]) -> Callable[[str], float]:
     return parse
 
 
+def _picture_or_film(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in (".png", ".mp4"):
+        raise argparse.ArgumentTypeError(f"must end in .png or .mp4, not {text}")
+    return path
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="installation",
@@ -168,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     limit.add_argument("--frames", type=_positive(int), metavar="N", help="stop after N pictures")
     demo.add_argument(
         "--output",
-        type=Path,
+        type=_picture_or_film,
         metavar="FILE",
         help="keep the last picture (.png) or all of them (.mp4); "
         f"without a screen {_DEMO_PICTURE} is kept in any case",
@@ -220,6 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         # A file's name may hold bytes that are no text.
@@ -259,7 +271,3 @@ def _perform(arguments: argparse.Namespace) -> int:
     else:
         return status
     return TROUBLE
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -21,7 +21,6 @@ from installation.vision.boxes import iou
 _VISIBLE = 0.9
 # A face counts as found where a box overlaps the truth this much.
 _FOUND_IOU = 0.4
-_SUFFIXES = (".png", ".mp4")
 # The report tells of the latest pictures, however long it has been running.
 _REMEMBERED = 100_000
 
@@ -132,8 +131,6 @@ def demonstrate(
     InstallationError
         Something a technician has to mend.
     """
-    if output is not None and output.suffix not in _SUFFIXES:
-        raise InstallationError(f"{output}: must end in {' or '.join(_SUFFIXES)}")
     if output is not None and not output.resolve().parent.is_dir():
         raise InstallationError(f"{output}: the folder {output.resolve().parent} is not there")
     camera = config.camera

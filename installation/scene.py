@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+# Seconds for which a face can be expected to go on as it went.
+_FORESIGHT = 0.3
+
 Box = tuple[float, float, float, float]
 
 
@@ -128,11 +131,17 @@ class Track:
 
     def box_at(self, time: float) -> Box:
         """Predict the box at a time; at most 0.3 s ahead, faces do not keep on longer."""
-        ahead = min(max(time - self.at, 0.0), 0.3)
+        ahead = min(max(time - self.at, 0.0), _FORESIGHT)
         x0, y0, x1, y1 = (
             side + speed * ahead for side, speed in zip(self.box, self.velocity, strict=True)
         )
         return x0, y0, x1, y1
+
+    def may_have_left(self, time: float) -> bool:
+        """Tell whether the face has moved too far by a time for its box to be believed."""
+        unseen = max(time - self.at - _FORESIGHT, 0.0)
+        across = abs(self.velocity[0] + self.velocity[2]) / 2 * unseen
+        return across > (self.box[2] - self.box[0]) / 3
 
 
 @dataclass(frozen=True, slots=True)

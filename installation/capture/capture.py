@@ -37,7 +37,7 @@ class Capture:
         self._frames = frames
         self._stop = threading.Event()
         self._seq = 0
-        self._lost = False
+        self._loss_logged = False
         self._wait = _FIRST_WAIT
         self._logged_at = -_LOG_EVERY
 
@@ -88,7 +88,7 @@ class Capture:
         if time.monotonic() - self._logged_at >= _LOG_EVERY:
             log.error("%s", error)
             self._logged_at = time.monotonic()
-        self._lost = True
+            self._loss_logged = True
         # Let go first: a camera that is plugged in again while held open gets another number.
         self._source.close()
         self._stop.wait(self._wait)
@@ -98,8 +98,7 @@ class Capture:
 
     def _greet(self) -> None:
         """Take the first picture after a loss as the end of it."""
-        if self._lost:
+        self._wait = _FIRST_WAIT
+        if self._loss_logged:
             log.info("%s: back", self._source.name)
-            self._lost = False
-            self._wait = _FIRST_WAIT
-            self._logged_at = -_LOG_EVERY
+            self._loss_logged = False

@@ -38,7 +38,8 @@ class Film:
         """See `Source.open`; ``pace`` is the film's own from here on."""
         self.close()
         if not self._path.is_file():
-            raise CaptureError(f"{self.name}: no such file")
+            there = self._path.exists()
+            raise CaptureError(f"{self.name}: {'not a file' if there else 'no such file'}")
         capture = cv2.VideoCapture(self.name, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise CaptureError(f"{self.name}: cannot be read as a video; is it one, and complete?")

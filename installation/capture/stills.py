@@ -49,6 +49,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     CaptureError
         Missing, not a picture, damaged or larger than 150 megapixels.
     """
+    if path.exists() and not path.is_file():
+        raise CaptureError(f"{path}: {'a folder' if path.is_dir() else 'a device'}, not a picture")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -63,8 +65,6 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         raise
     except FileNotFoundError:
         raise CaptureError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise CaptureError(f"{path}: a folder, not a picture") from None
     except UnidentifiedImageError:
         empty = path.stat().st_size == 0
         reason = "the file is empty" if empty else "not a picture in a format known here"

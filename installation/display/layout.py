@@ -12,6 +12,10 @@ from installation.scene import Box, Scene
 SMALL, MEDIUM, LARGE, HUGE = 1 / 40, 1 / 29, 1 / 21, 1 / 15
 _LINE = 1 / 240
 _MARGIN = 1 / 60
+# A face of which less than this part is on the screen is not shown as one.
+_VISIBLE = 1 / 3
+# A face higher than this part of the screen leaves no room: its words go over its chin.
+_FILLS = 0.6
 # A face this many times as wide as the type is high gets that type.
 _FACE_PER_TYPE = 3.5
 # Lines are wrapped at this many times the type's height: always the same, because a width that
@@ -115,8 +119,9 @@ Measure = Callable[[Style], tuple[int, int]]
 def arrange(scene: Scene, at: float, view: View, measure: Measure) -> Layout:
     """Lay out a scene's boxes and words.
 
-    Captions go below their faces; where there is no room, above or beside. They stay on the
-    screen and off every face and each other as far as the screen allows.
+    Captions go below their faces; where there is no room, above or beside, or in smaller type, or
+    nowhere: no word is better than one under the wrong face. They stay on the screen and cover
+    neither other faces nor each other. Faces that are not on the screen are left out.
 
     Parameters
     ----------
@@ -133,65 +138,81 @@ def arrange(scene: Scene, at: float, view: View, measure: Measure) -> Layout:
     unit = min(width, height)
     line = max(round(unit * _LINE), 1)
     margin = max(round(unit * _MARGIN), 1)
-    faces = [view.place(track.box_at(at)) for track in scene.tracks]
+    believed = [track for track in scene.tracks if not track.may_have_left(at)]
+    placed = [(view.place(track.box_at(at)), track.verdict) for track in believed]
+    screen = (0.0, 0.0, float(width), float(height))
+    seen = [each for each in placed if _shared(each[0], screen) > _area(each[0]) * _VISIBLE]
+    # Nearer faces choose first.
+    seen.sort(key=lambda each: each[0][0] - each[0][2])
+    faces = [face for face, _ in seen]
     captions: list[Caption] = []
     taken: list[Box] = []
-    # Nearer faces choose first.
-    order = sorted(range(len(faces)), key=lambda index: faces[index][0] - faces[index][2])
-    for index in order:
-        verdict = scene.tracks[index].verdict
+    for face, verdict in seen:
         if verdict is None:
             continue
-        face = faces[index]
-        face_width = face[2] - face[0]
-        fitting = (size for size in (LARGE, MEDIUM) if face_width > _FACE_PER_TYPE * size * unit)
-        size = round(next(fitting, SMALL) * unit)
-        style = Style(verdict.label.words, size, min(_LINE_PER_TYPE * size, width - 2 * margin))
-        spot = _spot(face, measure(style), faces, taken, view.screen_wh, line + margin // 2)
-        captions.append(Caption(style, round(spot[0]), round(spot[1])))
-        taken.append(spot)
+        for size in (LARGE, MEDIUM, SMALL):
+            if size > SMALL and face[2] - face[0] <= _FACE_PER_TYPE * size * unit:
+                continue
+            type_size = round(size * unit)
+            widest = min(_LINE_PER_TYPE * type_size, width - 2 * margin)
+            style = Style(verdict.label.words, type_size, widest)
+            others = [*(other for other in faces if other is not face), *taken]
+            may_cover = size == SMALL and face[3] - face[1] > _FILLS * height
+            gap = line + margin // 2
+            spot = _spot(face, measure(style), others, view.screen_wh, gap, may_cover)
+            if spot is not None:
+                captions.append(Caption(style, round(spot[0]), round(spot[1])))
+                taken.append(spot)
+                break
     if scene.whole is not None:
         style = Style(scene.whole.label.words, round(HUGE * unit), round(0.7 * width))
         captions.append(Caption(style, 2 * margin, 2 * margin))
-    boxes = tuple(tuple(round(side) for side in face) for face in faces)
-    return Layout(boxes, tuple(captions), line)  # type: ignore[arg-type]
+    return Layout(tuple(_rounded(face) for face in faces), tuple(captions), line)
 
 
 def _spot(
     face: Box,
     size: tuple[int, int],
-    faces: Sequence[Box],
-    taken: Sequence[Box],
+    others: Sequence[Box],
     screen_wh: tuple[int, int],
     gap: float,
-) -> Box:
-    """Choose where a caption covers nothing, else where it covers least."""
+    may_cover: bool,
+) -> Box | None:
+    """Choose where a face's caption goes: near it, below if possible, on the screen, over no other.
+
+    It stays off the face itself too unless it may cover it; None where there is no such place.
+    """
     width, height = size
     centre = (face[0] + face[2] - width) / 2
     middle = (face[1] + face[3] - height) / 2
-    candidates = (
+    corners = (
         (centre, face[3] + gap),
         (face[0], face[3] + gap),
         (face[2] - width, face[3] + gap),
         (centre, face[1] - gap - height),
         (face[2] + gap, middle),
         (face[0] - gap - width, middle),
-        (centre, face[3] + gap + height),
-        (centre, screen_wh[1]),
-        (centre, 0.0),
+        (face[2] + gap, face[3] - height),
+        (face[0] - gap - width, face[3] - height),
     )
+    for x, y in corners:
+        x = max(min(x, screen_wh[0] - gap - width), gap)
+        y = max(min(y, screen_wh[1] - gap - height), gap)
+        spot = (x, y, x + width, y + height)
+        if any(_shared(spot, other) for other in others):
+            continue
+        if may_cover or not _shared(spot, face):
+            return spot
+    return None
 
-    def on_screen(corner: tuple[float, float]) -> Box:
-        x = max(min(corner[0], screen_wh[0] - gap - width), gap)
-        y = max(min(corner[1], screen_wh[1] - gap - height), gap)
-        return x, y, x + width, y + height
 
-    def covered(spot: Box) -> float:
-        # Its own face weighs most: a word over the eyes is worse than two words over each other.
-        others = sum(_shared(spot, other) for other in (*faces, *taken))
-        return others + 9 * _shared(spot, face)
+def _rounded(box: Box) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = (round(side) for side in box)
+    return x0, y0, x1, y1
 
-    return min((on_screen(corner) for corner in candidates), key=covered)
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _shared(a: Box, b: Box) -> float:

@@ -119,7 +119,11 @@ class Window:
             self._window = GlWindow(caption="installation", config=config, vsync=True, **where)
         except Exception as error:
             reason = str(error) or type(error).__name__
-            raise DisplayError(f"no OpenGL 3.3 picture can be made here: {reason}") from error
+            where_to = "in memory" if headless else f"on the screen {os.environ['DISPLAY']}"
+            needed = "EGL" if headless else "a running X server"
+            raise DisplayError(
+                f"nothing can be drawn {where_to}: {reason}; it takes {needed} with OpenGL 3.3"
+            ) from error
         self._gl: Any = gl
         self._display = display
         self._window.set_mouse_visible(False)

@@ -18,6 +18,9 @@ from installation.vision.boxes import overlap
 _SMALLEST_IN_INPUT = 16
 # Regions overlap by this many pixels of the input: twice what the coarser scale still sees.
 _OVERLAP = 48
+# The closest look takes in a frame's longer side in no more than this many inputs side by side:
+# beyond 6,400 pixels small faces cost minutes and are seldom what a picture is of.
+_MOST_INPUTS = 8
 _STRIDE = 4
 _BATCH = 8
 # Two boxes show one face when they share this much of the smaller one.
@@ -54,7 +57,8 @@ def look(
     input_w, input_h = input_wh
     whole = min(input_w / width, input_h / height)
     regions = [(0.0, 0.0, input_w / whole, input_h / whole)]
-    enough = min(_SMALLEST_IN_INPUT / smallest_face, 1.0)
+    closest = _MOST_INPUTS * input_w / max(width, height)
+    enough = min(_SMALLEST_IN_INPUT / smallest_face, 1.0, max(closest, whole))
     scale = whole
     while scale < enough * 0.95:
         scale = min(scale * 2, max(enough, whole))

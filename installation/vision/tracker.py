@@ -46,7 +46,8 @@ class _Path:
         elapsed = max(at - self.at, 1e-3)
         surprise = found - self.predict(at)
         self.box = self.predict(at) + _ALPHA * surprise
-        self.velocity = self.velocity + _BETA * surprise / elapsed
+        # The first steps tell nearly all there is to know about a speed.
+        self.velocity = self.velocity + max(_BETA, 1 / (self.seen + 1)) * surprise / elapsed
         self.at = at
         self.seen += 1
 

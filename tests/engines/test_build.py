@@ -49,6 +49,13 @@ def test_damage_is_noticed_and_mended(built, own):
     assert not any(states(own).values())
 
 
+def test_a_file_in_the_place_of_a_folder_is_replaced(own):
+    (own / "demo-visitors").touch()
+    assert states(own)["demo-visitors"] == "not built"
+    build(own, print)
+    assert not any(states(own).values())
+
+
 def test_what_an_older_recipe_made_is_made_again(built, own):
     shutil.copytree(built / "face-centerface", own / "face-centerface")
     seal = own / "face-centerface" / "SHA256SUMS"

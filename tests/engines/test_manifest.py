@@ -41,8 +41,9 @@ def test_a_manifest_that_does_not_fit_is_refused(folder, change, says):
 @pytest.mark.parametrize("text", ["", "[", "- 1", "\0"])
 def test_a_file_that_is_no_manifest_is_refused(folder, text):
     (folder / "engine.yaml").write_text(text)
-    with pytest.raises(ManifestError, match=r"engine\.yaml"):
+    with pytest.raises(ManifestError, match=r"engine\.yaml") as caught:
         load_manifest(folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_no_engine_at_all(tmp_path):
