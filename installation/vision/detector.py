@@ -152,12 +152,20 @@ class Detector:
         scale = (region[2:] - region[:2]) / np.array([spec.width, spec.height], np.float32)
         xyxy = np.concatenate([low, low + size], 1) * np.tile(scale, 2) + np.tile(region[:2], 2)
         landmarks = (points * size[:, None] + low[:, None]) * scale + region[:2]
-        # A face cut by an inner edge of its region is whole in a neighbour or a coarser scale.
+        # What an inner edge of the region cuts may look like another, smaller face. It is whole
+        # in a neighbour or at a coarser scale: leave to those all that touches the edge, and all
+        # whose centre is nearer to it than half the overlap.
         inner = np.concatenate([region[:2] > 1, region[2:] < np.array([width, height]) - 1])
-        margin = 2 * float(scale.max())
-        low_edge = xyxy[:, :2] < region[:2] + margin
-        high_edge = xyxy[:, 2:] > region[2:] - margin
-        keep = ~(np.concatenate([low_edge, high_edge], 1) & inner).any(1)
+        touching, near = 2 * scale, _OVERLAP / 2 * scale
+        centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2
+        left_out = np.concatenate(
+            [
+                (xyxy[:, :2] < region[:2] + touching) | (centre < region[:2] + near),
+                (xyxy[:, 2:] > region[2:] - touching) | (centre > region[2:] - near),
+            ],
+            1,
+        )
+        keep = ~(left_out & inner).any(1)
         limits = np.array([width, height, width, height], np.float32)
         return Faces(
             np.clip(xyxy, 0, limits).astype(np.float32)[keep],

@@ -49,6 +49,13 @@ def test_faces_are_found_all_over_a_large_picture(detector, hopper, faceless, fa
     assert found >= 0.95 * len(faces)
 
 
+@pytest.mark.parametrize("shift", range(0, 25, 6))
+def test_a_face_cut_by_the_edge_of_a_region_is_not_two(detector, hopper, collins, shift):
+    both = [cv2.resize(portrait, (160, 200)) for portrait in (hopper, collins)]
+    crowd = np.tile(np.hstack(both), (5, 5, 1))
+    assert len(detector.find(crowd[shift:, shift:])) == 50
+
+
 def test_no_face_where_none_is(detector, faceless):
     for name, picture in faceless.items():
         assert len(detector.find(picture)) == 0, name
