@@ -119,6 +119,11 @@ class _Network:
             group=groups,
         )
 
+    def linear(self, x: str, name: str) -> str:
+        weight, bias = self._take(f"{name}.weight"), self._take(f"{name}.bias")
+        constants = self._graph.constant(weight), self._graph.constant(bias)
+        return self._graph.node("Gemm", x, *constants, transB=1)
+
     def relu6(self, x: str) -> str:
         zero = self._graph.constant(np.array(0, np.float32))
         six = self._graph.constant(np.array(6, np.float32))
@@ -168,5 +173,4 @@ def add_backbone(graph: GraphBuilder, x: str, weights: Mapping[str, NDArray[Any]
             channels, index = stage.channels, index + 1
     y = network.relu6(network.convolution(y, "_conv_head", "_bn1"))
     y = graph.node("Flatten", graph.node("GlobalAveragePool", y))
-    fc_weight, fc_bias = weights["_fc.weight"], weights["_fc.bias"]
-    return graph.node("Gemm", y, graph.constant(fc_weight), graph.constant(fc_bias), transB=1)
+    return network.linear(y, "_fc")

@@ -38,6 +38,13 @@ class Camera(_Section):
     format: Literal["mjpg", "yuyv"] = "mjpg"
     loop: bool = True
 
+    @property
+    def path(self) -> Path | None:
+        """The file or folder that ``source`` names; None for a device, a stream or the demo."""
+        source = self.source
+        other = source == "demo" or source.isdecimal() or source.startswith("/dev/")
+        return None if other or "://" in source else Path(source)
+
 
 class Inference(_Section):
     """Which engines are used and where they live."""
@@ -215,10 +222,9 @@ def load(path: str | Path) -> Config:
 
 def _anchored(config: Config, folder: Path) -> Config:
     """Make the paths in a config absolute: relative ones start from a folder."""
-    source = config.camera.source
-    if not (source == "demo" or source.isdecimal() or "://" in source):
-        source = str(folder / source)
-    camera = config.camera.model_copy(update={"source": source})
+    camera = config.camera
+    if camera.path is not None:
+        camera = camera.model_copy(update={"source": str(folder / camera.path)})
     engines = folder / config.inference.engines
     inference = config.inference.model_copy(update={"engines": engines})
     return config.model_copy(update={"camera": camera, "inference": inference})

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Seconds for which a face can be expected to go on as it went.
-_FORESIGHT = 0.3
+FORESIGHT = 0.3
 
 Box = tuple[float, float, float, float]
 
@@ -25,7 +25,7 @@ class Frame:
     seq
         Number of the picture since capture began, from 0; pictures left out are counted too.
     captured_at
-        When the driver handed it over.
+        When reading it was done; a webcam's picture is decoded by then.
     bgr
         uint8 (height, width, 3), as the camera saw it (not mirrored). Nobody writes to it.
     """
@@ -131,7 +131,7 @@ class Track:
 
     def box_at(self, time: float) -> Box:
         """Predict the box at a time; at most 0.3 s ahead, faces do not keep on longer."""
-        ahead = min(max(time - self.at, 0.0), _FORESIGHT)
+        ahead = min(max(time - self.at, 0.0), FORESIGHT)
         x0, y0, x1, y1 = (
             side + speed * ahead for side, speed in zip(self.box, self.velocity, strict=True)
         )
@@ -139,7 +139,7 @@ class Track:
 
     def may_have_left(self, time: float) -> bool:
         """Tell whether the face has moved too far by a time for its box to be believed."""
-        unseen = max(time - self.at - _FORESIGHT, 0.0)
+        unseen = max(time - self.at - FORESIGHT, 0.0)
         across = abs(self.velocity[0] + self.velocity[2]) / 2 * unseen
         return across > (self.box[2] - self.box[0]) / 3
 

@@ -98,19 +98,20 @@ class Crowd:
     Raises
     ------
     CaptureError
-        The portraits are not there.
+        The portraits are missing or damaged.
     """
 
     def __init__(self, engines: Path, width: int, height: int) -> None:
         folder = engines / "demo-visitors"
         try:
             faces = yaml.safe_load((folder / "visitors.yaml").read_text(encoding="utf-8"))
-        except OSError:
+            self._cutouts = [_cut_out(folder, visit, faces, height) for visit in _VISITS]
+        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
             raise CaptureError(
-                f"{folder}: no visitors for the demonstration; run `installation engines build`"
-            ) from None
+                f"{folder}: the demonstration's visitors are missing or damaged; "
+                "run `installation engines build`"
+            ) from error
         self._size = width, height
-        self._cutouts = [_cut_out(folder, visit, faces, height) for visit in _VISITS]
         self._gallery = _paint_gallery(width, height)
         noise = np.random.default_rng(_NOISE_SEED).normal(0, 2.0, (height, width + 64, 1))
         self._noise = noise.astype(np.float32)
@@ -175,7 +176,7 @@ class Crowd:
 def _cut_out(folder: Path, visit: _Visit, faces: dict[str, list[int]], height: int) -> _Cutout:
     image = cv2.imread(str(folder / f"{visit.portrait}.png"), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise CaptureError(f"{folder}: damaged; run `installation engines build`")
+        raise ValueError(f"{visit.portrait}.png is no picture")
     face = np.array(faces[visit.portrait], np.float64)
     scale = visit.face * height / (face[3] - face[1])
     picture = image.astype(np.float32)
@@ -198,12 +199,11 @@ def _cut_out(folder: Path, visit: _Visit, faces: dict[str, list[int]], height: i
 def _paint_gallery(width: int, height: int) -> NDArray[np.float32]:
     """Paint a wall in warm light, three pictures of plain colour on it, and a floor."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
-    floor = (y > _FLOOR).astype(np.float32)
     lamps = ((x - at) / 0.42 for at in (0.3, 0.9, 1.5))
     light = sum(np.exp(-(across**2) - ((y - 0.30) / 0.55) ** 2) for across in lamps)
     wall = np.array([176, 186, 192], np.float32) * (0.42 + 0.42 * light[..., None])
     boards = np.array([62, 84, 108], np.float32) * (0.9 - 0.5 * (1 - y[..., None]))
-    room = np.asarray(np.where(floor[..., None] > 0, boards, wall), np.float32)
+    room = np.asarray(np.where(y[..., None] > _FLOOR, boards, wall), np.float32)
     for left, colour in ((0.12, (58, 66, 140)), (0.74, (110, 92, 52)), (1.36, (70, 120, 134))):
         x0, x1 = round(left * height), round((left + 0.3) * height)
         y0, y1 = round(0.12 * height), round(0.50 * height)

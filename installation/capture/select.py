@@ -15,16 +15,13 @@ from installation.config import Config
 def make_source(config: Config) -> Source:
     """Choose the source that ``camera.source`` describes; opens nothing yet."""
     camera = config.camera
+    if camera.path is not None:
+        if camera.path.is_dir() or is_picture(camera.path):
+            return Stills(camera.path, camera.fps, camera.loop)
+        return Film(camera.path, camera.loop)
     written = camera.source
     if written == "demo":
         return DemoSource(config.inference.engines, camera.width, camera.height, camera.fps)
-    if written.isdecimal():
-        return Camera(Path(f"/dev/video{written}"), camera)
-    if written.startswith("/dev/"):
-        return Camera(Path(written), camera)
     if "://" in written:
         return Stream(written)
-    path = Path(written)
-    if path.is_dir() or is_picture(path):
-        return Stills(path, camera.fps, camera.loop)
-    return Film(path, camera.loop)
+    return Camera(Path(f"/dev/video{written}" if written.isdecimal() else written), camera)

@@ -12,6 +12,7 @@ from installation.scene import Box, Scene
 SMALL, MEDIUM, LARGE, HUGE = 1 / 40, 1 / 29, 1 / 21, 1 / 15
 _LINE = 1 / 240
 _MARGIN = 1 / 60
+_GAP = 1 / 80
 # A face of which less than this part is on the screen is not shown as one.
 _VISIBLE = 1 / 3
 # A face higher than this part of the screen leaves no room: its words go over its chin.
@@ -136,7 +137,6 @@ def arrange(scene: Scene, at: float, view: View, measure: Measure) -> Layout:
     """
     width, height = view.screen_wh
     unit = min(width, height)
-    line = max(round(unit * _LINE), 1)
     margin = max(round(unit * _MARGIN), 1)
     believed = [track for track in scene.tracks if not track.may_have_left(at)]
     placed = [(view.place(track.box_at(at)), track.verdict) for track in believed]
@@ -150,24 +150,38 @@ def arrange(scene: Scene, at: float, view: View, measure: Measure) -> Layout:
     for face, verdict in seen:
         if verdict is None:
             continue
-        for size in (LARGE, MEDIUM, SMALL):
-            if size > SMALL and face[2] - face[0] <= _FACE_PER_TYPE * size * unit:
-                continue
-            type_size = round(size * unit)
-            widest = min(_LINE_PER_TYPE * type_size, width - 2 * margin)
-            style = Style(verdict.label.words, type_size, widest)
-            others = [*(other for other in faces if other is not face), *taken]
-            may_cover = size == SMALL and face[3] - face[1] > _FILLS * height
-            gap = line + margin // 2
-            spot = _spot(face, measure(style), others, view.screen_wh, gap, may_cover)
-            if spot is not None:
-                captions.append(Caption(style, round(spot[0]), round(spot[1])))
-                taken.append(spot)
-                break
+        others = [*(other for other in faces if other is not face), *taken]
+        set_ = _set(verdict.label.words, face, others, view.screen_wh, measure)
+        if set_ is not None:
+            caption, spot = set_
+            captions.append(caption)
+            taken.append(spot)
     if scene.whole is not None:
         style = Style(scene.whole.label.words, round(HUGE * unit), round(0.7 * width))
         captions.append(Caption(style, 2 * margin, 2 * margin))
+    line = max(round(unit * _LINE), 1)
     return Layout(tuple(_rounded(face) for face in faces), tuple(captions), line)
+
+
+def _set(
+    words: str, face: Box, others: Sequence[Box], screen_wh: tuple[int, int], measure: Measure
+) -> tuple[Caption, Box] | None:
+    """Set a face's words in the largest type that suits it and finds a place; None without one."""
+    unit, gap = min(screen_wh), _gap(screen_wh)
+    suiting = (s for s in (LARGE, MEDIUM) if face[2] - face[0] > _FACE_PER_TYPE * s * unit)
+    for size in (*suiting, SMALL):
+        type_size = round(size * unit)
+        style = Style(words, type_size, min(_LINE_PER_TYPE * type_size, screen_wh[0] - 2 * gap))
+        may_cover = size == SMALL and face[3] - face[1] > _FILLS * screen_wh[1]
+        spot = _spot(face, measure(style), others, screen_wh, may_cover)
+        if spot is not None:
+            return Caption(style, round(spot[0]), round(spot[1])), spot
+    return None
+
+
+def _gap(screen_wh: tuple[int, int]) -> int:
+    """Pixels between a face and its caption, and between captions and the screen's edge."""
+    return max(round(min(screen_wh) * _GAP), 1)
 
 
 def _spot(
@@ -175,7 +189,6 @@ def _spot(
     size: tuple[int, int],
     others: Sequence[Box],
     screen_wh: tuple[int, int],
-    gap: float,
     may_cover: bool,
 ) -> Box | None:
     """Choose where a face's caption goes: near it, below if possible, on the screen, over no other.
@@ -183,6 +196,7 @@ def _spot(
     It stays off the face itself too unless it may cover it; None where there is no such place.
     """
     width, height = size
+    gap = _gap(screen_wh)
     centre = (face[0] + face[2] - width) / 2
     middle = (face[1] + face[3] - height) / 2
     corners = (

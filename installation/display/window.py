@@ -139,7 +139,7 @@ class Window:
         self._shown: tuple[Frame, Scene | None] | None = None
         self._words: OrderedDict[Style, _Texture] = OrderedDict()
         self._typesetter = Typesetter(display.colour)
-        self._green = [part / 255 for part in bytes.fromhex(display.colour[1:])]
+        self._colour = [part / 255 for part in bytes.fromhex(display.colour[1:])]
 
     def _close(self) -> bool:
         self.closed = True
@@ -279,7 +279,7 @@ class Window:
         gl = self._gl
         x0, y0, x1, y1 = box
         gl.glEnable(gl.GL_SCISSOR_TEST)
-        gl.glClearColor(*self._green, 1)
+        gl.glClearColor(*self._colour, 1)
         for left, top, right, bottom in (
             (x0 - line, y0 - line, x1 + line, y0),
             (x0 - line, y1, x1 + line, y1 + line),

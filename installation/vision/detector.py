@@ -21,7 +21,6 @@ _OVERLAP = 48
 # The closest look takes in a frame's longer side in no more than this many inputs side by side:
 # beyond 6,400 pixels small faces cost minutes and are seldom what a picture is of.
 _MOST_INPUTS = 8
-_STRIDE = 4
 _BATCH = 8
 # Two boxes show one face when they share this much of the smaller one.
 _SAME_FACE = 0.5
@@ -143,12 +142,13 @@ class Detector:
         summits = heat == cv2.dilate(heat, np.ones((3, 3), np.uint8))
         rows, columns = np.nonzero(summits & (heat > self._threshold))
         cells = np.stack([columns, rows], 1).astype(np.float32)
+        spec = self._engine.manifest.input
+        stride = spec.width / heat.shape[1]
         # The network speaks y before x; [::-1] turns that round.
         offset = outputs["offset"][::-1, rows, columns].T
-        size = np.exp(outputs["size"][::-1, rows, columns].T) * _STRIDE
-        low = (cells + offset + 0.5) * _STRIDE - size / 2
+        size = np.exp(outputs["size"][::-1, rows, columns].T) * stride
+        low = (cells + offset + 0.5) * stride - size / 2
         points = outputs["landmarks"][:, rows, columns].T.reshape(-1, 5, 2)[..., ::-1]
-        spec = self._engine.manifest.input
         scale = (region[2:] - region[:2]) / np.array([spec.width, spec.height], np.float32)
         xyxy = np.concatenate([low, low + size], 1) * np.tile(scale, 2) + np.tile(region[:2], 2)
         landmarks = (points * size[:, None] + low[:, None]) * scale + region[:2]

@@ -28,7 +28,7 @@ _ALONE = 1.0
 
 
 @dataclass(slots=True)
-class _Standing:
+class _Poll:
     """A ballot and when it was last used."""
 
     ballot: Ballot = field(default_factory=Ballot)
@@ -55,26 +55,22 @@ class Observer:
         self._detector = detector
         self._classifier = classifier
         self._tracker = Tracker()
-        self._standings: dict[int, _Standing] = {}
-        self._whole = _Standing()
+        self._polls: dict[int, _Poll] = {}
+        self._whole = _Poll()
         self._someone_at = -np.inf
 
     def observe(self, frame: Frame) -> Scene:
         """Look at a frame, captured later than the last one."""
         at = frame.captured_at
-        if self._someone_at == -np.inf:
-            self._someone_at = at - _ALONE
         tracks = self._tracker.update(self._detector.find(frame.bgr), at)
         if tracks:
             self._someone_at = at
-            self._whole = _Standing()
-        self._vote(frame, tracks)
+            self._whole = _Poll()
         for track in tracks:
-            self._standings[track.id].seen_at = at
-        self._standings = {
-            id_: standing
-            for id_, standing in self._standings.items()
-            if at - standing.seen_at <= _REMEMBERED
+            self._polls.setdefault(track.id, _Poll()).seen_at = at
+        self._vote(frame, tracks)
+        self._polls = {
+            id_: poll for id_, poll in self._polls.items() if at - poll.seen_at <= _REMEMBERED
         }
         return Scene(
             seq=frame.seq,
@@ -82,7 +78,7 @@ class Observer:
             width=frame.width,
             height=frame.height,
             tracks=tuple(
-                replace(track, verdict=self._verdict(self._standings[track.id].ballot))
+                replace(track, verdict=self._verdict(self._polls[track.id].ballot))
                 for track in tracks
             ),
             whole=None if tracks else self._look_at_whole(frame),
@@ -91,17 +87,15 @@ class Observer:
     def _vote(self, frame: Frame, tracks: tuple[Track, ...]) -> None:
         """Let the faces vote whose turn has come, those that waited longest first."""
         at = frame.captured_at
-        for track in tracks:
-            self._standings.setdefault(track.id, _Standing())
-        due = [track for track in tracks if self._standings[track.id].due(at) >= 0]
-        due.sort(key=lambda track: -self._standings[track.id].due(at))
+        due = [track for track in tracks if self._polls[track.id].due(at) >= 0]
+        due.sort(key=lambda track: -self._polls[track.id].due(at))
         voters = due[:_BATCH]
         boxes = np.array([track.box for track in voters], np.float32).reshape(-1, 4)
         for track, scores in zip(
             voters, self._classifier.score_faces(frame.bgr, boxes), strict=True
         ):
-            self._standings[track.id].ballot.cast(scores)
-            self._standings[track.id].voted_at = at
+            self._polls[track.id].ballot.cast(scores)
+            self._polls[track.id].voted_at = at
 
     def _look_at_whole(self, frame: Frame) -> Verdict | None:
         at = frame.captured_at

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from installation.scene import Box, Faces, Track
+from installation.scene import FORESIGHT, Box, Faces, Track
 from installation.vision.boxes import iou
 
 # Only faces the detector is this sure of may begin a track; the others may continue one.
@@ -40,7 +40,7 @@ class _Path:
     seen: int = 1
 
     def predict(self, at: float) -> NDArray[np.float64]:
-        return self.box + self.velocity * min(at - self.at, _SHOWN_UNSEEN)
+        return self.box + self.velocity * min(at - self.at, FORESIGHT)
 
     def correct(self, found: NDArray[np.float32], at: float) -> None:
         elapsed = max(at - self.at, 1e-3)

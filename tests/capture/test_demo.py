@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,18 @@ def test_the_truth_is_where_the_face_is(crowd, hopper):
     face = hopper[128:333, 172:362].astype(np.float32)
     assert abs((x1 - x0) / (y1 - y0) - 190 / 205) < 0.02
     assert np.abs(picture[y0:y1, x0:x1].mean((0, 1)) - face.mean((0, 1))).max() < 6
+
+
+@pytest.mark.parametrize("text", ["a: [", "{}", "- 1", "hopper: [1]\ncollins: x", "\0"])
+def test_damaged_portraits_say_what_to_do(built, tmp_path, text):
+    shutil.copytree(built / "demo-visitors", tmp_path / "demo-visitors")
+    (tmp_path / "demo-visitors" / "visitors.yaml").write_text(text)
+    with pytest.raises(CaptureError, match="engines build"):
+        Crowd(tmp_path, 640, 360)
+    shutil.copytree(built / "demo-visitors", tmp_path / "demo-visitors", dirs_exist_ok=True)
+    (tmp_path / "demo-visitors" / "hopper.png").write_text("hello")
+    with pytest.raises(CaptureError, match="engines build"):
+        Crowd(tmp_path, 640, 360)
 
 
 def test_without_portraits_it_says_what_to_do(tmp_path):
