@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import floor
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +16,8 @@ def cut(
     """Bring one region of a frame to a size.
 
     Bilinear. A side that shrinks more than twofold is first halved by averaging, as often as it
-    takes, so that no pixel of the frame goes unseen.
+    takes, so that no pixel of the frame goes unseen: in cells counted from the frame's corner. The
+    kernel of the same name in ``kernels.cu`` does the same.
 
     Parameters
     ----------
@@ -31,32 +35,44 @@ def cut(
     """
     rows, columns = frame.shape[:2]
     x0, y0, x1, y1 = (float(side) for side in region)
-    left, top = max(int(x0) - 1, 0), max(int(y0) - 1, 0)
-    right, bottom = min(int(x1) + 2, columns), min(int(y1) + 2, rows)
-    if left >= right or top >= bottom or x1 <= x0 or y1 <= y0:
+    if not (x1 > x0 and y1 > y0):
         return np.zeros((height, width, 3), np.uint8)
-    patch = frame[top:bottom, left:right]
-    # Patch pixels per frame pixel, after each halving.
-    scale_x = scale_y = 1.0
-    while True:
-        columns, rows = patch.shape[1], patch.shape[0]
-        half = (
-            max(columns // 2, 1) if (x1 - x0) * scale_x > 2 * width else columns,
-            max(rows // 2, 1) if (y1 - y0) * scale_y > 2 * height else rows,
-        )
-        if half == (columns, rows):
-            break
-        scale_x *= half[0] / columns
-        scale_y *= half[1] / rows
-        patch = np.asarray(cv2.resize(patch, half, interpolation=cv2.INTER_AREA), np.uint8)
-    step_x, step_y = (x1 - x0) * scale_x / width, (y1 - y0) * scale_y / height
-    start_x, start_y = (x0 - left) * scale_x, (y0 - top) * scale_y
-    # Pixel i covers i..i+1, its centre is at i + 0.5: hence the halves.
-    inverse = np.array(
-        [
-            [step_x, 0, start_x + step_x / 2 - 0.5],
-            [0, step_y, start_y + step_y / 2 - 0.5],
-        ]
-    )
+    across = _span(x0, x1, width, columns)
+    down = _span(y0, y1, height, rows)
+    if across.start >= across.stop or down.start >= down.stop:
+        return np.zeros((height, width, 3), np.uint8)
+    patch = frame[down.start : down.stop, across.start : across.stop]
+    if across.cell > 1 or down.cell > 1:
+        # Whole cells, so that averaging pairs up the same pixels whatever the region.
+        ragged_x, ragged_y = -patch.shape[1] % across.cell, -patch.shape[0] % down.cell
+        if ragged_x or ragged_y:
+            patch = np.asarray(
+                cv2.copyMakeBorder(patch, 0, ragged_y, 0, ragged_x, cv2.BORDER_REPLICATE), np.uint8
+            )
+        cells = patch.shape[1] // across.cell, patch.shape[0] // down.cell
+        patch = np.asarray(cv2.resize(patch, cells, interpolation=cv2.INTER_AREA), np.uint8)
+    inverse = np.array([[across.step, 0, across.offset], [0, down.step, down.offset]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(patch, inverse, (width, height), flags=flags), np.uint8)
+
+
+class _Span(NamedTuple):
+    """What one axis of a region takes: the frame's pixels, averaged in cells, then sampled."""
+
+    start: int
+    stop: int
+    cell: int
+    step: float
+    offset: float
+
+
+def _span(low: float, high: float, target: int, length: int) -> _Span:
+    cell = 1
+    while high - low > 2 * target * cell:
+        cell *= 2
+    first = max(floor(low / cell - 0.5), 0)
+    last = min(floor(high / cell - 0.5) + 1, (length - 1) // cell)
+    step = (high - low) / target / cell
+    # Pixel i covers i..i+1, its centre is at i + 0.5: hence the halves.
+    offset = low / cell + step / 2 - 0.5 - first
+    return _Span(first * cell, min((last + 1) * cell, length), cell, step, offset)
