@@ -1,0 +1,80 @@
+"""Files that tell what they were made for, and are refused when they are not what they were.
+
+Layout: 8 bytes magic; SHA-256 of all that follows, 32 bytes; length of the description, uint32
+little-endian; the description, JSON; the content. TensorRT trusts what it is given with its life,
+so nothing reaches it that does not come through here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_MAGIC = b"MIRROR\x00\x01"
+_LENGTH = struct.Struct("<I")
+_START = len(_MAGIC) + 32
+
+
+class UnsealedError(Exception):
+    """A file is truncated, altered or foreign; the text says which."""
+
+
+def write_sealed(path: Path, description: dict[str, Any], content: bytes) -> None:
+    """Write a file that appears complete or not at all.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to, or the disk is full.
+    """
+    told = json.dumps(description, sort_keys=True).encode()
+    body = _LENGTH.pack(len(told)) + told + content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, making = tempfile.mkstemp(prefix=".making-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_MAGIC + hashlib.sha256(body).digest() + body)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(making).chmod(0o644)
+        Path(making).replace(path)
+    except BaseException:
+        Path(making).unlink(missing_ok=True)
+        raise
+
+
+def read_sealed(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Read a file back: its description and its content.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there.
+    UnsealedError
+        It is not, byte for byte, what was written.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnsealedError(f"cannot be read ({error.strerror})") from error
+    if not data.startswith(_MAGIC):
+        raise UnsealedError("not a file of ours" if data else "empty")
+    body = memoryview(data)[_START:]
+    if hashlib.sha256(body).digest() != data[len(_MAGIC) : _START] or len(body) < _LENGTH.size:
+        raise UnsealedError("damaged")
+    (length,) = _LENGTH.unpack_from(body)
+    end = _LENGTH.size + length
+    try:
+        description = json.loads(bytes(body[_LENGTH.size : end]))
+    except (ValueError, RecursionError) as error:
+        raise UnsealedError("damaged") from error
+    if not isinstance(description, dict) or end > len(body):
+        raise UnsealedError("damaged")
+    return description, bytes(body[end:])
