@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from installation.config import Config
 from installation.display.paint import paint
 from installation.errors import InstallationError
 from installation.scene import Box, Label, Scene, Track, Verdict
-from installation.vision.observer import open_classifier, open_detector
+from installation.vision.classifier import Classifier
+from installation.vision.detector import Detector
+from installation.vision.observer import open_vision
 
 # Faces of 24 pixels and more are to be found; the network's idea of their size varies a little.
 _SMALLEST_FACE = 20
@@ -101,20 +105,15 @@ class PictureReader:
 
     Parameters
     ----------
-    config
-        Says which engines and which policy.
+    detector, classifier
+        Used from the calling thread alone.
     top
         How many labels to give each face.
-
-    Raises
-    ------
-    InstallationError
-        An engine is missing or damaged.
     """
 
-    def __init__(self, config: Config, top: int) -> None:
-        self._detector = open_detector(config, _SMALLEST_FACE, _THRESHOLD)
-        self._classifier = open_classifier(config)
+    def __init__(self, detector: Detector, classifier: Classifier, top: int) -> None:
+        self._detector = detector
+        self._classifier = classifier
         self._top = top
 
     def read(self, path: Path) -> Reading:
@@ -133,6 +132,13 @@ class PictureReader:
         )
         whole = self._classifier.best(self._classifier.score_whole(picture), self._top)
         return Reading(path, picture, named, tuple(whole))
+
+
+@contextmanager
+def open_reader(config: Config, top: int) -> Iterator[PictureReader]:
+    """Open the engines and follow the policy a config names; see `open_vision`."""
+    with open_vision(config, _SMALLEST_FACE, _THRESHOLD) as (detector, classifier):
+        yield PictureReader(detector, classifier, top)
 
 
 class CopyFolder:

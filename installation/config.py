@@ -47,8 +47,9 @@ class Camera(_Section):
 
 
 class Inference(_Section):
-    """Which engines are used and where they live."""
+    """Which engines are used, where they live and what they run on."""
 
+    device: Literal["auto", "gpu", "cpu"] = "auto"
     engines: Path = Path("engines/built")
     detector: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "face-centerface"
     classifier: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "person-semantic"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
+from engines.plan import CancelledError
 from installation.capture.capture import Capture
 from installation.capture.source import Source
 from installation.config import Config
@@ -17,7 +18,7 @@ from installation.display.window import Window
 from installation.errors import InstallationError
 from installation.handover import Closed, Latest
 from installation.scene import Frame, Scene
-from installation.vision.observer import Observer, open_observer
+from installation.vision.observer import open_observer
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ _BEAT = 0.05
 # Seconds without a picture before a slate takes its place.
 _PATIENCE = 2.0
 _SLATE = "no picture from the camera"
+_PREPARING = "preparing"
 # Seconds a stage has to return when it is asked to.
 _FAREWELL = 2.0
 
@@ -62,17 +64,47 @@ class _Stage:
             log.warning("%s did not stop in time", self.name)
 
 
-def _watch(observer: Observer, frames: Latest[Frame], scenes: Latest[Scene]) -> None:
-    """Turn the newest frame into a scene, again and again, until no more come."""
-    version = 0
-    try:
-        while True:
-            newest = frames.get(after=version)
-            assert newest is not None
-            version, frame = newest
-            scenes.put(observer.observe(frame))
-    except Closed:
-        scenes.close()
+class _Vision:
+    """The stage that turns frames into scenes, from opening the engines to closing them.
+
+    Attributes
+    ----------
+    ready
+        Set once it could look at a frame.
+    words
+        What to tell those who wait until then.
+    """
+
+    def __init__(self, config: Config, frames: Latest[Frame], scenes: Latest[Scene]) -> None:
+        self.ready = threading.Event()
+        self.words = _PREPARING
+        self._config = config
+        self._frames = frames
+        self._scenes = scenes
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ask it to return, which may interrupt its preparations."""
+        self._stopped = True
+        self._frames.close()
+
+    def _prepared(self, _what: str, done: float) -> bool:
+        self.words = f"{_PREPARING} {done:.0%}"
+        return not self._stopped
+
+    def run(self) -> None:
+        """Turn the newest frame into a scene, again and again, until no more come."""
+        version = 0
+        try:
+            with open_observer(self._config, self._prepared) as observer:
+                self.ready.set()
+                while True:
+                    newest = self._frames.get(after=version)
+                    assert newest is not None
+                    version, frame = newest
+                    self._scenes.put(observer.observe(frame))
+        except (Closed, CancelledError):
+            self._scenes.close()
 
 
 class _Signals:
@@ -115,7 +147,6 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
     """
     signals = _Signals()
     try:
-        observer = open_observer(config)
         source.open()
         try:
             window = Window(config.display, headless)
@@ -124,7 +155,7 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
             raise
         log.info("running: %s, %d x %d", source.name, *window.size)
         try:
-            _run_stages(observer, source, window, signals, witness)
+            _run_stages(config, source, window, signals, witness)
         finally:
             if witness is not None:
                 witness.leave(window)
@@ -134,25 +165,36 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
 
 
 def _run_stages(
-    observer: Observer, source: Source, window: Window, signals: _Signals, witness: Witness | None
+    config: Config, source: Source, window: Window, signals: _Signals, witness: Witness | None
 ) -> None:
-    """Start capture and vision, show what they make, stop them, and raise what they raised."""
+    """Start vision, then capture; show what they make, stop them, and raise what they raised."""
     frames, scenes = Latest[Frame](), Latest[Scene]()
+    vision = _Vision(config, frames, scenes)
     capture = Capture(source, frames)
-    stages = [
-        _Stage("capture", capture.run),
-        _Stage("vision", lambda: _watch(observer, frames, scenes)),
-    ]
+    stages = [_Stage("vision", vision.run)]
     try:
+        _wait_for(vision, window, stages, signals)
+        stages.append(_Stage("capture", capture.run))
         _show(window, frames, scenes, stages, signals, witness)
     finally:
         capture.stop()
-        frames.close()
-        for stage in stages:
+        vision.stop()
+        for stage in reversed(stages):
             stage.join()
     for stage in stages:
         if stage.failure is not None:
             raise stage.failure
+
+
+def _wait_for(vision: _Vision, window: Window, stages: list[_Stage], signals: _Signals) -> None:
+    """Show how far the preparations are until there is a reason to go on."""
+    while not (vision.ready.is_set() or _over(window, stages, signals)):
+        window.show_slate(vision.words)
+        vision.ready.wait(_BEAT)
+
+
+def _over(window: Window, stages: list[_Stage], signals: _Signals) -> bool:
+    return window.closed or signals.received or any(stage.failure for stage in stages)
 
 
 def _show(
@@ -167,7 +209,7 @@ def _show(
     version, scene_version = 0, 0
     scene: Scene | None = None
     last = time.monotonic()
-    while not (window.closed or signals.received or any(stage.failure for stage in stages)):
+    while not _over(window, stages, signals):
         try:
             newest = frames.get(after=version, timeout=_BEAT)
             news = scenes.get(after=scene_version, timeout=0)

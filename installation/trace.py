@@ -25,14 +25,14 @@ def trace(config: Config, video: Path) -> Iterator[Scene]:
     InstallationError
         The file cannot be read, or breaks off: raised after the scenes that could be seen.
     """
-    observer = open_observer(config)
     film = Film(video, loop=False)
     film.open()
     try:
-        seq = 0
-        while (picture := film.read()) is not None:
-            yield observer.observe(Frame(seq, seq / (film.pace or 25.0), picture))
-            seq += 1
+        with open_observer(config) as observer:
+            seq = 0
+            while (picture := film.read()) is not None:
+                yield observer.observe(Frame(seq, seq / (film.pace or 25.0), picture))
+                seq += 1
     finally:
         film.close()
 

@@ -1,11 +1,20 @@
 """The stages at work together, without a screen."""
 
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
 import pytest
 
+from engines.plan import CancelledError
+from installation import controller
 from installation.capture.demo import DemoSource
 from installation.capture.source import CaptureError
 from installation.controller import run
 from installation.demo import Rehearsal
+from installation.display.window import Window
 from installation.vision.observer import Observer
 
 
@@ -37,21 +46,59 @@ def test_a_failing_stage_ends_the_show_with_its_error(config, crowd_source, monk
         rehearse(config, crowd_source, 10_000)
 
 
-def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(config, crowd_source, monkeypatch):
-    from installation import controller
+@pytest.fixture
+def slates(monkeypatch):
+    """What stood on the wall when there was no picture."""
+    seen = []
+    show_slate = Window.show_slate
+
+    def show(window, words):
+        seen.append(words)
+        show_slate(window, words)
+
+    monkeypatch.setattr(Window, "show_slate", show)
+    return seen
+
+
+def prepare_slowly(monkeypatch, steps):
+    """Take as long to open the engines as a plan takes to build, and tell of it likewise."""
+    opened = controller.open_observer
+
+    @contextmanager
+    def slowly(config, progress):
+        for step in range(steps):
+            time.sleep(0.1)
+            if not progress("person-semantic", step / steps):
+                raise CancelledError("cancelled")
+        with opened(config, progress) as observer:
+            yield observer
+
+    monkeypatch.setattr(controller, "open_observer", slowly)
+
+
+def test_the_wall_tells_how_far_the_preparations_are(config, crowd_source, slates, monkeypatch):
+    prepare_slowly(monkeypatch, 20)
+    report = rehearse(config, crowd_source, 10).report()
+    assert "10 pictures" in report
+    shares = [int(words[10:-1]) for words in slates if words.startswith("preparing ")]
+    assert len(set(shares)) > 5
+    assert shares == sorted(shares)
+
+
+def test_preparations_are_broken_off_when_it_is_told_to_stop(config, crowd_source, monkeypatch):
+    prepare_slowly(monkeypatch, 100_000)
+    threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    rehearse(config, crowd_source, 10)
+    assert not [thread for thread in threading.enumerate() if thread.name == "vision"]
+
+
+def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
+    config, crowd_source, slates, monkeypatch
+):
     from installation.capture import capture
-    from installation.display.window import Window
 
     monkeypatch.setattr(controller, "_PATIENCE", 0.2)
     monkeypatch.setattr(capture, "_FIRST_WAIT", 1.0)
-    slates = []
-    show_slate = Window.show_slate
-
-    def seen(window, words):
-        slates.append(words)
-        show_slate(window, words)
-
-    monkeypatch.setattr(Window, "show_slate", seen)
     read = crowd_source.read
     reads = []
 
@@ -73,7 +120,8 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(config, crowd_sourc
     monkeypatch.setattr(rehearsal, "saw", note)
     run(config, crowd_source, True, rehearsal)
     assert "200 pictures" in rehearsal.report()
-    assert set(slates) == {"no picture from the camera"}
+    assert slates[0] == "preparing"
+    assert set(slates) == {"preparing", "no picture from the camera"}
     # What was known before the loss is not held against who is there after it.
     assert None in scenes[8:]
     assert scenes[-1] > 100

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import Manifest
-from installation.errors import InstallationError
+from installation.inference.engine import InferenceError
 from installation.inference.regions import cut
 
 # Read while OpenVINO is imported: hwloc's remarks on containers are not for technicians.
@@ -20,11 +20,7 @@ os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino as ov  # noqa: E402
-from openvino.preprocess import ColorFormat, PrePostProcessor  # noqa: E402
-
-
-class InferenceError(InstallationError):
-    """The runtime cannot open an engine."""
+from openvino.preprocess import PrePostProcessor  # noqa: E402
 
 
 class CpuEngine:
@@ -65,11 +61,8 @@ class CpuEngine:
         model.reshape([-1, 3, spec.height, spec.width])
         steps = PrePostProcessor(model)
         steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
-        steps.input().tensor().set_color_format(ColorFormat.BGR)
         steps.input().model().set_layout(ov.Layout("NCHW"))
         convert = steps.input().preprocess().convert_element_type(ov.Type.f32)
-        if spec.colour == "rgb":
-            convert.convert_color(ColorFormat.RGB)
         convert.mean(list(spec.mean)).scale([1 / factor for factor in spec.scale])
         return steps.build()
 
@@ -79,7 +72,13 @@ class CpuEngine:
         """See `Engine.run`."""
         spec = self.manifest.input
         batch = np.stack([cut(frame, region, spec.width, spec.height) for region in regions])
+        if spec.colour == "rgb":
+            # Not left to OpenVINO, which silently forgets it in networks that ask for their shape.
+            batch = np.ascontiguousarray(batch[..., ::-1])
         self._request.infer({0: ov.Tensor(batch)})
         return {
             name: np.array(self._request.get_tensor(name).data) for name in self.manifest.outputs
         }
+
+    def close(self) -> None:
+        """See `Engine.close`; OpenVINO frees what is no longer referred to."""

@@ -1,14 +1,18 @@
-"""The engine contract: what every backend promises, and opening one."""
+"""The engine contract: what every backend promises."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.manifest import Manifest, load_manifest
+from engines.manifest import Manifest
+from installation.errors import InstallationError
+
+
+class InferenceError(InstallationError):
+    """A backend cannot open an engine, or failed while running it."""
 
 
 class Engine(Protocol):
@@ -41,18 +45,5 @@ class Engine(Protocol):
             The manifest's outputs by name, float32, leading dimension N.
         """
 
-
-def open_engine(folder: Path) -> Engine:
-    """Open the engine in a folder.
-
-    Raises
-    ------
-    ManifestError
-        There is none, or it is not what its manifest says.
-    InferenceError
-        The runtime refused it.
-    """
-    # OpenVINO takes a second to import; what needs no engine need not wait for it.
-    from installation.inference.cpu import CpuEngine
-
-    return CpuEngine(folder, load_manifest(folder))
+    def close(self) -> None:
+        """Free what the engine holds; to be called on the thread that opened it."""

@@ -14,7 +14,7 @@ from installation.vision.boxes import squares
 
 # The network sees a square this many times the face: hair, collar and shoulders say more to a
 # network that learned objects than the face alone.
-_CONTEXT = 2.6
+CONTEXT = 2.6
 
 
 class Classifier:
@@ -84,7 +84,7 @@ class Classifier:
         self, frame: NDArray[np.uint8], xyxy: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Score faces, given their boxes; see `score`."""
-        return self.score(frame, squares(xyxy, _CONTEXT))
+        return self.score(frame, squares(xyxy, CONTEXT))
 
     def score_whole(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score the whole frame, float32 (L,)."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 
 from installation.config import Config
-from installation.inference.engine import open_engine
+from installation.inference.device import Progress, open_engines
 from installation.scene import Frame, Scene, Track, Verdict
 from installation.vision.classifier import Classifier
 from installation.vision.detector import Detector
@@ -112,22 +113,30 @@ class Observer:
         return Verdict(self._classifier.label(ballot.winner, ballot.score), ballot.settled)
 
 
-def open_detector(config: Config, smallest_face: int, threshold: float) -> Detector:
-    """Open the detector a config names; raises `ManifestError` or `InferenceError`."""
-    engine = open_engine(config.inference.engines / config.inference.detector)
-    return Detector(engine, smallest_face, threshold)
+@contextmanager
+def open_vision(
+    config: Config,
+    smallest_face: int,
+    threshold: float,
+    progress: Progress = lambda _what, _done: True,
+) -> Iterator[tuple[Detector, Classifier]]:
+    """Open the detector and the classifier a config names; see `open_engines`."""
+    settings = config.inference
+    with open_engines(settings, (settings.detector, settings.classifier), progress) as engines:
+        finding, naming = engines
+        labels = naming.manifest.labels
+        path = settings.engines / settings.classifier
+        wnids = (path / labels).read_text(encoding="utf-8").split() if labels else []
+        yield (
+            Detector(finding, smallest_face, threshold),
+            Classifier(naming, tuple(wnids), config.labels.policy),
+        )
 
 
-def open_classifier(config: Config) -> Classifier:
-    """Open the classifier a config names; raises `ManifestError` or `InferenceError`."""
-    folder: Path = config.inference.engines / config.inference.classifier
-    engine = open_engine(folder)
-    labels = engine.manifest.labels
-    wnids = (folder / labels).read_text(encoding="utf-8").split() if labels else []
-    return Classifier(engine, tuple(wnids), config.labels.policy)
-
-
-def open_observer(config: Config) -> Observer:
-    """Open both engines a config names and an observer over them."""
-    detector = open_detector(config, config.vision.smallest_face, _THRESHOLD)
-    return Observer(detector, open_classifier(config))
+@contextmanager
+def open_observer(
+    config: Config, progress: Progress = lambda _what, _done: True
+) -> Iterator[Observer]:
+    """Open both engines a config names and an observer over them; see `open_engines`."""
+    with open_vision(config, config.vision.smallest_face, _THRESHOLD, progress) as found:
+        yield Observer(*found)

@@ -4,10 +4,10 @@ import numpy as np
 import openvino as ov
 import pytest
 import yaml
+from opened import on_cpu
 
 from engines.fetch import sha256_of
-from installation.inference.cpu import InferenceError
-from installation.inference.engine import open_engine
+from installation.inference.engine import InferenceError
 from installation.inference.regions import cut
 
 REGIONS = np.array([[100, 50, 400, 350], [0, 0, 512, 600], [-50, 100, 300, 450]], np.float32)
@@ -15,7 +15,7 @@ REGIONS = np.array([[100, 50, 400, 350], [0, 0, 512, 600], [-50, 100, 300, 450]]
 
 @pytest.fixture(scope="module")
 def classifier(built):
-    return open_engine(built / "person-semantic")
+    return on_cpu(built / "person-semantic")
 
 
 def test_regions_of_a_batch_do_not_touch_each_other(classifier, hopper):
@@ -51,5 +51,5 @@ def test_a_network_the_runtime_cannot_read_is_one_line(built, tmp_path):
     manifest["sha256"] = sha256_of(tmp_path / "engine" / "model.onnx")
     (tmp_path / "engine" / "engine.yaml").write_text(yaml.safe_dump(manifest))
     with pytest.raises(InferenceError, match=r"model\.onnx: OpenVINO refused it") as caught:
-        open_engine(tmp_path / "engine")
+        on_cpu(tmp_path / "engine")
     assert "\n" not in str(caught.value)

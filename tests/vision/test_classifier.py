@@ -1,19 +1,19 @@
 import numpy as np
 import pytest
+from opened import on_cpu
 from portraits import HOPPER_FACE
 
 from engines.manifest import ManifestError
-from installation.config import Labels
-from installation.inference.engine import open_engine
 from installation.labels.synsets import load_synsets
 from installation.vision.classifier import Classifier
-from installation.vision.observer import open_classifier
 
 FACE = np.array([HOPPER_FACE], np.float32)
 
 
 def under(config, policy):
-    return open_classifier(config.model_copy(update={"labels": Labels(policy=policy)}))
+    folder = config.inference.engines / config.inference.classifier
+    wnids = (folder / "labels.txt").read_text().split()
+    return Classifier(on_cpu(folder), tuple(wnids), policy)
 
 
 def test_policies_choose_among_what_is_left(config, hopper):
@@ -52,13 +52,13 @@ def test_no_faces_no_scores(config, hopper):
 
 
 def test_a_label_file_with_other_words_is_refused(built):
-    engine = open_engine(built / "person-semantic")
+    engine = on_cpu(built / "person-semantic")
     with pytest.raises(ManifestError, match="n99999999"):
         Classifier(engine, ("n99999999",), "safe")
 
 
 def test_a_label_file_cut_short_is_refused(built, hopper):
-    engine = open_engine(built / "person-semantic")
+    engine = on_cpu(built / "person-semantic")
     classifier = Classifier(engine, (load_synsets()[0].wnid,), "full")
     with pytest.raises(ManifestError, match=r"2832 scores, but its label file has 1 line"):
         classifier.score_whole(hopper)
@@ -66,4 +66,4 @@ def test_a_label_file_cut_short_is_refused(built, hopper):
 
 def test_a_detector_is_no_classifier(built):
     with pytest.raises(ManifestError, match="a classifier is needed"):
-        Classifier(open_engine(built / "face-centerface"), (), "safe")
+        Classifier(on_cpu(built / "face-centerface"), (), "safe")

@@ -1,17 +1,17 @@
 import cv2
 import numpy as np
 import pytest
+from opened import on_cpu
 from portraits import COLLINS_FACE, HOPPER_FACE
 
 from engines.manifest import ManifestError
-from installation.inference.engine import open_engine
 from installation.vision.boxes import iou
 from installation.vision.detector import Detector, look
 
 
 @pytest.fixture(scope="module")
 def detector(built):
-    return Detector(open_engine(built / "face-centerface"), smallest_face=20, threshold=0.5)
+    return Detector(on_cpu(built / "face-centerface"), smallest_face=20, threshold=0.5)
 
 
 def overlap(found, *truth):
@@ -82,7 +82,7 @@ def test_faces_come_surest_first_inside_the_picture_with_landmarks(detector, hop
 
 
 def test_smaller_faces_than_asked_for_are_left_out(built, collins):
-    engine = open_engine(built / "face-centerface")
+    engine = on_cpu(built / "face-centerface")
     assert len(Detector(engine, 100, 0.5).find(collins)) == 1
     assert len(Detector(engine, 150, 0.5).find(collins)) == 0
 
@@ -103,4 +103,4 @@ def test_regions_cover_the_frame_and_overlap(size):
 
 def test_a_classifier_is_no_detector(built):
     with pytest.raises(ManifestError, match="a detector is needed"):
-        Detector(open_engine(built / "person-semantic"), 20, 0.5)
+        Detector(on_cpu(built / "person-semantic"), 20, 0.5)

@@ -15,12 +15,12 @@ SECONDS = 32
 
 @pytest.fixture(scope="module")
 def scenes(config, crowd):
-    observer = open_observer(config)
     times = np.arange(SECONDS * FPS) / FPS
-    return [
-        observer.observe(Frame(seq, float(time), crowd.paint(time)))
-        for seq, time in enumerate(times)
-    ]
+    with open_observer(config) as observer:
+        return [
+            observer.observe(Frame(seq, float(time), crowd.paint(time)))
+            for seq, time in enumerate(times)
+        ]
 
 
 def test_boxes_sit_on_visible_faces_and_nowhere_else(scenes, crowd):
@@ -61,7 +61,7 @@ def test_the_whole_is_named_only_when_nobody_is_there(scenes, crowd):
 
 
 def test_the_same_frames_give_the_same_scenes(config, crowd, scenes):
-    observer = open_observer(config)
-    for seq in range(40):
-        time = seq / FPS
-        assert observer.observe(Frame(seq, time, crowd.paint(time))) == scenes[seq]
+    with open_observer(config) as observer:
+        for seq in range(40):
+            time = seq / FPS
+            assert observer.observe(Frame(seq, time, crowd.paint(time))) == scenes[seq]

@@ -1,0 +1,182 @@
+"""Where the engines run: on the GPU when driver, library and card agree, else on the CPU."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.card import Card, NoCardError, find_card
+from engines.library import Library, NoLibraryError, find_library
+from engines.manifest import load_manifest
+from engines.plan import CancelledError, Report
+from engines.plans import BATCHES, Network, Plans, Target
+from installation.config import Inference
+from installation.errors import InstallationError
+from installation.inference.engine import Engine, InferenceError
+from installation.inference.trust import Trust
+
+log = logging.getLogger(__name__)
+
+# Receives what is being prepared and how much of it is done, 0 to 1; returns False to cancel.
+Progress = Callable[[str, float], bool]
+
+
+class NoGpuError(InstallationError):
+    """The GPU is not used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuFound:
+    """A card and a TensorRT that agree."""
+
+    card: Card
+    library: Library
+
+    def __str__(self) -> str:
+        card = self.card
+        return f"GPU {card.name} (sm_{card.compute_capability}, {card.driver}), {self.library}"
+
+
+def find_gpu(built: Path) -> GpuFound:
+    """Find the GPU to use.
+
+    Parameters
+    ----------
+    built
+        The folder of engines, where failures are counted.
+
+    Raises
+    ------
+    NoGpuError
+        Driver, card, TensorRT and pycuda are not all there.
+    InferenceError
+        They are, but failed too often lately.
+    """
+    try:
+        card = find_card()
+        library = find_library(card)
+    except (NoCardError, NoLibraryError) as error:
+        raise NoGpuError(str(error)) from error
+    try:
+        import pycuda.driver  # noqa: F401
+    except ImportError as error:
+        missing = error.name in ("pycuda", "pycuda.driver")
+        reason = "is not installed" if missing else f"cannot be imported ({error})"
+        raise NoGpuError(f"pycuda {reason}") from error
+    if reason := trust_in(built).withdrawn():
+        raise InferenceError(reason)
+    return GpuFound(card, library)
+
+
+def trust_in(built: Path) -> Trust:
+    """Return the page on which GPU failures are counted."""
+    return Trust(built / "plans" / "gpu.json")
+
+
+def prepare(built: Path, name: str, found: GpuFound, progress: Progress) -> tuple[Network, bytes]:
+    """Return an engine's network and plan for the GPU that was found, built now if need be.
+
+    Raises
+    ------
+    ManifestError
+        There is no such engine.
+    PrecisionError, PlanError
+        It cannot be built.
+    """
+
+    def follow(reason: str) -> Report:
+        log.info("%s: building a plan for %s: %s", name, found.card.name, reason)
+        return lambda done: progress(name, done)
+
+    target = Target.here(found.library, found.card)
+    return Plans(built).plan(name, load_manifest(built / name), found.library, target, follow)
+
+
+@contextmanager
+def open_engines(
+    settings: Inference, names: Sequence[str], progress: Progress = lambda _what, _done: True
+) -> Iterator[list[Engine]]:
+    """Open engines on the device that a config asks for; all on the same.
+
+    What they hold is freed on leaving, on the same thread.
+
+    Parameters
+    ----------
+    settings
+        ``device`` says where: ``auto`` takes the GPU when all that it needs is there and works.
+    names
+        Of the engines' folders.
+    progress
+        Told when something has to be built, which may take minutes.
+
+    Raises
+    ------
+    ManifestError
+        An engine is missing, or is not what its manifest says.
+    InferenceError
+        A backend refused an engine, or ``gpu`` was asked for and is not there.
+    CancelledError
+        `progress` asked for it.
+    """
+    with ExitStack() as stack:
+        engines = None
+        if settings.device != "cpu":
+            try:
+                found = find_gpu(settings.engines)
+                engines = stack.enter_context(_on_gpu(settings, names, found, progress))
+            except CancelledError:
+                raise
+            except InstallationError as error:
+                if settings.device == "gpu":
+                    raise InferenceError(f"inference.device is gpu, but {error}") from error
+                level = logging.INFO if isinstance(error, NoGpuError) else logging.WARNING
+                log.log(level, "inference on the CPU: %s", error)
+        else:
+            log.info("inference on the CPU: inference.device is cpu")
+        if engines is None:
+            engines = stack.enter_context(_on_cpu(settings.engines, names))
+        yield engines
+
+
+@contextmanager
+def _on_cpu(built: Path, names: Sequence[str]) -> Iterator[list[Engine]]:
+    # OpenVINO takes a second to import; what needs no engine need not wait for it.
+    from installation.inference.cpu import CpuEngine
+
+    yield [CpuEngine(built / name, load_manifest(built / name)) for name in names]
+
+
+@contextmanager
+def _on_gpu(
+    settings: Inference, names: Sequence[str], found: GpuFound, progress: Progress
+) -> Iterator[list[Engine]]:
+    from installation.inference.gpu import Gpu, GpuError
+    from installation.inference.gpu_engine import GpuEngine
+
+    trust = trust_in(settings.engines)
+    trust.begin()
+    try:
+        with ExitStack() as stack:
+            gpu = Gpu(found.card)
+            stack.callback(gpu.close)
+            engines: list[Engine] = []
+            precisions = []
+            for name in names:
+                network, plan = prepare(settings.engines, name, found, progress)
+                manifest = load_manifest(settings.engines / name)
+                module = found.library.module
+                engines.append(GpuEngine(gpu, manifest, module, plan, BATCHES.most))
+                stack.callback(engines[-1].close)
+                precisions.append(network.precision)
+            log.info("inference on the %s, %s", found, "/".join(dict.fromkeys(precisions)))
+            yield engines
+    except GpuError as error:
+        trust.fail(str(error))
+        raise
+    except BaseException:
+        trust.end()
+        raise
+    trust.end()

@@ -1,0 +1,108 @@
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from installation.inference import trust
+from installation.inference.trust import FAILURES, Trust
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "plans" / "gpu.json"
+
+
+def elsewhere(path, *steps):
+    """Do something in a process of its own."""
+    code = f"""
+    import os, signal
+    from pathlib import Path
+    from installation.inference.trust import Trust
+    trust = Trust(Path({str(path)!r}))
+    {"; ".join(steps)}
+    """
+    subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+
+
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+def test_runs_that_end_in_order_are_forgotten(path):
+    for _ in range(FAILURES + 1):
+        elsewhere(path, "trust.begin()", "trust.end()")
+    assert Trust(path).withdrawn() == ""
+    assert json.loads(path.read_text()) == []
+
+
+def test_runs_that_fail_withdraw_trust(path):
+    for number in range(FAILURES):
+        assert Trust(path).withdrawn() == ""
+        elsewhere(path, "trust.begin()", f"trust.fail('reason {number}')")
+    said = Trust(path).withdrawn()
+    assert f"the GPU failed {FAILURES} times within the hour" in said
+    assert "the last time: reason 2" in said
+
+
+def test_a_killed_process_has_failed(path):
+    for _ in range(FAILURES):
+        elsewhere(path, "trust.begin()", KILLED)
+    assert "it ended without a word" in Trust(path).withdrawn()
+
+
+def test_a_running_process_has_not(path):
+    for _ in range(FAILURES - 1):
+        elsewhere(path, "trust.begin()", KILLED)
+    wall = Trust(path)
+    wall.begin()
+    assert Trust(path).withdrawn() == ""
+    elsewhere(path, "trust.begin()", "trust.end()")
+    assert Trust(path).withdrawn() == ""
+    wall.fail("now it has")
+    assert "now it has" in Trust(path).withdrawn()
+
+
+def test_trust_comes_back_with_time(path, monkeypatch):
+    for _ in range(FAILURES):
+        elsewhere(path, "trust.fail('x')")
+    assert "tried again in 60 min" in Trust(path).withdrawn()
+    now = trust._now()
+    monkeypatch.setattr(trust, "_now", lambda: now + trust.WINDOW + 1)
+    assert Trust(path).withdrawn() == ""
+
+
+def test_trust_comes_back_with_a_restart_of_the_machine(path, monkeypatch, tmp_path):
+    for _ in range(FAILURES):
+        elsewhere(path, "trust.fail('x')")
+    (tmp_path / "boot").write_text("another\n")
+    monkeypatch.setattr(trust, "_BOOT", tmp_path / "boot")
+    assert Trust(path).withdrawn() == ""
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}', "[{}]", '[{"boot": 1, "at": "x"}]'])
+def test_a_damaged_page_is_a_new_page(path, text):
+    path.parent.mkdir()
+    path.write_text(text)
+    page = Trust(path)
+    assert page.withdrawn() == ""
+    page.begin()
+    page.end()
+    assert json.loads(path.read_text()) == []
+
+
+def test_a_page_that_cannot_be_written_stops_nobody(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    page = Trust(tmp_path / "file" / "gpu.json")
+    page.begin()
+    page.end()
+    assert page.withdrawn() == ""
+    assert "GPU failures are not counted" in caplog.text
