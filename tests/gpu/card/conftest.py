@@ -1,0 +1,35 @@
+"""What runs on a card: on the one that is here, else on the stand-in (`test_rehearsal.py`)."""
+
+import ctypes
+
+import pytest
+
+from engines.card import NoCardError, find_card
+
+
+@pytest.fixture(scope="session")
+def card():
+    try:
+        return find_card()
+    except NoCardError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def gpu(card):
+    from installation.inference.gpu import Gpu
+
+    opened = Gpu(card)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def standin(card):
+    """The stand-in's own functions; what asks for them makes no sense on a card."""
+    driver = ctypes.CDLL("libcuda.so.1")
+    if not hasattr(driver, "standin_live"):
+        pytest.skip("only the stand-in can be told to fail")
+    driver.standin_calls.restype = ctypes.c_long
+    yield driver
+    driver.standin_fail(b"")

@@ -1,0 +1,169 @@
+"""Engines on the card against the same on the CPU, from config to answer."""
+
+import numpy as np
+import pytest
+
+from engines.manifest import load_manifest
+from installation.config import Inference
+from installation.inference.engine import InferenceError
+from installation.vision.boxes import iou, squares
+from installation.vision.detector import Detector
+
+NAMES = ("face-centerface", "person-semantic")
+
+
+@pytest.fixture
+def settings(built, tmp_path):
+    """Engines of their own, so that plans and failures of these tests stay among them."""
+    for name in NAMES:
+        (tmp_path / name).symlink_to(built / name)
+    return Inference(device="gpu", engines=tmp_path)
+
+
+@pytest.fixture
+def on_gpu(settings):
+    from installation.inference.device import open_engines
+
+    with open_engines(settings, NAMES) as engines:
+        yield engines
+
+
+@pytest.fixture(scope="module")
+def on_cpu(built):
+    from installation.inference.cpu import CpuEngine
+
+    return [CpuEngine(built / name, load_manifest(built / name)) for name in NAMES]
+
+
+def squares_in(frame, count, seed):
+    rng = np.random.default_rng(seed)
+    height, width = frame.shape[:2]
+    sides = rng.uniform(0.2, 0.9, count) * min(height, width)
+    x, y = rng.uniform(0, width - sides), rng.uniform(0, height - sides)
+    return np.stack([x, y, x + sides, y + sides], 1).astype(np.float32)
+
+
+def test_the_same_faces_are_found(on_gpu, on_cpu, hopper, collins, crowd):
+    for frame in (hopper, collins, crowd.paint(3.0), crowd.paint(9.0)):
+        ours, theirs = (Detector(each[0], 32, 0.5).find(frame) for each in (on_gpu, on_cpu))
+        assert len(ours) == len(theirs) > 0
+        assert iou(ours.xyxy, theirs.xyxy).max(1).min() > 0.9
+
+
+def test_the_same_words_come_first(on_gpu, on_cpu, hopper, collins, crowd):
+    same = []
+    for number, frame in enumerate((hopper, collins, crowd.paint(3.0), crowd.paint(9.0))):
+        faces = Detector(on_cpu[0], 32, 0.5).find(frame).xyxy
+        regions = np.concatenate([squares(faces, 2.6), squares_in(frame, 40, number)])
+        ours, theirs = (
+            each[1].run(frame, regions)["log_probabilities"] for each in (on_gpu, on_cpu)
+        )
+        assert ours.shape == theirs.shape == (len(regions), 2832)
+        same.append(ours.argmax(1) == theirs.argmax(1))
+    assert np.concatenate(same).mean() >= 0.98
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 9, 20])
+def test_a_region_is_answered_alike_in_any_company(on_gpu, hopper, count):
+    regions = squares_in(hopper, count, 1)
+    together = on_gpu[1].run(hopper, regions)["log_probabilities"]
+    for region, row in zip(regions, together, strict=True):
+        alone = on_gpu[1].run(hopper, region[None])["log_probabilities"][0]
+        np.testing.assert_allclose(row, alone, atol=0.05)
+
+
+def test_answers_are_of_the_frame_asked_about(on_gpu, hopper, collins):
+    region = np.array([[50, 50, 450, 450]], np.float32)
+    first = on_gpu[1].run(hopper, region)["log_probabilities"]
+    kept = first.copy()
+    other = on_gpu[1].run(collins, region)["log_probabilities"]
+    on_gpu[0].run(hopper, region)
+    again = on_gpu[1].run(hopper, region)["log_probabilities"]
+    assert not np.allclose(first, other, atol=0.05)
+    assert np.array_equal(first, kept)
+    assert np.array_equal(first, again)
+
+
+def test_a_frame_goes_up_once_for_both_engines(on_gpu, hopper, standin):
+    region = np.array([[0, 0, 500, 500]], np.float32)
+    on_gpu[0].run(hopper, region)
+    before = standin.standin_calls(b"cuMemcpyHtoDAsync")
+    on_gpu[1].run(hopper, region)
+    assert standin.standin_calls(b"cuMemcpyHtoDAsync") == before
+
+
+def test_without_graphs_the_answers_are_the_same(settings, hopper, standin, on_gpu):
+    from installation.inference.device import open_engines
+
+    regions = squares_in(hopper, 3, 2)
+    with_graphs = on_gpu[1].run(hopper, regions)["log_probabilities"]
+    standin.standin_fail(b"cuStreamBeginCapture:1+:801")
+    launched = standin.standin_calls(b"cuGraphLaunch")
+    with open_engines(settings, NAMES) as engines:
+        without = engines[1].run(hopper, regions)["log_probabilities"]
+    assert standin.standin_calls(b"cuGraphLaunch") == launched
+    assert np.array_equal(with_graphs, without)
+
+
+def test_a_hundred_times_open_and_closed_leaves_nothing(card, built):
+    from installation.inference.gpu import Feed, Gpu, Output
+
+    manifest = load_manifest(built / NAMES[0])
+    free = []
+    for number in range(100):
+        gpu = Gpu(card)
+        feed = Feed(gpu, manifest, True, 8)
+        output = Output("any", (8, 100), np.dtype(np.float32))
+        gpu.upload(np.zeros((720, 1280, 3), np.uint8))
+        if number in (10, 99):
+            import pycuda.driver as cuda
+
+            free.append(cuda.mem_get_info()[0])
+        output.free()
+        feed.free()
+        gpu.close()
+    assert free[0] - free[1] <= 2 << 20
+
+
+KINDS = ("device", "pinned", "stream", "event", "module", "graph", "exec", "context", "pushed")
+
+
+def live(standin):
+    return {kind: count for kind in KINDS if (count := standin.standin_live(kind.encode()))}
+
+
+def test_engines_opened_again_and_again_leave_nothing(settings, hopper, standin):
+    from installation.inference.device import open_engines
+
+    region = np.array([[0, 0, 500, 500]], np.float32)
+    assert live(standin) == {}
+    for _ in range(12):
+        with open_engines(settings, NAMES) as engines:
+            for engine in engines:
+                engine.run(hopper, region)
+        assert live(standin) == {}
+
+
+def test_a_start_that_fails_halfway_leaves_nothing(settings, standin):
+    from installation.inference.device import open_engines
+
+    for failing in (b"cuMemAlloc:3+:2", b"cuMemHostAlloc:6+:2", b"cuStreamCreate:1:2"):
+        standin.standin_fail(failing)
+        with pytest.raises(InferenceError, match="the GPU failed"), open_engines(settings, NAMES):
+            pytest.fail("opened all the same")
+        standin.standin_fail(b"")
+        assert live(standin) == {}, failing
+
+
+def test_a_plan_of_another_engine_is_refused(settings, gpu, built):
+    from engines.plans import BATCHES
+    from installation.inference.device import find_gpu, prepare
+    from installation.inference.gpu_engine import GpuEngine
+
+    found = find_gpu(settings.engines)
+    _, plan = prepare(settings.engines, NAMES[0], found, lambda _what, _done: True)
+    manifest = load_manifest(built / NAMES[1])
+    with pytest.raises(InferenceError, match="not of this engine"):
+        GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.most)
+    with pytest.raises(InferenceError, match="TensorRT refused the plan"):
+        GpuEngine(gpu, manifest, found.library.module, b"never comes this far", BATCHES.most)

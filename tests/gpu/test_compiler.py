@@ -1,0 +1,47 @@
+"""NVRTC compiles the kernels for every card we claim, none of which is here."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    "kind", [75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121], ids=lambda kind: f"sm_{kind}"
+)
+def test_the_kernels_compile(rehearse, kind):
+    out = rehearse(
+        f"""
+        from pathlib import Path
+        import installation.inference.nvrtc as nvrtc
+
+        source = Path(nvrtc.__file__).with_name("kernels.cu").read_text()
+        cubin = nvrtc.compile_source(source, {kind}, 13)
+        assert cubin[:4] == b"\\x7fELF" and b"cut" in cubin
+        print(len(cubin))
+        """
+    )
+    assert int(out) > 3000
+
+
+def test_what_does_not_compile_is_one_line(rehearse):
+    out = rehearse(
+        """
+        from installation.inference.nvrtc import CompilerError, compile_source
+
+        for source, kind in (("this is no C", 86), ("", 31)):
+            try:
+                compile_source(source, kind, 13)
+            except CompilerError as error:
+                print(error)
+        """
+    )
+    first, second = out.splitlines()
+    assert "NVRTC refused the kernels" in first
+    assert "this" in first
+    assert "sm_31" in second or "gpu-architecture" in second
+
+
+def test_a_missing_compiler_is_said_with_its_remedy(monkeypatch):
+    from installation.inference import nvrtc
+
+    monkeypatch.setattr(nvrtc, "_places", lambda: iter(["/nowhere/libnvrtc.so.13"]))
+    with pytest.raises(nvrtc.CompilerError, match="pip install nvidia-cuda-nvrtc"):
+        nvrtc.compile_source("", 86, 13)
