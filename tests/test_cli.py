@@ -337,7 +337,7 @@ class TestDemo:
             stderr=subprocess.PIPE,
             text=True,
         )
-        while "running: demo" not in running.stderr.readline():
+        while "inference on" not in running.stderr.readline():
             pass
         time.sleep(1)
         running.send_signal(signal.SIGTERM)

@@ -1,0 +1,208 @@
+"""What ``installation engines`` does: networks, the plans made of them, and how they stand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines import authentic
+from engines.build import Recipe, build, make, survey
+from engines.library import Library, NoLibraryError, find_library
+from engines.manifest import MANIFEST, Manifest, load_manifest
+from engines.plan import Report
+from engines.plans import Plans, Target
+from engines.precision import Precision
+from installation.calibration import calibrate
+from installation.config import Config
+from installation.errors import InstallationError
+from installation.inference.device import NoGpuError, Progress, find_gpu
+from installation.inference.engine import InferenceError
+
+AUTHENTIC = "person-authentic"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a technician asks of ``engines build``.
+
+    Attributes
+    ----------
+    names
+        Which engines; empty for all.
+    precision
+        Theirs from now on; None leaves it as it is.
+    pictures
+        A folder to calibrate int8 with.
+    accept
+        Asked with what int8 costs; False leaves all as it was.
+    ahead_for
+        Compute capabilities of cards to build for that are not here.
+    network, weights
+        For the authentic classifier: what timm calls it, and a file with its weights.
+    """
+
+    names: tuple[str, ...] = ()
+    precision: Precision | None = None
+    pictures: Path | None = None
+    accept: Callable[[str], bool] = lambda _loss: False
+    ahead_for: tuple[int, ...] = ()
+    network: str | None = None
+    weights: Path | None = None
+
+
+def build_all(config: Config, wish: Wish, say: Say, progress: Progress) -> None:
+    """Bring networks and plans up to date.
+
+    Raises
+    ------
+    InstallationError
+        Something could not be had or built.
+    """
+    built = config.inference.engines
+    if wish.network is not None:
+        _build_authentic(built, wish.network, wish.weights, say)
+    build(built, say)
+    manifests = _manifests(built, wish.names)
+    plans = Plans(built)
+    if wish.precision == "int8":
+        _quantise(config, manifests, wish, plans, say)
+    elif wish.precision is not None:
+        for name, manifest in manifests.items():
+            plans.choose(name, manifest, wish.precision)
+    for library, target in _targets(config, wish, say):
+        for name, manifest in manifests.items():
+            _plan(plans, (name, manifest, library, target), say, progress)
+
+
+def _build_authentic(built: Path, network: str, weights: Path | None, say: Say) -> None:
+    say(f"building {AUTHENTIC}")
+    make(
+        Recipe(AUTHENTIC, 1, lambda folder, _read: authentic.cook(folder, network, weights, say)),
+        built,
+    )
+    say(f"to show its words, set inference.classifier to {AUTHENTIC}")
+
+
+def _manifests(built: Path, names: Sequence[str]) -> dict[str, Manifest]:
+    there = sorted(path.parent.name for path in built.glob(f"[!.]*/{MANIFEST}"))
+    for name in names:
+        if name not in there:
+            raise InstallationError(f"{name}: no such engine; there are {', '.join(there)}")
+    return {name: load_manifest(built / name) for name in names or there}
+
+
+def _targets(config: Config, wish: Wish, say: Say) -> list[tuple[Library, Target]]:
+    """Return what to build for: the cards named, else the one that is here, if any."""
+    if wish.ahead_for:
+        try:
+            library = find_library(None)
+        except NoLibraryError as error:
+            raise InstallationError(
+                f"building ahead takes TensorRT-RTX (pip install tensorrt-rtx-cu13): {error}"
+            ) from error
+        known = library.compute_capabilities()
+        for capability in wish.ahead_for:
+            if capability not in known:
+                listed = ", ".join(f"sm_{each}" for each in known)
+                raise InstallationError(f"{library} does not know sm_{capability}; only {listed}")
+        return [(library, Target.ahead(library, capability)) for capability in wish.ahead_for]
+    if config.inference.device == "cpu":
+        return []
+    try:
+        found = find_gpu(config.inference.engines)
+    except (NoGpuError, InferenceError) as error:
+        if config.inference.device == "gpu":
+            raise InferenceError(f"inference.device is gpu, but {error}") from error
+        say(f"no plans are needed: {error}")
+        return []
+    return [(found.library, Target.here(found.library, found.card))]
+
+
+def _plan(
+    plans: Plans, what: tuple[str, Manifest, Library, Target], say: Say, progress: Progress
+) -> None:
+    """Have a plan built on a thread of its own: TensorRT does not hear Ctrl-C."""
+    name, _, _, target = what
+    label = f"{name} for sm_{target.compute_capability}"
+    cancelled = threading.Event()
+    failure: list[BaseException] = []
+
+    def report(done: float) -> bool:
+        return progress(label, done) and not cancelled.is_set()
+
+    def begin(reason: str) -> Report:
+        say(f"building {label}: {reason}")
+        return report
+
+    def work() -> None:
+        try:
+            plans.plan(*what, begin)
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=work, name="build", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.1)
+    except KeyboardInterrupt:
+        cancelled.set()
+        thread.join(5.0)
+        raise
+    if failure:
+        raise failure[0]
+
+
+def _quantise(
+    config: Config, manifests: dict[str, Manifest], wish: Wish, plans: Plans, say: Say
+) -> None:
+    if wish.pictures is None:
+        raise InstallationError(
+            "int8 has to be calibrated: name a folder of pictures as the camera sees them, "
+            "with --calibrate FOLDER"
+        )
+    for name, manifest in manifests.items():
+        say(f"calibrating {name}")
+        network, loss = calibrate(config, name, manifest, wish.pictures)
+        say(f"{name} at int8: {loss}")
+        if wish.accept(f"{name}: use int8 from now on?"):
+            plans.keep_network(name, manifest, "int8", network)
+        else:
+            say(f"{name} stays as it was")
+
+
+def standings(config: Config) -> list[tuple[str, str, str]]:
+    """Tell how every engine and every plan stands.
+
+    Returns
+    -------
+    list
+        Of name, what is wrong (empty if nothing is) and what else there is to know.
+    """
+    built = config.inference.engines
+    lines = [(each.name, each.wrong, each.about) for each in survey(built)]
+    plans = Plans(built)
+    lines += [(f"plans/{kept.file}", kept.wrong, kept.about) for kept in plans.survey()]
+    if config.inference.device == "cpu":
+        return [*lines, ("device", "", "CPU, as inference.device says")]
+    try:
+        found = find_gpu(built)
+    except NoGpuError as error:
+        wrong = str(error) if config.inference.device == "gpu" else ""
+        return [*lines, ("device", wrong, f"CPU: {error}")]
+    except InferenceError as error:
+        return [*lines, ("device", str(error), "CPU")]
+    target = Target.here(found.library, found.card)
+    usable = {name for name, wrong, _ in lines if not wrong}
+    for name, manifest in _manifests(built, sorted(usable & _engines(built))).items():
+        if wrong := plans.standing(name, manifest, target):
+            lines.append((f"{name} on the GPU", f"will be built: {wrong}", ""))
+    return [*lines, ("device", "", str(found))]
+
+
+def _engines(built: Path) -> set[str]:
+    return {path.parent.name for path in built.glob(f"[!.]*/{MANIFEST}")}
