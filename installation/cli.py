@@ -158,6 +158,17 @@ def _verify(arguments: argparse.Namespace) -> int:
     return TROUBLE if wrong else OK
 
 
+def _bench(arguments: argparse.Namespace) -> int:
+    from installation.bench.inference import measure
+
+    settings = _config(arguments).inference
+    if arguments.device:
+        settings = settings.model_copy(update={"device": arguments.device})
+    report = measure(settings)
+    print(json.dumps(report.as_json()) if arguments.json else report.as_text())
+    return OK
+
+
 def _capabilities(text: str) -> tuple[int, ...]:
     found = [re.fullmatch(r"(?:sm_)?(\d{2,3})", item.strip()) for item in text.split(",")]
     if not all(found):
@@ -247,6 +258,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     trace.add_argument("video", type=Path, metavar="VIDEO")
     trace.add_argument("--json", action="store_true", help="print one object a picture")
+
+    bench = command(
+        "bench", _bench, "Measure it, beside the plain way and what is possible at all."
+    )
+    bench.add_argument(
+        "--stage", choices=("inference",), default="inference", help="what to measure"
+    )
+    bench.add_argument("--device", choices=("auto", "gpu", "cpu"), help="default: the config's")
+    bench.add_argument("--json", action="store_true", help="print one object")
 
     about = "Fetch, build and look after the networks."
     actions = commands.add_parser("engines", help=about, description=about).add_subparsers(

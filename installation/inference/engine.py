@@ -45,5 +45,11 @@ class Engine(Protocol):
             The manifest's outputs by name, float32, leading dimension N.
         """
 
+    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
+        """Do what `run` does, answers aside, and return the seconds each step took.
+
+        Steps are ``upload``, ``preprocess``, ``infer`` and ``download``, where there are any.
+        """
+
     def close(self) -> None:
         """Free what the engine holds; to be called on the thread that opened it."""

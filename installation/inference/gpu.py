@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ class Gpu:
         """Forget the newest frame, so that it is uploaded again."""
         self._frame = None
 
-    def timed(self, steps: dict[str, Callable[[], None]]) -> dict[str, float]:
+    def timed(self, steps: Mapping[str, Callable[[], None]]) -> dict[str, float]:
         """Put steps on the stream one after the other; return the seconds each took there."""
         marks = [cuda.Event() for _ in range(len(steps) + 1)]
         marks[0].record(self.stream)

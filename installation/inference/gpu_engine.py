@@ -149,7 +149,7 @@ class GpuEngine:
         }
 
     def _run_batch(self, regions: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        bucket = next(bucket for bucket in self._buckets if bucket.size >= len(regions))
+        bucket = self._bucket(len(regions))
         with watched("an engine ran"):
             self._feed.fill(regions)
             if bucket.graph is None:
@@ -163,22 +163,30 @@ class GpuEngine:
         }
 
     def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
-        """Run one batch step by step, and return the seconds each step took on the card."""
-        bucket = next(bucket for bucket in self._buckets if bucket.size >= len(regions))
+        """See `Engine.timed`; the seconds are the card's own."""
         self._gpu.forget()
-        self._feed.fill(regions)
-        return self._gpu.timed({"upload": lambda: self._gpu.upload(frame), **self._steps(bucket)})
+        times = self._gpu.timed({"upload": lambda: self._gpu.upload(frame)})
+        for start in range(0, len(regions), self._most):
+            batch = regions[start : start + self._most]
+            self._feed.fill(batch)
+            for step, seconds in self._gpu.timed(self.steps(len(batch))).items():
+                times[step] = times.get(step, 0.0) + seconds
+        return times
 
-    def _steps(self, bucket: _Bucket) -> dict[str, Callable[[], None]]:
+    def steps(self, count: int) -> dict[str, Callable[[], None]]:
         """Return what it takes to run a batch, in order, each put on the stream when called."""
+        bucket = self._bucket(count)
         return {
             "preprocess": lambda: self._feed.write(bucket.size),
             "infer": lambda: self._infer(bucket),
             "download": lambda: self._fetch(bucket.size),
         }
 
+    def _bucket(self, count: int) -> _Bucket:
+        return next(bucket for bucket in self._buckets if bucket.size >= count)
+
     def _enqueue(self, bucket: _Bucket) -> None:
-        for step in self._steps(bucket).values():
+        for step in self.steps(bucket.size).values():
             step()
 
     def _infer(self, bucket: _Bucket) -> None:

@@ -15,6 +15,12 @@ NAMES = ("face-centerface", "person-semantic")
 @pytest.fixture
 def settings(built, tmp_path):
     """Engines of their own, so that plans and failures of these tests stay among them."""
+    from installation.inference.device import NoGpuError, find_gpu
+
+    try:
+        find_gpu(tmp_path)
+    except NoGpuError as error:
+        pytest.skip(str(error))
     for name in NAMES:
         (tmp_path / name).symlink_to(built / name)
     return Inference(device="gpu", engines=tmp_path)
