@@ -33,7 +33,7 @@ debian_packages() {
     else
         packages="$packages libglib2.0-0"
     fi
-    [ "$what" != test ] || packages="$packages xvfb xauth git systemd"
+    [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev"
     missing=
     for package in $packages; do
         case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
