@@ -9,11 +9,8 @@ which also knows the order of the classes in each kind of head.
 from __future__ import annotations
 
 import difflib
-import logging
 import textwrap
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +19,7 @@ import onnx
 
 from engines.fetch import sha256_of
 from engines.manifest import EngineInput, Manifest
+from engines.quiet import quiet
 from installation.errors import InstallationError
 from installation.labels.synsets import load_synsets
 
@@ -70,7 +68,7 @@ def cook(folder: Path, network: str, weights: Path | None, say: Callable[[str], 
         synsets, its weights could not be downloaded or are not what the file holds, or it cannot
         be brought to ONNX.
     """
-    with _quiet():
+    with quiet():
         timm = _timm()
         config = _find(network)
         home = _Home(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
@@ -114,19 +112,6 @@ def _timm() -> Any:
             f"({_reason(error)}): pip install 'installation[authentic]'"
         ) from error
     return timm
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what the libraries remark upon; what matters they raise."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _reason(error: Exception) -> str:

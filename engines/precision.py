@@ -5,11 +5,8 @@ Newer TensorRT takes types from the network alone; asking the builder for them i
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from engines.quiet import quiet
 from installation.errors import InstallationError
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -49,7 +47,7 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
 
     halved: onnx.ModelProto = _copy(model)
     beyond = [node.name for node in _after_softmax(halved) if node.op_type not in _PRODUCTS]
-    with _quiet():
+    with quiet():
         halved = convert_float_to_float16(halved, keep_io_types=True, node_block_list=beyond)
     # The converter leaves these as they were, which is no longer true.
     del halved.graph.value_info[:]
@@ -99,7 +97,7 @@ def quantise(model: onnx.ModelProto, samples: Iterable[NDArray[np.float32]]) -> 
     whole = _copy(model)
     if whole.opset_import[0].version < _OPSET:
         whole = _copy(onnx.version_converter.convert_version(whole, _OPSET))
-    with _quiet(), tempfile.TemporaryDirectory() as scratch:
+    with quiet(), tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "int8.onnx")
         quantize_static(
             whole,
@@ -118,19 +116,6 @@ def quantise(model: onnx.ModelProto, samples: Iterable[NDArray[np.float32]]) -> 
             },
         )
         return onnx.load(made)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep back what the converters remark upon: each small weight, each unused one."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def _missing(precision: Precision, error: ImportError) -> str:
