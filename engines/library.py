@@ -70,9 +70,9 @@ def find_library(card: Card | None) -> Library:
     for name in (FULL, RTX):
         try:
             module = importlib.import_module(name)
-        except ImportError as error:
-            # A missing part of an installed one is worth telling; one that is absent is not.
-            if error.name != name:
+        except Exception as error:
+            # Its loading of shared libraries fails in many ways. One that is absent is no news.
+            if not isinstance(error, ImportError) or error.name != name:
                 refused.append(f"{name} cannot be imported ({error})")
             continue
         library = Library(name, str(module.__version__), module)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.library import Library
+from engines.precision import Precision
 from installation.errors import InstallationError
 
 # Bytes of scratch memory a layer may take: tried in this order when memory is what a build lacks,
@@ -43,6 +44,7 @@ def build_plan(
     network: bytes,
     batches: Batches,
     *,
+    precision: Precision = "fp16",
     ahead_for: int | None = None,
     timings: bytes = b"",
     report: Report = lambda _done: True,
@@ -58,6 +60,8 @@ def build_plan(
         ONNX, one input with leading dimension N; its types are those of the plan.
     batches
         The range of N.
+    precision
+        What the network was brought to: TensorRT 8 has to be told, later ones see it.
     ahead_for
         Compute capability of a card that is not here; None for the one that is.
     timings
@@ -82,13 +86,16 @@ def build_plan(
     for workspace in workspaces:
         attempt = _Attempt(library, report)
         try:
-            return attempt.build(network, batches, ahead_for, timings, workspace)
+            return attempt.build(network, batches, precision, ahead_for, timings, workspace)
         except PlanError as error:
             if attempt.cancelled:
                 raise CancelledError("cancelled") from None
             words = str(error).lower()
             if workspace == workspaces[-1] or not ("memory" in words or "workspace" in words):
                 raise PlanError(f"{library} cannot build it: {error}") from error
+        except Exception as error:
+            # The bindings raise what they please.
+            raise PlanError(f"{library} cannot build it: {error!r}") from error
     raise AssertionError("no workspace to try")
 
 
@@ -107,6 +114,7 @@ class _Attempt:
         self,
         network: bytes,
         batches: Batches,
+        precision: Precision,
         ahead_for: int | None,
         timings: bytes,
         workspace: int,
@@ -128,9 +136,8 @@ class _Attempt:
         if definition.num_inputs != 1 or not definition.num_outputs:
             raise self._failure("it is no network with one input")
         config = builder.create_builder_config()
-        if not hasattr(flags, "STRONGLY_TYPED") and hasattr(trt.BuilderFlag, "FP16"):
-            # Before 10 types in the network are only allowed once this is set.
-            config.set_flag(trt.BuilderFlag.FP16)
+        if not hasattr(flags, "STRONGLY_TYPED"):
+            self._configure_8(config, definition, precision)
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
         self._add_profile(builder, config, definition, batches)
         if ahead_for is not None:
@@ -147,6 +154,23 @@ class _Attempt:
         if plan is None:
             raise self._failure("it gave no reason")
         return bytes(plan), bytes(cache.serialize()) if cache is not None else b""
+
+    def _configure_8(self, config: Any, definition: Any, precision: Precision) -> None:
+        """Tell TensorRT 8 what later ones see by themselves, or do in any case."""
+        trt = self._trt
+        if precision == "fp16":
+            config.set_flag(trt.BuilderFlag.FP16)
+            # It may still take halves for layers that the network keeps in float32.
+            config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
+            for index in range(definition.num_layers):
+                layer = definition.get_layer(index)
+                kinds = {layer.get_output(at).dtype for at in range(layer.num_outputs)}
+                if kinds == {trt.float32}:
+                    layer.precision = trt.float32
+        if precision == "int8":
+            config.set_flag(trt.BuilderFlag.INT8)
+        # One profile for the contexts of all batch sizes.
+        config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
 
     def _add_profile(self, builder: Any, config: Any, definition: Any, batches: Batches) -> None:
         tensor = definition.get_input(0)

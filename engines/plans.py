@@ -1,7 +1,7 @@
 """Plans kept beside the engines, each with what it was made for; refused and made anew otherwise.
 
 ``built/plans/NAME.network`` is an engine's network at the precision chosen for it,
-``built/plans/NAME-sm_86.plan`` what TensorRT made of that for one kind of card.
+``built/plans/NAME-sm_86.LIBRARY.plan`` what TensorRT made of that for one kind of card.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -20,7 +21,7 @@ from engines.library import Library
 from engines.manifest import Manifest, ManifestError, load_manifest
 from engines.plan import Batches, Report, build_plan
 from engines.precision import Precision, halve
-from engines.sealed import UnsealedError, read_sealed, write_sealed
+from engines.sealed import MAKING, UnsealedError, read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,11 @@ class Target:
     compute_capability: int
     card: str | None
     driver: str | None
+
+    @property
+    def who(self) -> str:
+        """The card, by its name where that is known."""
+        return self.card or f"sm_{self.compute_capability}"
 
     @classmethod
     def here(cls, library: Library, card: Card) -> Target:
@@ -105,18 +111,32 @@ class Plans:
     ----------
     built
         Where the engines live.
+    must_keep
+        Whether what cannot be written is an error. On the wall it is not: a full disk must not
+        darken it.
     """
 
-    def __init__(self, built: Path) -> None:
+    def __init__(self, built: Path, must_keep: bool = False) -> None:
         self._built = built
         self._folder = built / "plans"
+        self._must_keep = must_keep
+
+    def sweep(self) -> None:
+        """Remove what was begun by somebody who was interrupted."""
+        for left_over in self._folder.glob(f"{MAKING}*"):
+            left_over.unlink(missing_ok=True)
 
     def keep_network(
         self, name: str, manifest: Manifest, precision: Precision, network: bytes
     ) -> None:
-        """Choose a network for an engine, until its original changes."""
+        """Choose a network for an engine, until its original changes; plans of others go."""
         description = {"maker": _MAKER, "original": manifest.sha256, "precision": precision}
         write_sealed(self._network_path(name), description, network)
+        chosen = hashlib.sha256(network).hexdigest()
+        for path in self._folder.glob(f"{name}-sm_*.plan"):
+            with suppress(UnsealedError, FileNotFoundError):
+                if read_sealed(path)[0].get("network") != chosen:
+                    path.unlink()
 
     def network(self, name: str, manifest: Manifest) -> Network | None:
         """Return the network chosen for an engine; None if there is none, or no longer."""
@@ -157,7 +177,6 @@ class Plans:
     def plan(
         self,
         name: str,
-        manifest: Manifest,
         library: Library,
         target: Target,
         report: Callable[[str], Report],
@@ -166,7 +185,7 @@ class Plans:
 
         Parameters
         ----------
-        name, manifest
+        name
             The engine.
         library
             Builds it.
@@ -178,9 +197,14 @@ class Plans:
 
         Raises
         ------
+        ManifestError
+            There is no such engine.
         PrecisionError, PlanError
             It cannot be built.
+        OSError
+            It cannot be kept, and must be.
         """
+        manifest = load_manifest(self._built / name)
         network = self.network(name, manifest) or self.choose(name, manifest, "fp16")
         wrong, plan = self._read(name, network, target)
         if not wrong:
@@ -190,6 +214,7 @@ class Plans:
             library,
             network.onnx,
             BATCHES,
+            precision=network.precision,
             ahead_for=target.compute_capability if library.builds_ahead else None,
             timings=self._timings(timings_path, target),
             report=report(wrong),
@@ -244,13 +269,15 @@ class Plans:
         return self._folder / f"{name}.network"
 
     def _path(self, name: str, target: Target) -> Path:
-        return self._folder / f"{name}-sm_{target.compute_capability}.plan"
+        return self._folder / f"{name}-sm_{target.compute_capability}.{target.library}.plan"
 
     def _attempt(self, write: Callable[[], None]) -> None:
-        """Keep something if it can be kept: a full disk must not darken the wall."""
+        """Keep something if it can be kept."""
         try:
             write()
         except OSError as error:
+            if self._must_keep:
+                raise
             log.warning("%s: not kept (%s); it is built again next time", self._folder, error)
 
 

@@ -6,7 +6,8 @@ Newer TensorRT takes types from the network alone; asking the builder for them i
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,8 @@ Precision = Literal["fp32", "fp16", "int8"]
 # Quantisation per channel needs this version of the operators.
 _OPSET = 13
 _PRODUCTS = ("MatMul", "Gemm")
+# ONNX Runtime's severity of what it shall still print.
+_ERRORS = 3
 
 
 class PrecisionError(InstallationError):
@@ -38,7 +41,7 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises
     ------
     PrecisionError
-        ``onnxconverter-common`` is not installed.
+        ``onnxconverter-common`` is not installed, or cannot convert this network.
     """
     try:
         from onnxconverter_common.float16 import convert_float_to_float16
@@ -47,13 +50,13 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
 
     halved: onnx.ModelProto = _copy(model)
     beyond = [node.name for node in _after_softmax(halved) if node.op_type not in _PRODUCTS]
-    with quiet():
+    with quiet(), _explained("fp16"):
         halved = convert_float_to_float16(halved, keep_io_types=True, node_block_list=beyond)
-    # The converter leaves these as they were, which is no longer true.
-    del halved.graph.value_info[:]
-    _take_halves(halved.graph)
-    _give_floats(halved.graph)
-    onnx.checker.check_model(halved)
+        # The converter leaves these as they were, which is no longer true.
+        del halved.graph.value_info[:]
+        _take_halves(halved.graph)
+        _give_floats(halved.graph)
+        onnx.checker.check_model(halved)
     return halved
 
 
@@ -74,9 +77,10 @@ def quantise(model: onnx.ModelProto, samples: Iterable[NDArray[np.float32]]) -> 
     Raises
     ------
     PrecisionError
-        ``onnxruntime`` is not installed.
+        ``onnxruntime`` is not installed, or cannot quantise this network.
     """
     try:
+        import onnxruntime
         from onnxruntime.quantization import (
             CalibrationDataReader,
             QuantFormat,
@@ -97,7 +101,8 @@ def quantise(model: onnx.ModelProto, samples: Iterable[NDArray[np.float32]]) -> 
     whole = _copy(model)
     if whole.opset_import[0].version < _OPSET:
         whole = _copy(onnx.version_converter.convert_version(whole, _OPSET))
-    with quiet(), tempfile.TemporaryDirectory() as scratch:
+    onnxruntime.set_default_logger_severity(_ERRORS)
+    with quiet(), _explained("int8"), tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "int8.onnx")
         quantize_static(
             whole,
@@ -116,6 +121,18 @@ def quantise(model: onnx.ModelProto, samples: Iterable[NDArray[np.float32]]) -> 
             },
         )
         return onnx.load(made)
+
+
+@contextmanager
+def _explained(precision: Precision) -> Iterator[None]:
+    """Turn what converters raise over a network they do not understand into one line."""
+    try:
+        yield
+    except PrecisionError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise PrecisionError(f"the network cannot be brought to {precision}: {reason}") from error
 
 
 def _missing(precision: Precision, error: ImportError) -> str:
@@ -153,13 +170,15 @@ def _after_softmax(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 def _take_halves(graph: onnx.GraphProto) -> None:
     """Let a network that begins by casting its input to float16 take float16 instead."""
     (given,) = graph.input
-    (cast,) = (node for node in graph.node if given.name in node.input)
-    if cast.op_type != "Cast":
-        raise PrecisionError(f"expected the network to cast its input, not {cast.op_type}")
+    casts = [node for node in graph.node if given.name in node.input]
+    if any(node.op_type != "Cast" for node in casts):
+        raise PrecisionError("expected the network to cast its input before all else")
     given.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    graph.node.remove(cast)
+    taken = {cast.output[0] for cast in casts}
+    for cast in casts:
+        graph.node.remove(cast)
     for node in graph.node:
-        node.input[:] = [given.name if name == cast.output[0] else name for name in node.input]
+        node.input[:] = [given.name if name in taken else name for name in node.input]
 
 
 def _give_floats(graph: onnx.GraphProto) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 _MAGIC = b"MIRROR\x00\x01"
+# What is begun and not finished is called.
+MAKING = ".making-"
 _LENGTH = struct.Struct("<I")
 _START = len(_MAGIC) + 32
 
@@ -34,11 +36,16 @@ def write_sealed(path: Path, description: dict[str, Any], content: bytes) -> Non
     """
     told = json.dumps(description, sort_keys=True).encode()
     body = _LENGTH.pack(len(told)) + told + content
+    write_whole(path, _MAGIC + hashlib.sha256(body).digest() + body)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file that appears complete or not at all; raises `OSError`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, making = tempfile.mkstemp(prefix=".making-", dir=path.parent)
+    handle, making = tempfile.mkstemp(prefix=MAKING, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(_MAGIC + hashlib.sha256(body).digest() + body)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         Path(making).chmod(0o644)

@@ -23,7 +23,7 @@ from installation.vision.boxes import iou, squares
 from installation.vision.classifier import CONTEXT
 from installation.vision.detector import Detector, look
 
-# Half of the pictures calibrate, the other half measure; fewer tell nothing.
+# Half of the pictures with a face calibrate, the other half measure; fewer tell nothing.
 _FEWEST = 8
 # Faces in photographs are found from here on.
 _SMALLEST_FACE, _THRESHOLD = 32, 0.5
@@ -34,14 +34,14 @@ Picture = NDArray[np.uint8]
 Views = list[tuple[Picture, NDArray[np.float32]]]
 
 
-def calibrate(config: Config, name: str, manifest: Manifest, folder: Path) -> tuple[bytes, str]:
+def calibrate(config: Config, name: str, folder: Path) -> tuple[bytes, str]:
     """Quantise an engine's network.
 
     Parameters
     ----------
     config
         Says where the engines are and which finds faces.
-    name, manifest
+    name
         The engine.
     folder
         Of pictures with faces, as the camera sees them.
@@ -55,31 +55,31 @@ def calibrate(config: Config, name: str, manifest: Manifest, folder: Path) -> tu
     Raises
     ------
     InstallationError
-        Too few pictures, or none with a face.
+        Too few pictures, or too few with a face.
     PrecisionError
-        What converts networks is not installed.
+        What converts networks is not installed, or cannot convert this one.
     """
-    pictures = _read(folder)
     built = config.inference.engines
     detector = _detector(_open(built / config.inference.detector))
+    pictures = [each for each in _read(folder) if len(detector.find(each))]
+    if len(pictures) < _FEWEST:
+        raise InstallationError(
+            f"{folder}: faces were found in {len(pictures)} of its pictures; "
+            f"calibrating takes {_FEWEST} or more"
+        )
     original = _open(built / name)
-    views = _views(manifest, detector, pictures[::2])
-    if not views:
-        raise InstallationError(f"{folder}: no face was found in its pictures")
-    samples = [_sample(manifest, picture, region) for picture, rows in views for region in rows]
+    manifest = original.manifest
+    teaching, judging = (_views(manifest, detector, pictures[half::2]) for half in (0, 1))
+    samples = (_sample(manifest, picture, region) for picture, rows in teaching for region in rows)
     made = quantise(onnx.load(built / name / manifest.onnx), samples).SerializeToString()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "int8.onnx")
         path.write_bytes(made)
-        reduced = CpuEngine(
-            Path(scratch),
-            manifest.model_copy(update={"onnx": path.name, "sha256": sha256_of(path)}),
-        )
-        if manifest.task == "detect":
-            loss = _faces_lost(_detector(original), _detector(reduced), pictures[1::2])
-        else:
-            loss = _words_lost(original, reduced, _views(manifest, detector, pictures[1::2]))
-    return made, loss
+        changed = {"onnx": path.name, "sha256": sha256_of(path)}
+        reduced = CpuEngine(Path(scratch), manifest.model_copy(update=changed))
+    if manifest.task == "detect":
+        return made, _faces_lost(_detector(original), _detector(reduced), pictures[1::2])
+    return made, _words_lost(original, reduced, judging)
 
 
 def _read(folder: Path) -> list[Picture]:
@@ -87,10 +87,6 @@ def _read(folder: Path) -> list[Picture]:
         paths = sorted(path for path in folder.iterdir() if is_picture(path))
     except OSError as error:
         raise InstallationError(f"{folder}: cannot be read: {error.strerror}") from error
-    if len(paths) < _FEWEST:
-        raise InstallationError(
-            f"{folder}: {len(paths)} pictures; calibrating takes {_FEWEST} or more"
-        )
     return [read_picture(path) for path in paths]
 
 
@@ -103,7 +99,7 @@ def _detector(engine: Engine) -> Detector:
 
 
 def _views(manifest: Manifest, detector: Detector, pictures: list[Picture]) -> Views:
-    """Return the regions an engine looks at in pictures; those where it has none are left out."""
+    """Return the regions an engine looks at in pictures."""
     views = []
     for picture in pictures:
         if manifest.task == "detect":
@@ -112,8 +108,7 @@ def _views(manifest: Manifest, detector: Detector, pictures: list[Picture]) -> V
             regions = look(width, height, size, _SMALLEST_FACE)
         else:
             regions = squares(detector.find(picture).xyxy, CONTEXT)
-        if len(regions):
-            views.append((picture, regions))
+        views.append((picture, regions))
     return views
 
 
@@ -134,8 +129,6 @@ def _words_lost(original: Engine, reduced: Engine, views: Views) -> str:
         original.run(*view)[output].argmax(1) == reduced.run(*view)[output].argmax(1)
         for view in views
     ]
-    if not same:
-        return "no face was found to measure it with"
     all_same = np.concatenate(same)
     return f"{all_same.mean():.0%} of {all_same.size} faces keep their first word"
 

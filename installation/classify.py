@@ -16,6 +16,7 @@ from installation.capture.stills import is_picture, read_picture
 from installation.config import Config
 from installation.display.paint import paint
 from installation.errors import InstallationError
+from installation.inference.device import Progress
 from installation.scene import Box, Label, Scene, Track, Verdict
 from installation.vision.classifier import Classifier
 from installation.vision.detector import Detector
@@ -135,9 +136,11 @@ class PictureReader:
 
 
 @contextmanager
-def open_reader(config: Config, top: int) -> Iterator[PictureReader]:
+def open_reader(
+    config: Config, top: int, progress: Progress = lambda _what, _done: True
+) -> Iterator[PictureReader]:
     """Open the engines and follow the policy a config names; see `open_vision`."""
-    with open_vision(config, _SMALLEST_FACE, _THRESHOLD) as (detector, classifier):
+    with open_vision(config, _SMALLEST_FACE, _THRESHOLD, progress) as (detector, classifier):
         yield PictureReader(detector, classifier, top)
 
 

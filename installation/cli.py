@@ -22,7 +22,7 @@ from installation.errors import InstallationError
 from installation.terminal import Meter, confirm, say
 
 # Wrong use is 2; argparse sees to it.
-OK, TROUBLE, _INTERRUPTED = 0, 1, 130
+OK, TROUBLE, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
 
 # Without a screen the demonstration ends by itself, and leaves this.
 _DEMO_SECONDS = 10.0
@@ -81,7 +81,7 @@ def _classify(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     copies = CopyFolder(arguments.output) if arguments.output else None
     status = OK
-    with open_reader(config, arguments.top) as reader:
+    with Meter() as meter, open_reader(config, arguments.top, meter.follow) as reader:
         for path in arguments.images:
             try:
                 reading = reader.read(path)
@@ -103,12 +103,13 @@ def _trace(arguments: argparse.Namespace) -> int:
     from installation.trace import as_json, as_text, trace
 
     said = ""
-    for scene in trace(_config(arguments), arguments.video):
-        if arguments.json:
-            print(json.dumps(as_json(scene)))
-        elif (text := as_text(scene)) != said:
-            print(f"{scene.at:8.2f} s  {text}")
-            said = text
+    with Meter() as meter:
+        for scene in trace(_config(arguments), arguments.video, meter.follow):
+            if arguments.json:
+                print(json.dumps(as_json(scene)))
+            elif (text := as_text(scene)) != said:
+                print(f"{scene.at:8.2f} s  {text}")
+                said = text
     return OK
 
 
@@ -123,10 +124,16 @@ def _fetch(arguments: argparse.Namespace) -> int:
 def _build(arguments: argparse.Namespace) -> int:
     from installation.workshop import AUTHENTIC, Wish, build_all
 
-    if arguments.names == [AUTHENTIC] and not arguments.network:
+    config = _config(arguments)
+    made = (config.inference.engines / AUTHENTIC).exists()
+    if AUTHENTIC in arguments.names and not (arguments.network or made):
         raise InstallationError(
             f"{AUTHENTIC} is made from a network of timm's: name it, with --network NAME"
         )
+    if arguments.weights and not arguments.network:
+        raise InstallationError("--weights belongs to a network: name it, with --network NAME")
+    if arguments.calibrate and arguments.precision != "int8":
+        raise InstallationError("--calibrate belongs to --precision int8")
     wish = Wish(
         names=tuple(arguments.names),
         precision=arguments.precision,
@@ -136,26 +143,30 @@ def _build(arguments: argparse.Namespace) -> int:
         network=arguments.network,
         weights=arguments.weights,
     )
-    config = _config(arguments)
     with Meter() as meter:
         build_all(config, wish, meter.say, meter.follow)
-    return _list(arguments)
+    _print_standings(config)
+    return OK
+
+
+def _print_standings(config: Config) -> bool:
+    """Print how everything stands; tell whether all is well."""
+    from installation.workshop import standings
+
+    found = standings(config)
+    width = max(len(name) for name, _, _ in found)
+    for name, wrong, about in found:
+        print(f"{name:{width}} {wrong or 'ready'}{f' ({about})' if about else ''}")
+    return not any(wrong for _, wrong, _ in found)
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from installation.workshop import standings
-
-    for name, wrong, about in standings(_config(arguments)):
-        print(f"{name:20} {wrong or 'ready'}{f' ({about})' if about else ''}")
+    _print_standings(_config(arguments))
     return OK
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from installation.workshop import standings
-
-    wrong = [standing for standing in standings(_config(arguments)) if standing[1]]
-    _list(arguments)
-    return TROUBLE if wrong else OK
+    return OK if _print_standings(_config(arguments)) else TROUBLE
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -287,7 +298,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _describe_build(build: argparse.ArgumentParser) -> None:
-    build.add_argument("names", nargs="*", metavar="ENGINE", help="only these (default: all)")
+    build.add_argument(
+        "names", nargs="*", metavar="ENGINE", help="precision and plans of these alone"
+    )
     plans = build.add_argument_group("for a GPU")
     plans.add_argument(
         "--precision",
@@ -317,6 +330,14 @@ def _describe_build(build: argparse.ArgumentParser) -> None:
     )
 
 
+class _Terminated(BaseException):
+    """SIGTERM came: all that is open is closed on the way out."""
+
+
+def _terminate(_number: int, _stack: object) -> None:
+    raise _Terminated
+
+
 def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"
@@ -335,7 +356,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     arguments = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         # A file's name may hold bytes that are no text.
@@ -355,10 +375,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _perform(arguments: argparse.Namespace) -> int:
     try:
+        # Until here both signals end the process without a word.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _terminate)
         status = int(arguments.work(arguments))
         sys.stdout.flush()
     except InstallationError as error:
         _complain(error)
+    except _Terminated:
+        return _TERMINATED
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OSError as error:

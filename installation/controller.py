@@ -173,8 +173,12 @@ def _run_stages(
     capture = Capture(source, frames)
     stages = [_Stage("vision", vision.run)]
     try:
+        if source.pace is None:
+            # A camera wants to be read; a film waits.
+            stages.append(_Stage("capture", capture.run))
         _wait_for(vision, window, stages, signals)
-        stages.append(_Stage("capture", capture.run))
+        if source.pace is not None:
+            stages.append(_Stage("capture", capture.run))
         _show(window, frames, scenes, stages, signals, witness)
     finally:
         capture.stop()

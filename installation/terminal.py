@@ -50,4 +50,7 @@ def confirm(question: str) -> bool:
     if not sys.stdin.isatty():
         say(f"{question} Nobody is here to answer; add --yes to accept")
         return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False

@@ -8,11 +8,14 @@ from typing import Any
 
 from installation.capture.film import Film
 from installation.config import Config
+from installation.inference.device import Progress
 from installation.scene import Frame, Scene, Verdict
 from installation.vision.observer import open_observer
 
 
-def trace(config: Config, video: Path) -> Iterator[Scene]:
+def trace(
+    config: Config, video: Path, progress: Progress = lambda _what, _done: True
+) -> Iterator[Scene]:
     """Observe a video, picture by picture, in its own time and as fast as it goes.
 
     Yields
@@ -28,7 +31,7 @@ def trace(config: Config, video: Path) -> Iterator[Scene]:
     film = Film(video, loop=False)
     film.open()
     try:
-        with open_observer(config) as observer:
+        with open_observer(config, progress) as observer:
             seq = 0
             while (picture := film.read()) is not None:
                 yield observer.observe(Frame(seq, seq / (film.pace or 25.0), picture))

@@ -10,14 +10,20 @@ from pathlib import Path
 from engines import authentic
 from engines.build import Recipe, build, make, survey
 from engines.library import Library, NoLibraryError, find_library
-from engines.manifest import MANIFEST, Manifest, load_manifest
-from engines.plan import Report
+from engines.manifest import MANIFEST, load_manifest
 from engines.plans import Plans, Target
 from engines.precision import Precision
+from installation.aside import run_aside
 from installation.calibration import calibrate
 from installation.config import Config
 from installation.errors import InstallationError
-from installation.inference.device import NoGpuError, Progress, find_gpu
+from installation.inference.device import (
+    NoGpuError,
+    Progress,
+    find_gpu,
+    make_plan,
+    trust_in,
+)
 from installation.inference.engine import InferenceError
 
 AUTHENTIC = "person-authentic"
@@ -32,7 +38,7 @@ class Wish:
     Attributes
     ----------
     names
-        Which engines; empty for all.
+        Engines to make plans of; empty for all.
     precision
         Theirs from now on; None leaves it as it is.
     pictures
@@ -66,16 +72,17 @@ def build_all(config: Config, wish: Wish, say: Say, progress: Progress) -> None:
     if wish.network is not None:
         _build_authentic(built, wish.network, wish.weights, say)
     build(built, say)
-    manifests = _manifests(built, wish.names)
-    plans = Plans(built)
+    names = _named(built, wish.names)
+    plans = Plans(built, must_keep=True)
+    plans.sweep()
     if wish.precision == "int8":
-        _quantise(config, manifests, wish, plans, say)
+        _quantise(config, names, wish, plans, say)
     elif wish.precision is not None:
-        for name, manifest in manifests.items():
-            plans.choose(name, manifest, wish.precision)
+        for name in names:
+            plans.choose(name, load_manifest(built / name), wish.precision)
     for library, target in _targets(config, wish, say):
-        for name, manifest in manifests.items():
-            _plan(plans, (name, manifest, library, target), say, progress)
+        for name in names:
+            make_plan(plans, name, library, target, progress)
 
 
 def _build_authentic(built: Path, network: str, weights: Path | None, say: Say) -> None:
@@ -87,12 +94,16 @@ def _build_authentic(built: Path, network: str, weights: Path | None, say: Say) 
     say(f"to show its words, set inference.classifier to {AUTHENTIC}")
 
 
-def _manifests(built: Path, names: Sequence[str]) -> dict[str, Manifest]:
-    there = sorted(path.parent.name for path in built.glob(f"[!.]*/{MANIFEST}"))
+def _engines(built: Path) -> list[str]:
+    return sorted(path.parent.name for path in built.glob(f"[!.]*/{MANIFEST}"))
+
+
+def _named(built: Path, names: Sequence[str]) -> list[str]:
+    there = _engines(built)
     for name in names:
         if name not in there:
             raise InstallationError(f"{name}: no such engine; there are {', '.join(there)}")
-    return {name: load_manifest(built / name) for name in names or there}
+    return list(names) or there
 
 
 def _targets(config: Config, wish: Wish, say: Say) -> list[tuple[Library, Target]]:
@@ -113,8 +124,8 @@ def _targets(config: Config, wish: Wish, say: Say) -> list[tuple[Library, Target
     if config.inference.device == "cpu":
         return []
     try:
-        found = find_gpu(config.inference.engines)
-    except (NoGpuError, InferenceError) as error:
+        found = find_gpu()
+    except NoGpuError as error:
         if config.inference.device == "gpu":
             raise InferenceError(f"inference.device is gpu, but {error}") from error
         say(f"no plans are needed: {error}")
@@ -122,57 +133,31 @@ def _targets(config: Config, wish: Wish, say: Say) -> list[tuple[Library, Target
     return [(found.library, Target.here(found.library, found.card))]
 
 
-def _plan(
-    plans: Plans, what: tuple[str, Manifest, Library, Target], say: Say, progress: Progress
-) -> None:
-    """Have a plan built on a thread of its own: TensorRT does not hear Ctrl-C."""
-    name, _, _, target = what
-    label = f"{name} for sm_{target.compute_capability}"
-    cancelled = threading.Event()
-    failure: list[BaseException] = []
-
-    def report(done: float) -> bool:
-        return progress(label, done) and not cancelled.is_set()
-
-    def begin(reason: str) -> Report:
-        say(f"building {label}: {reason}")
-        return report
-
-    def work() -> None:
-        try:
-            plans.plan(*what, begin)
-        except BaseException as error:
-            failure.append(error)
-
-    thread = threading.Thread(target=work, name="build", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.1)
-    except KeyboardInterrupt:
-        cancelled.set()
-        thread.join(5.0)
-        raise
-    if failure:
-        raise failure[0]
-
-
-def _quantise(
-    config: Config, manifests: dict[str, Manifest], wish: Wish, plans: Plans, say: Say
-) -> None:
+def _quantise(config: Config, names: Sequence[str], wish: Wish, plans: Plans, say: Say) -> None:
+    """Calibrate all engines, then ask about each: nothing is changed before all went well."""
     if wish.pictures is None:
         raise InstallationError(
             "int8 has to be calibrated: name a folder of pictures as the camera sees them, "
             "with --calibrate FOLDER"
         )
-    for name, manifest in manifests.items():
+    pictures, made = wish.pictures, {}
+    for name in names:
         say(f"calibrating {name}")
-        network, loss = calibrate(config, name, manifest, wish.pictures)
-        say(f"{name} at int8: {loss}")
+        made[name] = run_aside(_calibration(config, name, pictures))
+        say(f"{name} at int8: {made[name][1]}")
+    for name, (network, _) in made.items():
         if wish.accept(f"{name}: use int8 from now on?"):
+            manifest = load_manifest(config.inference.engines / name)
             plans.keep_network(name, manifest, "int8", network)
         else:
             say(f"{name} stays as it was")
+
+
+def _calibration(
+    config: Config, name: str, pictures: Path
+) -> Callable[[threading.Event], tuple[bytes, str]]:
+    # Aside, because OpenVINO may leave a thread it has worked on unfit for handling signals.
+    return lambda _cancelled: calibrate(config, name, pictures)
 
 
 def standings(config: Config) -> list[tuple[str, str, str]]:
@@ -190,19 +175,15 @@ def standings(config: Config) -> list[tuple[str, str, str]]:
     if config.inference.device == "cpu":
         return [*lines, ("device", "", "CPU, as inference.device says")]
     try:
-        found = find_gpu(built)
+        found = find_gpu()
     except NoGpuError as error:
         wrong = str(error) if config.inference.device == "gpu" else ""
         return [*lines, ("device", wrong, f"CPU: {error}")]
-    except InferenceError as error:
-        return [*lines, ("device", str(error), "CPU")]
     target = Target.here(found.library, found.card)
     usable = {name for name, wrong, _ in lines if not wrong}
-    for name, manifest in _manifests(built, sorted(usable & _engines(built))).items():
-        if wrong := plans.standing(name, manifest, target):
-            lines.append((f"{name} on the GPU", f"will be built: {wrong}", ""))
-    return [*lines, ("device", "", str(found))]
-
-
-def _engines(built: Path) -> set[str]:
-    return {path.parent.name for path in built.glob(f"[!.]*/{MANIFEST}")}
+    for name in _engines(built):
+        if name in usable:
+            wrong = plans.standing(name, load_manifest(built / name), target)
+            if wrong:
+                lines.append((f"{name} on the GPU", f"will be built: {wrong}", ""))
+    return [*lines, ("device", trust_in(built).withdrawn(), str(found))]

@@ -287,7 +287,7 @@ class TestEngines:
         for action in ("list", "verify"):
             ran = installation("engines", action)
             assert ran.returncode == 0
-            assert ran.stdout.count("ready") == 3
+            assert ran.stdout.count("ready") == 4
 
     def test_what_is_not_built_is_said(self, tmp_path):
         (tmp_path / "config.yaml").write_text("inference: {engines: nowhere}")
@@ -337,8 +337,7 @@ class TestDemo:
             stderr=subprocess.PIPE,
             text=True,
         )
-        while "inference on" not in running.stderr.readline():
-            pass
+        assert any("inference on" in line for line in iter(running.stderr.readline, ""))
         time.sleep(1)
         running.send_signal(signal.SIGTERM)
         out, err = running.communicate(timeout=30)

@@ -83,12 +83,14 @@ def test_unasked_nothing_is_accepted(place, photographs):
     assert precision(place, DETECTOR) is None
 
 
-@pytest.mark.parametrize(("answer", "chosen"), [("y", "int8"), ("n", None), ("", None)])
+@pytest.mark.parametrize(
+    ("answer", "chosen"), [("y\n", "int8"), ("n\n", None), ("\n", None), ("\x04", None)]
+)
 def test_on_a_terminal_it_is_asked_for(place, photographs, answer, chosen):
     ours, theirs = pty.openpty()
     command = ["engines", "build", DETECTOR, "--precision", "int8"]
     process = start(*command, "--calibrate", str(photographs), stdin=theirs)
-    os.write(ours, f"{answer}\n".encode())
+    os.write(ours, answer.encode())
     process.communicate(timeout=120)
     os.close(ours)
     os.close(theirs)
@@ -106,15 +108,15 @@ def blank(folder, count):
     ("prepare", "reason"),
     [
         (lambda folder: None, "cannot be read: No such file"),
-        (lambda folder: folder.mkdir(), "0 pictures; calibrating takes 8 or more"),
-        (lambda folder: blank(folder, 7), "7 pictures; calibrating takes 8 or more"),
-        (lambda folder: blank(folder, 8), "no face was found in its pictures"),
+        (lambda folder: folder.mkdir(), "faces were found in 0 of its pictures"),
+        (lambda folder: blank(folder, 9), "faces were found in 0 of its pictures"),
     ],
 )
-def test_unfit_pictures_are_refused(place, prepare, reason, capfd):
+@pytest.mark.parametrize("name", [DETECTOR, CLASSIFIER])
+def test_unfit_pictures_are_refused(place, prepare, reason, capfd, name):
     folder = place / "pictures"
     prepare(folder)
-    assert calibrate(folder, CLASSIFIER, "--yes") == 1
+    assert calibrate(folder, name, "--yes") == 1
     assert capfd.readouterr().err.splitlines()[-1].startswith(f"installation: {folder}: {reason}")
 
 
@@ -130,9 +132,9 @@ class TestAhead:
     def test_plans_for_cards_that_are_not_here(self, place, capfd):
         assert main(["engines", "build", DETECTOR, "--ahead-for", "sm_86,120"]) == 0
         out, err = capfd.readouterr()
-        assert f"building {DETECTOR} for sm_86: not built for sm_86 yet" in err
+        assert f"{DETECTOR}: building a plan for sm_86: not built for sm_86 yet" in err
         for kind in (86, 120):
-            assert f"{DETECTOR}-sm_{kind}.plan" in out
+            assert f"{DETECTOR}-sm_{kind}.tensorrt_rtx.plan" in out
         main(["engines", "build", DETECTOR, "--ahead-for", "sm_86,120"])
         assert "building" not in capfd.readouterr().err
 
@@ -143,9 +145,9 @@ class TestAhead:
 
     def test_a_new_precision_makes_new_plans(self, place, capfd):
         main(["engines", "build", DETECTOR, "--ahead-for", "sm_86"])
+        capfd.readouterr()
         main(["engines", "build", DETECTOR, "--precision", "fp32"])
-        assert main(["engines", "verify"]) == 1
-        assert "its network changed" in capfd.readouterr().out
+        assert "sm_86" not in capfd.readouterr().out
         main(["engines", "build", DETECTOR, "--ahead-for", "sm_86"])
         assert main(["engines", "verify"]) == 0
         assert "fp32" in capfd.readouterr().out
@@ -157,14 +159,44 @@ class TestAhead:
 
     def test_ctrl_c_leaves_no_half_plan(self, place):
         process = start("engines", "build", "--ahead-for", "sm_75,sm_80,sm_86,sm_89,sm_120")
-        while f"building {CLASSIFIER} for sm_75" not in process.stderr.readline():
-            pass
+        told = iter(process.stderr.readline, "")
+        assert any(f"{CLASSIFIER}: building a plan for sm_75" in line for line in told)
         process.send_signal(2)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130
         assert "Traceback" not in err
         assert not list((place / "built" / "plans").glob(".making-*"))
         assert {each.wrong for each in Plans(place / "built").survey()} == {""}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--weights", "w.safetensors"], "--weights belongs to a network"),
+        (["--calibrate", "."], "--calibrate belongs to --precision int8"),
+        (["--precision", "fp16", "--calibrate", "."], "--calibrate belongs to --precision int8"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(place, arguments, reason, capfd):
+    assert main(["engines", "build", *arguments]) == 1
+    assert reason in capfd.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(place, capfd):
+    (place / "built" / "plans").write_text("in the way")
+    assert main(["engines", "build", DETECTOR, "--precision", "fp32"]) == 1
+    (line,) = (each for each in capfd.readouterr().err.splitlines() if "installation: " in each)
+    assert "built/plans: " in line
+
+
+def test_damaged_engines_are_listed_all(place, built, capfd):
+    for name in (DETECTOR, CLASSIFIER):
+        (place / "built" / name).unlink()
+        (place / "built" / name).mkdir()
+        (place / "built" / name / "engine.yaml").write_text("nonsense")
+    assert main(["engines", "verify"]) == 1
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["demo-visitors", DETECTOR, CLASSIFIER, "device"]
 
 
 def test_a_misspelt_engine_is_refused_with_those_there_are(place, capfd):

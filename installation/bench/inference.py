@@ -158,9 +158,9 @@ def _measure_gpu(settings: Inference) -> Report:
     remarks = []
     device, found = f"GPU {card.name} (sm_{card.compute_capability}, {card.driver})", None
     try:
-        found = find_gpu(settings.engines)
+        found = find_gpu()
         device = str(found)
-    except (NoGpuError, InferenceError) as error:
+    except NoGpuError as error:
         remarks.append(f"networks were not run: {error}")
     rows: list[Row] = []
     with ExitStack() as stack:

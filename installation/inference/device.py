@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,6 +16,7 @@ from engines.library import Library, NoLibraryError, find_library
 from engines.manifest import load_manifest
 from engines.plan import CancelledError, Report
 from engines.plans import BATCHES, Network, Plans, Target
+from installation.aside import run_aside
 from installation.config import Inference
 from installation.errors import InstallationError
 from installation.inference.engine import Engine, InferenceError
@@ -40,20 +44,13 @@ class GpuFound:
         return f"GPU {card.name} (sm_{card.compute_capability}, {card.driver}), {self.library}"
 
 
-def find_gpu(built: Path) -> GpuFound:
+def find_gpu() -> GpuFound:
     """Find the GPU to use.
-
-    Parameters
-    ----------
-    built
-        The folder of engines, where failures are counted.
 
     Raises
     ------
     NoGpuError
         Driver, card, TensorRT and pycuda are not all there.
-    InferenceError
-        They are, but failed too often lately.
     """
     try:
         card = find_card()
@@ -66,8 +63,6 @@ def find_gpu(built: Path) -> GpuFound:
         missing = error.name in ("pycuda", "pycuda.driver")
         reason = "is not installed" if missing else f"cannot be imported ({error})"
         raise NoGpuError(f"pycuda {reason}") from error
-    if reason := trust_in(built).withdrawn():
-        raise InferenceError(reason)
     return GpuFound(card, library)
 
 
@@ -76,8 +71,21 @@ def trust_in(built: Path) -> Trust:
     return Trust(built / "plans" / "gpu.json")
 
 
-def prepare(built: Path, name: str, found: GpuFound, progress: Progress) -> tuple[Network, bytes]:
+def prepare(
+    built: Path, name: str, found: GpuFound, progress: Progress, must_keep: bool = False
+) -> tuple[Network, bytes]:
     """Return an engine's network and plan for the GPU that was found, built now if need be.
+
+    Parameters
+    ----------
+    built, name
+        The engine.
+    found
+        What for.
+    progress
+        Told when something has to be built, on another thread.
+    must_keep
+        See `Plans`.
 
     Raises
     ------
@@ -86,13 +94,25 @@ def prepare(built: Path, name: str, found: GpuFound, progress: Progress) -> tupl
     PrecisionError, PlanError
         It cannot be built.
     """
-
-    def follow(reason: str) -> Report:
-        log.info("%s: building a plan for %s: %s", name, found.card.name, reason)
-        return lambda done: progress(name, done)
-
     target = Target.here(found.library, found.card)
-    return Plans(built).plan(name, load_manifest(built / name), found.library, target, follow)
+    plans = Plans(built, must_keep)
+    return make_plan(plans, name, found.library, target, progress)
+
+
+def make_plan(
+    plans: Plans, name: str, library: Library, target: Target, progress: Progress
+) -> tuple[Network, bytes]:
+    """Return an engine's network and plan for a target; see `Plans.plan`."""
+
+    def work(cancelled: threading.Event) -> tuple[Network, bytes]:
+        def begin(reason: str) -> Report:
+            log.info("%s: building a plan for %s: %s", name, target.who, reason)
+            return lambda done: progress(label, done) and not cancelled.is_set()
+
+        return plans.plan(name, library, target, begin)
+
+    label = f"{name} for sm_{target.compute_capability}"
+    return run_aside(work)
 
 
 @contextmanager
@@ -125,7 +145,9 @@ def open_engines(
         engines = None
         if settings.device != "cpu":
             try:
-                found = find_gpu(settings.engines)
+                found = find_gpu()
+                if reason := trust_in(settings.engines).withdrawn():
+                    raise InferenceError(reason)
                 engines = stack.enter_context(_on_gpu(settings, names, found, progress))
             except CancelledError:
                 raise
@@ -153,26 +175,23 @@ def _on_cpu(built: Path, names: Sequence[str]) -> Iterator[list[Engine]]:
 def _on_gpu(
     settings: Inference, names: Sequence[str], found: GpuFound, progress: Progress
 ) -> Iterator[list[Engine]]:
-    from installation.inference.gpu import Gpu, GpuError
-    from installation.inference.gpu_engine import GpuEngine
+    from installation.inference.gpu import GpuError
 
+    plans = {name: prepare(settings.engines, name, found, progress) for name in names}
     trust = trust_in(settings.engines)
     trust.begin()
     try:
-        with ExitStack() as stack:
-            gpu = Gpu(found.card)
-            stack.callback(gpu.close)
-            engines: list[Engine] = []
-            precisions = []
-            for name in names:
-                network, plan = prepare(settings.engines, name, found, progress)
-                manifest = load_manifest(settings.engines / name)
-                module = found.library.module
-                engines.append(GpuEngine(gpu, manifest, module, plan, BATCHES.most))
-                stack.callback(engines[-1].close)
-                precisions.append(network.precision)
-            log.info("inference on the %s, %s", found, "/".join(dict.fromkeys(precisions)))
-            yield engines
+        with ExitStack() as around, ExitStack() as stack:
+            engines = _open_on_gpu(settings.engines, plans, found, stack)
+            precisions = dict.fromkeys(network.precision for network, _ in plans.values())
+            plans.clear()
+            log.info("inference on the %s, %s", found, "/".join(precisions))
+            try:
+                yield engines
+            except GpuError:
+                # pycuda would complain about each thing that cannot be freed any more.
+                around.enter_context(_hushed())
+                raise
     except GpuError as error:
         trust.fail(str(error))
         raise
@@ -180,3 +199,39 @@ def _on_gpu(
         trust.end()
         raise
     trust.end()
+
+
+def _open_on_gpu(
+    built: Path, plans: dict[str, tuple[Network, bytes]], found: GpuFound, stack: ExitStack
+) -> list[Engine]:
+    from installation.inference.gpu import Gpu, GpuError
+    from installation.inference.gpu_engine import GpuEngine
+
+    engines: list[Engine] = []
+    try:
+        gpu = Gpu(found.card)
+        stack.callback(gpu.close)
+        for name, (_, plan) in plans.items():
+            manifest = load_manifest(built / name)
+            engines.append(GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.most))
+            stack.callback(engines[-1].close)
+    except InstallationError:
+        raise
+    except Exception as error:
+        raise GpuError(f"the GPU failed while it was opened: {error!r}") from error
+    return engines
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep back what is written to standard error, by C++ too."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engines.card import Card, load_driver
 from engines.manifest import Manifest
 from installation.inference.engine import InferenceError
-from installation.inference.nvrtc import compile_source
+from installation.inference.nvrtc import CompilerError, compile_source
 
 KERNELS = Path(__file__).with_name("kernels.cu")
 
@@ -106,9 +106,7 @@ class Gpu:
         try:
             with watched("it was opened"):
                 self.stream = cuda.Stream(_NON_BLOCKING)
-                source = KERNELS.read_text(encoding="utf-8")
-                cubin = compile_source(source, card.compute_capability, card.cuda[0])
-                self._module = cuda.module_from_buffer(cubin)
+                self._module = self._load_kernels()
                 self.cut = self._module.get_function("cut")
                 for _ in range(_SLICES):
                     self._pinned.append(cuda.pagelocked_empty(_SLICE, np.uint8))
@@ -117,6 +115,19 @@ class Gpu:
             self.close()
             raise
 
+    def _load_kernels(self) -> Any:
+        source = KERNELS.read_text(encoding="utf-8")
+        refused = ""
+        for cubin in compile_source(source, self.card.compute_capability, self.card.cuda[0]):
+            try:
+                return cuda.module_from_buffer(cubin)
+            except cuda.Error as error:
+                refused = str(error)
+        raise CompilerError(
+            f"the driver ({self.card.driver}) loads nothing the CUDA compilers here make: "
+            f"{refused}; install NVRTC of the driver's CUDA version"
+        )
+
     def upload(self, frame: NDArray[np.uint8], form: int = BGR) -> None:
         """Put a frame on its way to the card; the newest one again costs nothing.
 
@@ -124,11 +135,11 @@ class Gpu:
         ----------
         frame
             uint8, not to be changed afterwards: (height, width, 3) for BGR, (height, width, 2) for
-            YUYV, (height * 3 / 2, width) for NV12.
+            YUYV, (height * 3 / 2, width) for NV12; the latter two of even width and height.
         form
             One of `BGR`, `YUYV`, `NV12`.
         """
-        if frame is self._frame:
+        if frame is self._frame and form == self._format:
             return
         with watched("a frame was uploaded"):
             if self._memory_size < frame.nbytes:

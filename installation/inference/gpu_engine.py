@@ -67,11 +67,10 @@ class GpuEngine:
         self._outputs: list[Output] = []
         self._feed: Any = None
         self._logger = make_logger(trt)
-        self._runtime = trt.Runtime(self._logger)
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        self._runtime: Any = None
+        self._engine: Any = None
         try:
-            if self._engine is None:
-                raise InferenceError(f"TensorRT refused the plan: {self._reason()}")
+            self._deserialise(plan)
             with watched("an engine was opened"):
                 self._allocate()
                 self._warm_up()
@@ -79,8 +78,18 @@ class GpuEngine:
             self.close()
             raise
 
+    def _deserialise(self, plan: bytes) -> None:
+        try:
+            self._runtime = self._trt.Runtime(self._logger)
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
+        except Exception as error:
+            # The bindings raise what they please.
+            raise InferenceError(f"TensorRT cannot work: {self._reason() or error}") from error
+        if self._engine is None:
+            raise InferenceError(f"TensorRT refused the plan: {self._reason() or 'silently'}")
+
     def _reason(self) -> str:
-        return " ".join("; ".join(self._logger.errors[-2:]).split()) or "it gave no reason"
+        return " ".join("; ".join(self._logger.errors[-2:]).split())
 
     def _allocate(self) -> None:
         trt, engine = self._trt, self._engine
@@ -116,7 +125,16 @@ class GpuEngine:
                 bucket.context.set_tensor_address(output.name, output.address)
 
     def _context(self, size: int, shape: tuple[int, ...]) -> Any:
-        context = self._engine.create_execution_context()
+        engine, context = self._engine, None
+        if hasattr(engine, "create_runtime_config"):
+            # TensorRT-RTX would go on to look for faster kernels in the background, and a recorded
+            # graph would never get to see them.
+            config = engine.create_runtime_config()
+            strategy = self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
+            config.dynamic_shapes_kernel_specialization_strategy = strategy
+            context = engine.create_execution_context(config)
+        else:
+            context = engine.create_execution_context()
         if context is None or not context.set_input_shape(self._input, (size, *shape)):
             raise GpuError(f"TensorRT refused batches of {size}: {self._reason()}")
         return context
@@ -157,10 +175,13 @@ class GpuEngine:
             elif code := bucket.graph.launch():
                 raise GpuError(f"the GPU failed while an engine ran: error {code}")
             self._gpu.stream.synchronize()
-        return {
+        answers = {
             output.name: np.array(output.host[: len(regions)], np.float32)
             for output in self._outputs
         }
+        if not all(np.isfinite(answer).all() for answer in answers.values()):
+            raise GpuError("the GPU failed while an engine ran: its answers are no numbers")
+        return answers
 
     def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
         """See `Engine.timed`; the seconds are the card's own."""

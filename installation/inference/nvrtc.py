@@ -42,8 +42,8 @@ def _libraries(cuda: int) -> Iterator[ctypes.CDLL]:
             continue
 
 
-def compile_source(source: str, compute_capability: int, cuda: int) -> bytes:
-    """Compile CUDA C++ to a cubin.
+def compile_source(source: str, compute_capability: int, cuda: int) -> Iterator[bytes]:
+    """Compile CUDA C++ to a cubin, with each compiler that is here until one will do.
 
     Parameters
     ----------
@@ -52,27 +52,33 @@ def compile_source(source: str, compute_capability: int, cuda: int) -> bytes:
     compute_capability
         Of the card: 86 for ``sm_86``.
     cuda
-        Major version of CUDA that the driver speaks: it may not load what newer compilers make.
+        Major version of CUDA that the driver speaks: it may not load what newer compilers make,
+        so they come last.
 
-    Returns
-    -------
+    Yields
+    ------
     bytes
         What ``cuModuleLoadData`` takes, for cards of that kind alone.
 
     Raises
     ------
     CompilerError
-        NVRTC is missing, or no version that is here knows the card or likes the source.
+        NVRTC is missing, or none that is here knows the card or likes the source.
     """
     refused = CompilerError(
         "the CUDA compiler NVRTC is not installed: pip install nvidia-cuda-nvrtc"
     )
+    yielded = False
     for library in _libraries(cuda):
         try:
-            return _compile(library, source, f"--gpu-architecture=sm_{compute_capability}")
+            cubin = _compile(library, source, f"--gpu-architecture=sm_{compute_capability}")
         except CompilerError as error:
             refused = error
-    raise refused
+        else:
+            yielded = True
+            yield cubin
+    if not yielded:
+        raise refused
 
 
 def _compile(nvrtc: ctypes.CDLL, source: str, option: str) -> bytes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from math import floor
+from math import floor, isfinite
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+# A side of a cell, in pixels: no camera has as many, and something has to end the halving.
+_LARGEST_CELL = 1 << 14
 
 
 def cut(
@@ -35,7 +38,7 @@ def cut(
     """
     rows, columns = frame.shape[:2]
     x0, y0, x1, y1 = (float(side) for side in region)
-    if not (x1 > x0 and y1 > y0):
+    if not (x1 > x0 and y1 > y0 and isfinite(x0 + y0 + x1 + y1)):
         return np.zeros((height, width, 3), np.uint8)
     across = _span(x0, x1, width, columns)
     down = _span(y0, y1, height, rows)
@@ -68,7 +71,7 @@ class _Span(NamedTuple):
 
 def _span(low: float, high: float, target: int, length: int) -> _Span:
     cell = 1
-    while high - low > 2 * target * cell:
+    while high - low > 2 * target * cell and cell < _LARGEST_CELL:
         cell *= 2
     first = max(floor(low / cell - 0.5), 0)
     last = min(floor(high / cell - 0.5) + 1, (length - 1) // cell)

@@ -7,13 +7,16 @@ restart of the machine, which is what mends a driver, begins a new page.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from engines.sealed import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +54,16 @@ class Trust:
     def begin(self) -> None:
         """Write down that this process uses the GPU from now on."""
         run = self._me | {"boot": _boot(), "at": _now(), "why": "it ended without a word"}
-        self._write([*self._others(), run])
+        self._change(lambda others: [*others, run])
 
     def end(self) -> None:
         """Cross it out: all went well."""
-        self._write(self._others())
+        self._change(lambda others: others)
 
     def fail(self, why: str) -> None:
         """Leave it, with a reason."""
         run = self._me | {"boot": _boot(), "at": _now(), "why": why, "over": True}
-        self._write([*self._others(), run])
+        self._change(lambda others: [*others, run])
 
     def _others(self) -> list[dict[str, Any]]:
         return [run for run in self._runs() if run.get("over") or not _same(run, self._me)]
@@ -70,17 +73,23 @@ class Trust:
         try:
             runs = json.loads(self._path.read_text(encoding="utf-8"))
             boot, now = _boot(), _now()
-            return [run for run in runs if run["boot"] == boot and 0 <= now - run["at"] < WINDOW]
-        except (OSError, ValueError, TypeError, KeyError):
+            return [
+                run
+                for run in runs
+                if {"pid", "started", "why"} <= run.keys()
+                and run["boot"] == boot
+                and 0 <= now - run["at"] < WINDOW
+            ]
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return []
 
-    def _write(self, runs: list[dict[str, Any]]) -> None:
+    def _change(self, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+        """Rewrite the page, given the runs of others; nobody else does at the same time."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, making = tempfile.mkstemp(prefix=".making-", dir=self._path.parent)
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(runs, file)
-            Path(making).replace(self._path)
+            with self._path.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                write_whole(self._path, json.dumps(change(self._others())).encode())
         except OSError as error:
             log.warning("%s: GPU failures are not counted (%s)", self._path, error.strerror)
 

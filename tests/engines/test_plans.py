@@ -44,8 +44,7 @@ class Make:
             self.reasons.append(reason)
             return lambda _done: True
 
-        manifest = load_manifest(self.folder / NAME)
-        return Plans(self.folder).plan(NAME, manifest, self.library, self.target, begin)[1]
+        return Plans(self.folder).plan(NAME, self.library, self.target, begin)[1]
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def make(shelf, library, tmp_path):
 
 @pytest.fixture
 def path(make):
-    return make.folder / "plans" / f"{NAME}-sm_86.plan"
+    return make.folder / "plans" / f"{NAME}-sm_86.tensorrt_rtx.plan"
 
 
 def test_a_plan_that_fits_is_not_built_again(make, path):
@@ -118,8 +117,9 @@ def test_a_truncated_plan_is_built_again(make, path):
 def test_another_network_makes_another_plan(make, path):
     manifest = load_manifest(make.folder / NAME)
     Plans(make.folder).choose(NAME, manifest, "fp32")
+    assert not path.exists()
     make.plan()
-    assert make.reasons == ["its network changed"]
+    assert make.reasons == ["not built for sm_86 yet"]
     assert read_sealed(path)[0]["precision"] == "fp32"
 
 
@@ -141,6 +141,17 @@ def test_a_full_disk_costs_the_next_start_some_time_and_nothing_else(make, path,
     path.unlink()
     monkeypatch.setattr(engines.plans, "write_sealed", full)
     assert len(make.plan()) > 1_000_000
+    with pytest.raises(OSError, match="No space left"):
+        Plans(make.folder, must_keep=True).plan(
+            NAME, make.library, make.target, lambda _reason: lambda _done: True
+        )
+
+
+def test_what_was_begun_and_not_finished_is_swept(make, path):
+    (path.parent / ".making-abc").write_bytes(b"half")
+    Plans(make.folder).sweep()
+    assert not (path.parent / ".making-abc").exists()
+    assert path.exists()
 
 
 def test_cards_do_not_disturb_each_other(make, library, path):
@@ -148,16 +159,16 @@ def test_cards_do_not_disturb_each_other(make, library, path):
     Make(make.folder, library, Target.ahead(library, 120)).plan()
     assert path.read_bytes() == before
     kept = {each.file: each.wrong for each in Plans(make.folder).survey()}
-    assert kept == {f"{NAME}-sm_86.plan": "", f"{NAME}-sm_120.plan": ""}
+    assert kept == {f"{NAME}-sm_86.tensorrt_rtx.plan": "", f"{NAME}-sm_120.tensorrt_rtx.plan": ""}
 
 
 def test_the_survey_tells_what_is_wrong(make, path):
-    path.with_name(f"{NAME}-sm_75.plan").write_bytes(b"")
-    path.with_name("gone-sm_86.plan").write_bytes(path.read_bytes())
+    path.with_name(f"{NAME}-sm_75.tensorrt_rtx.plan").write_bytes(b"")
+    path.with_name("gone-sm_86.tensorrt_rtx.plan").write_bytes(path.read_bytes())
     wrong = {each.file: each.wrong for each in Plans(make.folder).survey()}
-    assert wrong[f"{NAME}-sm_75.plan"] == "empty"
-    assert "no engine here" in wrong["gone-sm_86.plan"]
-    assert wrong[f"{NAME}-sm_86.plan"] == ""
+    assert wrong[f"{NAME}-sm_75.tensorrt_rtx.plan"] == "empty"
+    assert "no engine here" in wrong["gone-sm_86.tensorrt_rtx.plan"]
+    assert wrong[f"{NAME}-sm_86.tensorrt_rtx.plan"] == ""
 
 
 def test_full_tensorrt_ties_a_plan_to_card_and_driver(library):

@@ -88,7 +88,7 @@ def main() -> int:
     )
     print(checks.stdout if checks.returncode else checks.stdout.strip().splitlines()[-1])
     try:
-        print(f"inference: {find_gpu(BUILT)}")
+        print(f"inference: {find_gpu()}")
         print(agreement(settings))
     except NoGpuError as error:
         print(f"networks were not run: {error}")

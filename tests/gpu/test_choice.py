@@ -1,7 +1,10 @@
 """GPU or CPU: which is taken, and what a technician reads when it is not the one hoped for."""
 
+import contextlib
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +79,7 @@ def test_plans_are_built_once(command, place):
     assert first.stderr.count("building a plan for NVIDIA Stand-in") == 2
     assert "building" not in second.stderr
     listed = command("engines", "list").stdout
-    assert "face-centerface-sm_86.plan" in listed
+    assert "face-centerface-sm_86.tensorrt.plan" in listed
     assert "GPU NVIDIA Stand-in (sm_86, CUDA 13.0), TensorRT 10.3.0" in listed
     assert command("engines", "verify").returncode == 0
 
@@ -125,6 +128,9 @@ def test_without_a_working_gpu_the_cpu_is_taken_and_the_reason_said(command, env
 
 
 def test_no_driver_at_all(place):
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libcuda.so.1")
+        pytest.skip("a driver is installed here")
     done = subprocess.run(
         [sys.executable, "-m", "installation", *DEMO],
         cwd=place,
@@ -158,9 +164,8 @@ REFUSED = """
 import sys
 {setup}
 from installation.inference.device import NoGpuError, find_gpu
-from pathlib import Path
 try:
-    find_gpu(Path("."))
+    find_gpu()
 except NoGpuError as error:
     print(error)
 """
@@ -222,6 +227,7 @@ def test_a_failure_ends_the_run_and_three_of_them_put_the_gpu_aside(command):
         assert done.returncode == 1
         (line,) = (line for line in done.stderr.splitlines() if line.startswith("installation: "))
         assert line.startswith("installation: the GPU failed while an engine ran: ")
+        assert "PyCUDA" not in done.stderr
     done = command(*DEMO)
     assert done.returncode == 0
     said = "WARNING inference on the CPU: the GPU failed 3 times within the hour, the last time: "
@@ -230,6 +236,47 @@ def test_a_failure_ends_the_run_and_three_of_them_put_the_gpu_aside(command):
     assert verified.returncode == 1
     assert "the GPU failed 3 times within the hour" in verified.stdout
     assert "tried again in" in verified.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_orderly_end_is_no_failure(place, equipment, crowd_film, number):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "installation", "trace", str(crowd_film)],
+        cwd=place,
+        env=os.environ | joined(equipment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert json.loads((place / "built" / "plans" / "gpu.json").read_text()) == []
+
+
+def test_a_tensorrt_that_cannot_be_loaded_leaves_the_cpu(rehearse, tmp_path):
+    (tmp_path / "tensorrt.py").write_text("raise OSError('libnvinfer.so.10: no such file')")
+    (tmp_path / "tensorrt_rtx.py").write_text("raise RuntimeError('of another time')")
+    path = f"{tmp_path}:{path_with_root()}"
+    said = rehearse(REFUSED.format(setup=""), PYTHONPATH=path)
+    assert "tensorrt cannot be imported (libnvinfer.so.10: no such file)" in said
+    assert "tensorrt_rtx cannot be imported (of another time)" in said
+
+
+def test_a_runtime_that_does_not_start_leaves_the_cpu(command, place, equipment):
+    """As the bindings do: by a TypeError."""
+    command("engines", "build")
+    (place / "sitecustomize.py").write_text(
+        "import sys, importlib.abc, importlib.util\n"
+        "import tensorrt\n"
+        "def fail(*_): raise TypeError('factory function returned nullptr')\n"
+        "tensorrt.Runtime = fail\n"
+    )
+    path = f"{place}:{joined(equipment)['PYTHONPATH']}"
+    done = command(*DEMO, PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
+    assert "inference on the CPU: TensorRT cannot work: factory function" in done.stderr
 
 
 def test_a_plan_that_cannot_be_built_leaves_the_cpu(command):
@@ -250,11 +297,25 @@ def test_every_version_of_tensorrt_has_the_same_way(command, version):
     assert f"TensorRT {version}, fp16" in done.stderr
 
 
+@pytest.mark.parametrize("version", ["8.6.1", "10.16.0"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_other_precisions_run_too(command, crowd, place, version, precision):
+    (place / "photographs").mkdir()
+    for number in range(8):
+        cv2.imwrite(str(place / "photographs" / f"{number}.png"), crowd.paint(6.0 + number))
+    more = ["--calibrate", "photographs", "--yes"] if precision == "int8" else []
+    build = ["engines", "build", "--precision", precision, *more]
+    assert command(*build, STANDIN_TENSORRT=version).returncode == 0
+    done = command(*DEMO, STANDIN_TENSORRT=version)
+    assert done.returncode == 0, done.stderr
+    assert f"TensorRT {version}, {precision}" in done.stderr
+
+
 def test_a_truncated_plan_never_reaches_tensorrt(command, place):
     command("engines", "build")
-    plan = place / "built" / "plans" / "face-centerface-sm_86.plan"
+    plan = place / "built" / "plans" / "face-centerface-sm_86.tensorrt.plan"
     plan.write_bytes(plan.read_bytes()[:1000])
-    assert "face-centerface-sm_86.plan damaged" in " ".join(
+    assert "face-centerface-sm_86.tensorrt.plan damaged" in " ".join(
         command("engines", "verify").stdout.split()
     )
     done = command(*DEMO)

@@ -13,7 +13,7 @@ def test_the_kernels_compile(rehearse, kind):
         import installation.inference.nvrtc as nvrtc
 
         source = Path(nvrtc.__file__).with_name("kernels.cu").read_text()
-        cubin = nvrtc.compile_source(source, {kind}, 13)
+        cubin = next(nvrtc.compile_source(source, {kind}, 13))
         assert cubin[:4] == b"\\x7fELF" and b"cut" in cubin
         print(len(cubin))
         """
@@ -28,7 +28,7 @@ def test_what_does_not_compile_is_one_line(rehearse):
 
         for source, kind in (("this is no C", 86), ("", 31)):
             try:
-                compile_source(source, kind, 13)
+                next(compile_source(source, kind, 13))
             except CompilerError as error:
                 print(error)
         """
@@ -44,4 +44,4 @@ def test_a_missing_compiler_is_said_with_its_remedy(monkeypatch):
 
     monkeypatch.setattr(nvrtc, "_places", lambda: iter(["/nowhere/libnvrtc.so.13"]))
     with pytest.raises(nvrtc.CompilerError, match="pip install nvidia-cuda-nvrtc"):
-        nvrtc.compile_source("", 86, 13)
+        next(nvrtc.compile_source("", 86, 13))

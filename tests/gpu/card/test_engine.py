@@ -18,7 +18,7 @@ def settings(built, tmp_path):
     from installation.inference.device import NoGpuError, find_gpu
 
     try:
-        find_gpu(tmp_path)
+        find_gpu()
     except NoGpuError as error:
         pytest.skip(str(error))
     for name in NAMES:
@@ -166,7 +166,7 @@ def test_a_plan_of_another_engine_is_refused(settings, gpu, built):
     from installation.inference.device import find_gpu, prepare
     from installation.inference.gpu_engine import GpuEngine
 
-    found = find_gpu(settings.engines)
+    found = find_gpu()
     _, plan = prepare(settings.engines, NAMES[0], found, lambda _what, _done: True)
     manifest = load_manifest(built / NAMES[1])
     with pytest.raises(InferenceError, match="not of this engine"):

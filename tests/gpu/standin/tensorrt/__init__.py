@@ -19,9 +19,11 @@ import itertools
 import json
 import os
 import sys
+import types
 import weakref
 
 import numpy as np
+import onnx
 
 __version__ = os.environ.get("STANDIN_TENSORRT", "10.3.0")
 _MAJOR = int(__version__.partition(".")[0])
@@ -86,6 +88,8 @@ _NUMPY = {
     "UINT8": np.uint8,
     "INT64": np.int64,
 }
+# As onnx.TensorProto numbers them.
+_ONNX_TYPES = {1: DataType.FLOAT, 10: DataType.HALF, 3: DataType.INT8, 9: DataType.BOOL}
 _OPENVINO = {
     "f32": "FLOAT",
     "f16": "HALF",
@@ -139,7 +143,10 @@ BuilderFlag = _flags(
     (4, "REFIT"),
     (5, "DISABLE_TIMING_CACHE"),
     (7, "TF32"),
+    *[(12, "PREFER_PRECISION_CONSTRAINTS")] * (_MAJOR < 11),
 )
+if _MAJOR == 8:
+    PreviewFeature = _flags("PreviewFeature", (2, "PROFILE_SHARING_0806"))
 
 
 class Dims(tuple):
@@ -255,8 +262,6 @@ class ITensor:
 
 
 class INetworkDefinition:
-    __slots__ = ("_flags", "_inputs", "_onnx", "_outputs", "name")
-
     def __init__(self, flags):
         self._flags, self._onnx, self._inputs, self._outputs = flags, None, [], []
         self.name = "Unnamed Network 0"
@@ -272,6 +277,32 @@ class INetworkDefinition:
 
     def get_output(self, index):
         return self._outputs[index]
+
+    @functools.cached_property
+    def _layers(self):
+        graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(self._onnx)).graph
+        kinds = {
+            tensor.name: tensor.type.tensor_type.elem_type
+            for tensor in (*graph.value_info, *graph.output)
+        }
+        return [ILayer([kinds.get(name, 1) for name in node.output]) for node in graph.node]
+
+    num_layers = property(lambda self: len(self._layers))
+
+    def get_layer(self, index):
+        return self._layers[index]
+
+
+class ILayer:
+    """A node, as far as its precision is concerned."""
+
+    def __init__(self, kinds):
+        self._kinds = kinds
+        self.num_outputs = len(kinds)
+        self.precision = None
+
+    def get_output(self, index):
+        return types.SimpleNamespace(dtype=_ONNX_TYPES.get(self._kinds[index], DataType.INT32))
 
 
 class ParserError:
@@ -374,12 +405,14 @@ class IBuilderConfig:
         "builder_optimization_level",
         "profiling_verbosity",
         *["progress_monitor"] * (_MAJOR >= 10),
+        "_previews",
     )
 
     def __init__(self):
         self._cache, self._flags, self._pools, self._profiles = None, {BuilderFlag.TF32}, {}, []
         self.avg_timing_iterations, self.builder_optimization_level = 1, 3
         self.profiling_verbosity = 0
+        self._previews = set()
         if _MAJOR >= 10:
             self.progress_monitor = None
 
@@ -416,6 +449,11 @@ class IBuilderConfig:
 
     def get_timing_cache(self):
         return self._cache
+
+    if _MAJOR == 8:
+
+        def set_preview_feature(self, feature, enable):
+            (self._previews.add if enable else self._previews.discard)(feature)
 
 
 def _timing_entries(content):
@@ -473,7 +511,8 @@ class Builder:
         if config._cache is not None:
             config._cache._entries.add(hashlib.sha256(network._onnx).hexdigest())
         profiles = [profile._shapes for profile in config._profiles]
-        return IHostMemory(_pack(network._onnx, profiles, network.name))
+        shared = _MAJOR >= 10 or PreviewFeature.PROFILE_SHARING_0806 in config._previews
+        return IHostMemory(_pack(network._onnx, profiles, network.name, shared))
 
     def _problem(self, network, config):
         if next(_builds) < int(os.environ.get("STANDIN_TENSORRT_FAIL") or 0):
@@ -493,6 +532,13 @@ class Builder:
         )
         if strongly and any(flag.name in ("FP16", "INT8") for flag in config._flags):
             return "Error Code 3: API Usage Error (precision flags on a strongly typed network)"
+        if _MAJOR < 10:
+            flags = {flag.name for flag in config._flags}
+            if b"QuantizeLinear" in network._onnx and "INT8" not in flags:
+                return "Error Code 4: Internal Error (int8 is not configured in the builder)"
+            halves = any(tensor.dtype == DataType.HALF for tensor in network._inputs)
+            if halves and "FP16" not in flags:
+                return "Error Code 4: Internal Error (fp16 precision has not been set)"
         for tensor in network._inputs:
             if -1 in tensor.shape and not config._profiles:
                 return (
@@ -537,13 +583,14 @@ def _fits(shape, template):
 _MAGIC = b"ptrt-standin\n"
 
 
-def _pack(onnx_bytes, profiles, name):
+def _pack(onnx_bytes, profiles, name, shared):
     header = {
         "version": __version__,
         "compute": _compute_capability(),
         "sha256": hashlib.sha256(onnx_bytes).hexdigest(),
         "profiles": profiles,
         "name": name,
+        "shared": shared,
     }
     return _MAGIC + json.dumps(header).encode() + b"\n" + onnx_bytes
 
@@ -601,6 +648,9 @@ class ICudaEngine:
     def __init__(self, header, onnx_bytes, logger):
         self.name = header["name"]
         self._logger = logger
+        # Whether several contexts may use one profile, and which context uses which.
+        self._shared = header["shared"]
+        self._users = weakref.WeakValueDictionary()
         self._profiles = [
             {name: [Dims(shape) for shape in shapes] for name, shapes in profile.items()}
             for profile in header["profiles"]
@@ -694,6 +744,12 @@ class IExecutionContext:
             return self._error(
                 f"setInputShape: Error Code 3: API Usage Error ({name}: {shape} does not satisfy "
                 f"any optimization profiles: {least} to {most})"
+            )
+        user = self.engine._users.setdefault(self._profile, self)
+        if user is not self and not self.engine._shared:
+            return self._error(
+                f"setInputShape: Error Code 3: API Usage Error (profile {self._profile} is used by "
+                "another context)"
             )
         self._shapes[name] = shape
         return True
