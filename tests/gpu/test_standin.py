@@ -309,6 +309,8 @@ def build(profile=((1, 3), (2, 3), (4, 3))):
     assert parser.parse_from_file("double.onnx"), parser.get_error(0)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, 1 << 20)
+    if "STRONGLY_TYPED" not in kinds:
+        config.set_flag(trt.BuilderFlag.FP16)
     if profile:
         shapes = builder.create_optimization_profile()
         shapes.set_shape("x", *profile)
