@@ -224,6 +224,11 @@ class Plans:
             self._attempt(lambda: write_sealed(timings_path, asdict(target), timings))
         return network, plan
 
+    def discard(self, name: str, target: Target) -> None:
+        """Forget an engine's plan, so that it is built again next time."""
+        with suppress(OSError):
+            self._path(name, target).unlink()
+
     def survey(self) -> list[Kept]:
         """Look at every plan that is kept, for whatever card."""
         return [self._survey(path) for path in sorted(self._folder.glob("*.plan"))]

@@ -71,38 +71,31 @@ def trust_in(built: Path) -> Trust:
     return Trust(built / "plans" / "gpu.json")
 
 
-def prepare(
-    built: Path, name: str, found: GpuFound, progress: Progress, must_keep: bool = False
-) -> tuple[Network, bytes]:
-    """Return an engine's network and plan for the GPU that was found, built now if need be.
-
-    Parameters
-    ----------
-    built, name
-        The engine.
-    found
-        What for.
-    progress
-        Told when something has to be built, on another thread.
-    must_keep
-        See `Plans`.
-
-    Raises
-    ------
-    ManifestError
-        There is no such engine.
-    PrecisionError, PlanError
-        It cannot be built.
-    """
+def prepare(built: Path, name: str, found: GpuFound, progress: Progress) -> tuple[Network, bytes]:
+    """Return an engine's network and plan for the GPU that was found; see `make_plan`."""
     target = Target.here(found.library, found.card)
-    plans = Plans(built, must_keep)
-    return make_plan(plans, name, found.library, target, progress)
+    return make_plan(Plans(built), name, found.library, target, progress)
 
 
 def make_plan(
     plans: Plans, name: str, library: Library, target: Target, progress: Progress
 ) -> tuple[Network, bytes]:
-    """Return an engine's network and plan for a target; see `Plans.plan`."""
+    """Return an engine's network and plan for a target, built now if need be.
+
+    Parameters
+    ----------
+    plans, name
+        Where the engine lives, and what it is called.
+    library, target
+        What builds it, and what for.
+    progress
+        Told when something has to be built, on another thread.
+
+    Raises
+    ------
+    InstallationError
+        See `Plans.plan`.
+    """
 
     def work(cancelled: threading.Event) -> tuple[Network, bytes]:
         def begin(reason: str) -> Report:
@@ -205,7 +198,7 @@ def _open_on_gpu(
     built: Path, plans: dict[str, tuple[Network, bytes]], found: GpuFound, stack: ExitStack
 ) -> list[Engine]:
     from installation.inference.gpu import Gpu, GpuError
-    from installation.inference.gpu_engine import GpuEngine
+    from installation.inference.gpu_engine import GpuEngine, RefusedError
 
     engines: list[Engine] = []
     try:
@@ -213,8 +206,13 @@ def _open_on_gpu(
         stack.callback(gpu.close)
         for name, (_, plan) in plans.items():
             manifest = load_manifest(built / name)
-            engines.append(GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.most))
-            stack.callback(engines[-1].close)
+            try:
+                engine = GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.most)
+            except RefusedError:
+                Plans(built).discard(name, Target.here(found.library, found.card))
+                raise
+            stack.callback(engine.close)
+            engines.append(engine)
     except InstallationError:
         raise
     except Exception as error:

@@ -23,6 +23,10 @@ from installation.inference.gpu import Feed, Gpu, GpuError, Output, watched
 log = logging.getLogger(__name__)
 
 
+class RefusedError(InferenceError):
+    """A plan is of no use, though it is what was built: it has to be built again."""
+
+
 class _Bucket:
     """A network ready for batches of one size."""
 
@@ -52,8 +56,10 @@ class GpuEngine:
 
     Raises
     ------
-    InferenceError
+    RefusedError
         TensorRT refused the plan, or it is not of this engine.
+    InferenceError
+        TensorRT does not work.
     GpuError
         The card failed.
     """
@@ -86,7 +92,7 @@ class GpuEngine:
             # The bindings raise what they please.
             raise InferenceError(f"TensorRT cannot work: {self._reason() or error}") from error
         if self._engine is None:
-            raise InferenceError(f"TensorRT refused the plan: {self._reason() or 'silently'}")
+            raise RefusedError(f"TensorRT refused the plan: {self._reason() or 'silently'}")
 
     def _reason(self) -> str:
         return " ".join("; ".join(self._logger.errors[-2:]).split())
@@ -107,7 +113,7 @@ class GpuEngine:
             or tuple(engine.get_tensor_shape(inputs[0]))[1:] != shape
             or outputs != set(self.manifest.outputs)
         ):
-            raise InferenceError(f"the plan is not of this engine: it has {', '.join(names)}")
+            raise RefusedError(f"the plan is not of this engine: it has {', '.join(names)}")
         self._input = inputs[0]
         dtype = types[engine.get_tensor_dtype(self._input)]
         self._feed = Feed(self._gpu, self.manifest, dtype == np.float16, self._most)
@@ -126,12 +132,12 @@ class GpuEngine:
 
     def _context(self, size: int, shape: tuple[int, ...]) -> Any:
         engine, context = self._engine, None
-        if hasattr(engine, "create_runtime_config"):
+        strategies = getattr(self._trt, "DynamicShapesKernelSpecializationStrategy", None)
+        if strategies is not None:
             # TensorRT-RTX would go on to look for faster kernels in the background, and a recorded
             # graph would never get to see them.
             config = engine.create_runtime_config()
-            strategy = self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
-            config.dynamic_shapes_kernel_specialization_strategy = strategy
+            config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
             context = engine.create_execution_context(config)
         else:
             context = engine.create_execution_context()

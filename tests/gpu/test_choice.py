@@ -12,6 +12,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from engines.sealed import read_sealed, write_sealed
+
 ROOT = Path(__file__).parent.parent.parent
 NAMES = ("face-centerface", "person-semantic")
 
@@ -262,6 +264,18 @@ def test_a_tensorrt_that_cannot_be_loaded_leaves_the_cpu(rehearse, tmp_path):
     said = rehearse(REFUSED.format(setup=""), PYTHONPATH=path)
     assert "tensorrt cannot be imported (libnvinfer.so.10: no such file)" in said
     assert "tensorrt_rtx cannot be imported (of another time)" in said
+
+
+def test_a_plan_that_tensorrt_refuses_is_built_again_next_time(command, place):
+    command("engines", "build")
+    plan = place / "built" / "plans" / "face-centerface-sm_86.tensorrt.plan"
+    description, content = read_sealed(plan)
+    write_sealed(plan, description, content[:100])
+    first, second = command(*DEMO), command(*DEMO)
+    assert first.returncode == second.returncode == 0
+    assert "WARNING inference on the CPU: TensorRT refused the plan: " in first.stderr
+    assert second.stderr.count("building a plan") == 1
+    assert "inference on the GPU" in second.stderr
 
 
 def test_a_runtime_that_does_not_start_leaves_the_cpu(command, place, equipment):
