@@ -17,6 +17,7 @@ from engines.efficientnet import INPUT_SIZE, GraphBuilder, add_backbone
 from engines.fetch import fetch, read_member, read_pins, sha256_of
 from engines.manifest import MANIFEST, EngineInput, Manifest, ManifestError, load_manifest
 from engines.visitors import build_visitors
+from installation.labels.glosses import GLOSSES
 from installation.labels.synsets import load_synsets
 
 _DETECTOR_SIZE = (640, 352)
@@ -104,9 +105,17 @@ def _cook_semantic(folder: Path, read: Read) -> None:
     ).save(folder)
 
 
+def _cook_glosses(folder: Path, read: Read) -> None:
+    persons = {synset.wnid for synset in load_synsets()}
+    text = read("timm", "timm/data/_info/imagenet_synset_to_definition.txt").decode("utf-8")
+    lines = (line for line in text.splitlines() if line.partition("\t")[0] in persons)
+    (folder / GLOSSES).write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
 RECIPES = (
     Recipe("face-centerface", 1, _cook_centerface),
     Recipe("person-semantic", 1, _cook_semantic),
+    Recipe("person-glosses", 1, _cook_glosses),
     Recipe("demo-visitors", 1, build_visitors),
 )
 

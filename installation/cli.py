@@ -149,6 +149,20 @@ def _build(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def _labels(arguments: argparse.Namespace) -> int:
+    from installation import words
+
+    config = _config(arguments)
+    lines = {
+        "list": lambda: words.listed(config),
+        "show": lambda: words.told(config, " ".join(arguments.word)),
+        "policy": lambda: words.summed_up(config),
+    }[arguments.action]()
+    for line in lines:
+        print(line)
+    return OK
+
+
 def _print_standings(config: Config) -> bool:
     """Print how everything stands; tell whether all is well."""
     from installation.workshop import standings
@@ -269,6 +283,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     trace.add_argument("video", type=Path, metavar="VIDEO")
     trace.add_argument("--json", action="store_true", help="print one object a picture")
+
+    about = "Tell which words may be shown, and why."
+    words = commands.add_parser("labels", help=about, description=about).add_subparsers(
+        title="actions", metavar="ACTION", required=True
+    )
+    for action, does in (
+        ("list", "Every label that may be shown."),
+        ("show", "All about a word: meanings, what lies above them, whether they are shown."),
+        ("policy", "What labels.policy, include and exclude come to."),
+    ):
+        command(action, _labels, does, among=words).set_defaults(action=action)
+    words.choices["show"].add_argument("word", nargs="+", metavar="WORD", help="a word or wnid")
 
     bench = command(
         "bench", _bench, "Measure it, beside the plain way and what is possible at all."

@@ -8,10 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from installation.errors import InstallationError
-from installation.labels.policy import PolicyName
+from installation.labels.policy import Policy, PolicyName, allowed
+from installation.labels.synsets import load_synsets
+from installation.labels.taxonomy import select
 
 PLACES = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
 
@@ -61,10 +71,31 @@ class Vision(_Section):
     smallest_face: Annotated[int, Field(ge=12, le=1000)] = 32
 
 
+def _known(text: str) -> str:
+    select(text)
+    return text
+
+
+Rule = Annotated[str, AfterValidator(_known)]
+
+
 class Labels(_Section):
     """Which words may be shown."""
 
     policy: PolicyName = "safe"
+    include: tuple[Rule, ...] = ()
+    exclude: tuple[Rule, ...] = ()
+
+    @model_validator(mode="after")
+    def _some_are_left(self) -> Labels:
+        if not allowed(load_synsets(), self.choice).any():
+            raise ValueError("no word is left to show; exclude less")
+        return self
+
+    @property
+    def choice(self) -> Policy:
+        """The policy that these keys spell out."""
+        return Policy(self.policy, self.include, self.exclude)
 
 
 class Display(_Section):
@@ -169,6 +200,8 @@ def _explain(error: Any) -> str:
         return f"{key}: needs keys of its own, indented below it: {', '.join(_fields(path))}"
     if error["type"] == "string_pattern_mismatch":
         return f"{key}: {error['input']!r} is not of the form {_FORMS[path]}"
+    if error["type"] == "value_error":
+        return f"{key}: {error['ctx']['error']}"
     reason = error["msg"][:1].lower() + error["msg"][1:]
     return f"{key}: {reason}, not {error['input']!r}"
 

@@ -147,6 +147,8 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
     """
     signals = _Signals()
     try:
+        if warning := config.labels.choice.warning:
+            log.warning("%s", warning)
         source.open()
         try:
             window = Window(config.display, headless)

@@ -1,13 +1,15 @@
-"""The curator's choice of words: which synsets may be shown at all."""
+"""The curator's choice of words: which synsets may be shown at all, and why."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from installation.labels.synsets import Safety, Synset
+from installation.labels.taxonomy import select
 
 PolicyName = Literal["full", "inoffensive", "safe"]
 
@@ -18,7 +20,50 @@ _TIERS: dict[PolicyName, frozenset[Safety]] = {
 }
 
 
-def allowed(synsets: tuple[Synset, ...], policy: PolicyName) -> NDArray[np.bool_]:
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a label may be shown, and by which rule."""
+
+    shown: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which labels may be shown.
+
+    Attributes
+    ----------
+    name
+        ``full`` shows every tier (the work as it was shown), ``inoffensive`` leaves out the
+        offensive tier, ``safe`` keeps only what Yang et al. (2020) found safe.
+    include, exclude
+        Exceptions, as `select` takes them. What is excluded is not shown, whatever else applies.
+    """
+
+    name: PolicyName
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    @property
+    def warning(self) -> str:
+        """What whoever hangs the screen should know; empty where there is nothing to warn of."""
+        hidden = {"full": "slurs and insults", "inoffensive": "words that wound in some contexts"}
+        if self.name not in hidden:
+            return ""
+        return f"labels.policy is {self.name}: {hidden[self.name]} may be shown over people's faces"
+
+    def decide(self, synset: Synset) -> Decision:
+        """Decide about one label."""
+        for word, rules in (("exclude", self.exclude), ("include", self.include)):
+            for rule in rules:
+                if synset.wnid in select(rule):
+                    return Decision(word == "include", f"labels.{word} names {rule!r}")
+        shown = synset.safety in _TIERS[self.name]
+        return Decision(shown, f"its tier is {synset.safety}, and labels.policy is {self.name}")
+
+
+def allowed(synsets: tuple[Synset, ...], policy: Policy) -> NDArray[np.bool_]:
     """Tell which labels a policy lets through.
 
     Parameters
@@ -26,13 +71,11 @@ def allowed(synsets: tuple[Synset, ...], policy: PolicyName) -> NDArray[np.bool_
     synsets
         L synsets, in the order of the classifier's outputs.
     policy
-        ``full`` shows every tier (the work as it was shown), ``inoffensive`` leaves out the
-        offensive tier, ``safe`` keeps only what the authors found safe.
+        Which may be shown.
 
     Returns
     -------
     ndarray
         bool (L,).
     """
-    tiers = _TIERS[policy]
-    return np.array([synset.safety in tiers for synset in synsets], dtype=np.bool_)
+    return np.array([policy.decide(synset).shown for synset in synsets], dtype=np.bool_)

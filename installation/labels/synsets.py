@@ -49,7 +49,8 @@ class Synset:
         return ", ".join(self.lemmas)
 
 
-def _list(cell: str) -> tuple[str, ...]:
+def split(cell: str) -> tuple[str, ...]:
+    """Split a cell of the tables; an empty one holds nothing."""
     return tuple(cell.split("|")) if cell else ()
 
 
@@ -66,11 +67,11 @@ def load_synsets() -> tuple[Synset, ...]:
     return tuple(
         Synset(
             wnid=row["wnid"],
-            lemmas=_list(row["lemmas"]),
-            parents=_list(row["parents"]),
+            lemmas=split(row["lemmas"]),
+            parents=split(row["parents"]),
             safety=cast(Safety, row["safety"]),
             imageability=float(row["imageability"]) if row["imageability"] else None,
-            usage=_list(row["usage"]),
+            usage=split(row["usage"]),
         )
         for row in csv.DictReader(table.splitlines(), delimiter="\t")
     )

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from engines.manifest import ManifestError
 from installation.inference.engine import Engine
-from installation.labels.policy import PolicyName, allowed
+from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import Synset, load_synsets
 from installation.scene import Label
 from installation.vision.boxes import squares
@@ -35,7 +35,7 @@ class Classifier:
         The L labels that can be given, in the order of the scores.
     """
 
-    def __init__(self, engine: Engine, wnids: tuple[str, ...], policy: PolicyName) -> None:
+    def __init__(self, engine: Engine, wnids: tuple[str, ...], policy: Policy) -> None:
         if engine.manifest.decoder != "log-probabilities":
             raise ManifestError(
                 f"a classifier is needed, but the engine's decoder is {engine.manifest.decoder!r}; "

@@ -129,7 +129,7 @@ def open_vision(
         wnids = (path / labels).read_text(encoding="utf-8").split() if labels else []
         yield (
             Detector(finding, smallest_face, threshold),
-            Classifier(naming, tuple(wnids), config.labels.policy),
+            Classifier(naming, tuple(wnids), config.labels.choice),
         )
 
 

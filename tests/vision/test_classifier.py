@@ -4,6 +4,7 @@ from opened import on_cpu
 from portraits import HOPPER_FACE
 
 from engines.manifest import ManifestError
+from installation.labels.policy import Policy
 from installation.labels.synsets import load_synsets
 from installation.vision.classifier import Classifier
 
@@ -13,7 +14,7 @@ FACE = np.array([HOPPER_FACE], np.float32)
 def under(config, policy):
     folder = config.inference.engines / config.inference.classifier
     wnids = (folder / "labels.txt").read_text().split()
-    return Classifier(on_cpu(folder), tuple(wnids), policy)
+    return Classifier(on_cpu(folder), tuple(wnids), Policy(policy))
 
 
 def test_policies_choose_among_what_is_left(config, hopper):
@@ -54,16 +55,16 @@ def test_no_faces_no_scores(config, hopper):
 def test_a_label_file_with_other_words_is_refused(built):
     engine = on_cpu(built / "person-semantic")
     with pytest.raises(ManifestError, match="n99999999"):
-        Classifier(engine, ("n99999999",), "safe")
+        Classifier(engine, ("n99999999",), Policy("safe"))
 
 
 def test_a_label_file_cut_short_is_refused(built, hopper):
     engine = on_cpu(built / "person-semantic")
-    classifier = Classifier(engine, (load_synsets()[0].wnid,), "full")
+    classifier = Classifier(engine, (load_synsets()[0].wnid,), Policy("full"))
     with pytest.raises(ManifestError, match=r"2832 scores, but its label file has 1 line"):
         classifier.score_whole(hopper)
 
 
 def test_a_detector_is_no_classifier(built):
     with pytest.raises(ManifestError, match="a classifier is needed"):
-        Classifier(on_cpu(built / "face-centerface"), (), "safe")
+        Classifier(on_cpu(built / "face-centerface"), (), Policy("safe"))
