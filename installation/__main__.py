@@ -1,7 +1,9 @@
 """The front door."""
 
+import os
 import signal
 import sys
+import threading
 
 
 def start() -> int:
@@ -9,7 +11,13 @@ def start() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from installation.cli import main
 
-    return main()
+    status = main()
+    if threading.active_count() > 1:
+        # A stage that is deep inside a library would be torn down in its middle, which aborts.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -106,9 +105,9 @@ def _trace(arguments: argparse.Namespace) -> int:
     with Meter() as meter:
         for scene in trace(_config(arguments), arguments.video, meter.follow):
             if arguments.json:
-                print(json.dumps(as_json(scene)))
+                print(json.dumps(as_json(scene)), flush=True)
             elif (text := as_text(scene)) != said:
-                print(f"{scene.at:8.2f} s  {text}")
+                print(f"{scene.at:8.2f} s  {text}", flush=True)
                 said = text
     return OK
 
@@ -390,13 +389,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=arguments.told, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
     )
-    status = _perform(arguments)
-    if threading.active_count() > 1:
-        # A stage that is deep inside a library would be torn down in its middle, which aborts.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
+    return _perform(arguments)
 
 
 def _perform(arguments: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ def place(built, tmp_path, monkeypatch):
     """A folder with a config and engines whose plans are its own."""
     engines = tmp_path / "built"
     engines.mkdir()
-    for name in (DETECTOR, CLASSIFIER, "demo-visitors", "wheels"):
+    for name in (DETECTOR, CLASSIFIER, "demo-visitors", "person-glosses", "wheels"):
         (engines / name).symlink_to(built / name)
     (tmp_path / "config.yaml").write_text("inference:\n  engines: built\n")
     monkeypatch.chdir(tmp_path)
@@ -196,7 +196,8 @@ def test_damaged_engines_are_listed_all(place, built, capfd):
         (place / "built" / name / "engine.yaml").write_text("nonsense")
     assert main(["engines", "verify"]) == 1
     lines = capfd.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["demo-visitors", DETECTOR, CLASSIFIER, "device"]
+    names = ["demo-visitors", DETECTOR, "person-glosses", CLASSIFIER, "device"]
+    assert [line.split()[0] for line in lines] == names
 
 
 def test_a_misspelt_engine_is_refused_with_those_there_are(place, capfd):

@@ -23,7 +23,7 @@ def place(built, tmp_path):
     """A folder with a config and engines whose plans are its own."""
     engines = tmp_path / "built"
     engines.mkdir()
-    for name in (*NAMES, "demo-visitors", "wheels"):
+    for name in (*NAMES, "demo-visitors", "person-glosses", "wheels"):
         (engines / name).symlink_to(built / name)
     configure(tmp_path, "auto")
     return tmp_path
