@@ -50,24 +50,18 @@ class Bare:
 
     def __init__(self, gpu: Gpu, manifest: Manifest, answer: int) -> None:
         self._gpu = gpu
-        self._most = BATCHES.most
-        self._feed = Feed(gpu, manifest, True, self._most)
-        self._output = Output("answer", (self._most, answer // 4), np.dtype(np.float32))
+        self._feed = Feed(gpu, manifest, True, BATCHES.most)
+        self._output = Output("answer", (BATCHES.most, answer // 4), np.dtype(np.float32))
 
     def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> Times:
         """See `GpuEngine.timed`."""
-        self._gpu.forget()
-        times = self._gpu.timed({"upload": lambda: self._gpu.upload(frame)})
-        for start in range(0, len(regions), self._most):
-            batch = regions[start : start + self._most]
-            self._feed.fill(batch)
-            steps = {
-                "preprocess": partial(self._feed.write, len(batch)),
-                "download": partial(self._output.fetch, len(batch), self._gpu.stream),
-            }
-            for step, seconds in self._gpu.timed(steps).items():
-                times[step] = times.get(step, 0.0) + seconds
-        return times
+        return self._feed.timed(frame, regions, self._steps)
+
+    def _steps(self, count: int) -> dict[str, Callable[[], None]]:
+        return {
+            "preprocess": partial(self._feed.write, count),
+            "download": partial(self._output.fetch, count, self._gpu.stream),
+        }
 
     def close(self) -> None:
         """Give the memory back."""

@@ -233,6 +233,7 @@ class Feed:
 
     def __init__(self, gpu: Gpu, manifest: Manifest, half: bool, most: int) -> None:
         self._gpu = gpu
+        self._most = most
         self._memory: list[Any] = []
         size = manifest.input
         self._spec = input_spec(manifest, half)
@@ -275,6 +276,35 @@ class Feed:
             grid=(*self._grid, size),
             stream=self._gpu.stream,
         )
+
+    def timed(
+        self,
+        frame: NDArray[np.uint8],
+        regions: NDArray[np.float32],
+        steps: Callable[[int], Mapping[str, Callable[[], None]]],
+    ) -> dict[str, float]:
+        """Upload a frame and take its regions batch by batch, timing each step on the card.
+
+        Parameters
+        ----------
+        frame, regions
+            As `Engine.run` takes them.
+        steps
+            Given the size of a batch, what it takes to run one, in order.
+
+        Returns
+        -------
+        dict
+            Seconds by step, ``upload`` among them, summed over the batches.
+        """
+        self._gpu.forget()
+        times = self._gpu.timed({"upload": lambda: self._gpu.upload(frame)})
+        for start in range(0, len(regions), self._most):
+            batch = regions[start : start + self._most]
+            self.fill(batch)
+            for step, seconds in self._gpu.timed(steps(len(batch))).items():
+                times[step] = times.get(step, 0.0) + seconds
+        return times
 
     def free(self) -> None:
         """Give the memory back."""

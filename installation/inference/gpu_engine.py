@@ -191,14 +191,7 @@ class GpuEngine:
 
     def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
         """See `Engine.timed`; the seconds are the card's own."""
-        self._gpu.forget()
-        times = self._gpu.timed({"upload": lambda: self._gpu.upload(frame)})
-        for start in range(0, len(regions), self._most):
-            batch = regions[start : start + self._most]
-            self._feed.fill(batch)
-            for step, seconds in self._gpu.timed(self.steps(len(batch))).items():
-                times[step] = times.get(step, 0.0) + seconds
-        return times
+        return dict(self._feed.timed(frame, regions, self.steps))
 
     def steps(self, count: int) -> dict[str, Callable[[], None]]:
         """Return what it takes to run a batch, in order, each put on the stream when called."""

@@ -170,6 +170,11 @@ class _Severity(enum.IntEnum):
     VERBOSE = 4
 
 
+def _not_overridden(method):
+    """Return what the real bindings raise when a class of the caller's lacks a method."""
+    return RuntimeError(f'Tried to call pure virtual function "{method}"')
+
+
 class ILogger:
     Severity = _Severity
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = _Severity
@@ -178,7 +183,7 @@ class ILogger:
         self._initialised = True
 
     def log(self, severity, msg):
-        raise NotImplementedError("Tried to call pure virtual function ILogger::log")
+        raise _not_overridden("ILogger::log")
 
 
 class Logger(ILogger):
@@ -471,13 +476,13 @@ if _MAJOR >= 10:
             pass
 
         def phase_start(self, phase_name, parent_phase, num_steps):
-            raise NotImplementedError
+            raise _not_overridden("IProgressMonitor::phaseStart")
 
         def step_complete(self, phase_name, step):
-            raise NotImplementedError
+            raise _not_overridden("IProgressMonitor::stepComplete")
 
         def phase_finish(self, phase_name):
-            raise NotImplementedError
+            raise _not_overridden("IProgressMonitor::phaseFinish")
 
 
 _builds = itertools.count()
