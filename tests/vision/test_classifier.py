@@ -44,7 +44,7 @@ def test_a_uniform_is_seen(config, hopper):
     """An admiral in uniform is named after one, of all the 1,239 words."""
     classifier = under(config, "safe")
     words = {label.words for label in classifier.best(classifier.score_faces(hopper, FACE)[0], 10)}
-    assert words & {"bluecoat", "quartermaster", "color guard", "orderly"}
+    assert {"inspector general", "medical officer, medic"} <= words
 
 
 def test_no_faces_no_scores(config, hopper):

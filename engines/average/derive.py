@@ -1,0 +1,85 @@
+"""Derive what the network makes of the average face.
+
+Run it only to reproduce the committed files, after ``installation engines build``::
+
+    python -m engines.average.derive
+
+It paints 1,800 portraits of each of two sitters (see ``portraits.py``), looks at them as the
+installation looks at faces, and writes, beside this file,
+
+``classes.npy``
+    float16 (1000,): mean log-probability of each ImageNet-1k class, that is, the logarithm of its
+    geometric mean.
+``persons.npy``
+    float16 (2832,): logarithm of each person synset's mean vote and the floor under it.
+
+Both are averages over all portraits; no portrait, and no more of a face than this, is kept. Two
+runs differ by what OpenCV and OpenVINO round differently; the files are committed so that every
+machine says the same word.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from engines.average.portraits import SIZE, paint, read_sitters
+from engines.build import add_seeing, wheels
+from engines.efficientnet import GraphBuilder
+from engines.fetch import read_member
+from engines.semantic import CLASS_POWER, FLOOR, add_votes
+
+HERE = Path(__file__).parent
+PORTRAITS = 1800
+SEED = 2019
+_BATCH = 20
+
+
+def _compile(
+    graph: GraphBuilder, inputs: dict[str, list[int | str]], output: str, width: int
+) -> ov.CompiledModel:
+    model = graph.model(inputs, {output: ["n", width]})
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    core = ov.Core()
+    return core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
+
+
+def _batches(folder: Path) -> Iterator[NDArray[np.float32]]:
+    random = np.random.default_rng(SEED)
+    for sitter in read_sitters(folder):
+        for _ in range(PORTRAITS // _BATCH):
+            painted = np.stack([paint(sitter, random) for _ in range(_BATCH)])
+            yield np.ascontiguousarray(
+                ((painted[..., ::-1].astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2)
+            )
+
+
+def main() -> None:
+    """Write ``classes.npy`` and ``persons.npy``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engines", type=Path, default=Path("engines/built"))
+    engines = parser.parse_args().engines
+    seeing = GraphBuilder()
+    logits = add_seeing(
+        seeing, lambda package, member: read_member(package, member, wheels(engines))
+    )
+    seeing.node("LogSoftmax", logits, axis=1, output="classes")
+    see = _compile(seeing, {"input": ["n", 3, SIZE, SIZE]}, "classes", 1000)
+    seen = np.concatenate([see(batch)[0] for batch in _batches(engines / "demo-visitors")])
+    classes = seen.mean(0).astype(np.float16)
+    voting = GraphBuilder()
+    votes = add_votes(voting, "classes", CLASS_POWER * classes.astype(np.float32))
+    vote = _compile(voting, {"classes": ["n", 1000]}, votes, 2832)
+    persons = np.log(vote(seen)[0].astype(np.float64).mean(0) + FLOOR).astype(np.float16)
+    np.save(HERE / "classes.npy", classes)
+    np.save(HERE / "persons.npy", persons)
+    print(f"{len(seen)} portraits")
+
+
+if __name__ == "__main__":
+    main()
