@@ -81,7 +81,8 @@ class Label:
     words
         Its lemmas as shown.
     score
-        Probability among the labels the policy allows, 0 to 1.
+        0 to 1. Of one picture, probability among the labels the policy allows; of a verdict, the
+        share of the looks at this face that named the word.
     """
 
     wnid: str
@@ -98,11 +99,14 @@ class Verdict:
     label
         The word to show.
     settled
-        Whether it has won; until then it is merely ahead.
+        Whether it has won; until then it is the word that came first.
+    candidates
+        The labels that stand best now, at most five, best first: the contest.
     """
 
     label: Label
     settled: bool
+    candidates: tuple[Label, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

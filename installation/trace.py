@@ -42,8 +42,13 @@ def trace(
 
 def _named(verdict: Verdict | None) -> dict[str, Any]:
     if verdict is None:
-        return {"words": None, "wnid": None, "settled": False}
-    return {"words": verdict.label.words, "wnid": verdict.label.wnid, "settled": verdict.settled}
+        return {"words": None, "wnid": None, "score": None, "settled": False}
+    return {
+        "words": verdict.label.words,
+        "wnid": verdict.label.wnid,
+        "score": round(verdict.label.score, 2),
+        "settled": verdict.settled,
+    }
 
 
 def as_json(scene: Scene) -> dict[str, Any]:

@@ -255,7 +255,7 @@ class TestTrace:
         boxes = np.array([track["box"] for track in last], np.float32)
         assert (iou(boxes, truth).max(1) > 0.6).all()
         for track in last:
-            assert set(track) == {"id", "box", "words", "wnid", "settled"}
+            assert set(track) == {"id", "box", "words", "wnid", "score", "settled"}
             assert track["settled"]
         assert installation("trace", crowd_film, "--json").stdout == ran.stdout
 

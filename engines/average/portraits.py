@@ -182,14 +182,15 @@ def _clouds(random: np.random.Generator, across: float, down: float = 0) -> Pixe
     """Blurred noise of mean 0 and deviation 1, float32 (224, 224, 1)."""
     noise = random.normal(0, 1, (SIZE, SIZE)).astype(np.float32)
     blurred = cv2.GaussianBlur(noise, (0, 0), across, sigmaY=down or across)
-    return np.asarray(blurred / blurred.std(), np.float32)[..., None]
+    clouds: Pixels = np.asarray(blurred / blurred.std(), np.float32)
+    return np.asarray(clouds[..., None])
 
 
 def _colour(random: np.random.Generator) -> Pixels:
     hsv = random.uniform((0, 0, 15), (180, random.choice((50, 200)), 245))
     pixel = np.asarray(hsv, np.uint8)[None, None]
     colour: Pixels = np.asarray(cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR), np.float32)
-    return colour[0, 0]
+    return np.asarray(colour[0, 0])
 
 
 def _cloth(random: np.random.Generator) -> Pixels:

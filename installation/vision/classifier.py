@@ -113,12 +113,12 @@ class Classifier:
         (scores,) = self.score(frame, np.array([[0, 0, width, height]], np.float32))
         return np.asarray(scores, np.float32)
 
-    def label(self, index: int, log_probability: float) -> Label:
-        """Put one score into words."""
+    def label(self, index: int, score: float) -> Label:
+        """Put one of the L labels into words, with its score."""
         synset = self.synsets[index]
-        return Label(synset.wnid, synset.words, float(np.exp(log_probability)))
+        return Label(synset.wnid, synset.words, score)
 
     def best(self, scores: NDArray[np.float32], count: int) -> list[Label]:
         """Put the best of L log-probabilities into words, best first."""
         order = np.argsort(-scores, kind="stable")[:count]
-        return [self.label(int(index), float(scores[index])) for index in order]
+        return [self.label(int(index), float(np.exp(scores[index]))) for index in order]

@@ -95,7 +95,7 @@ class Observer:
         for track, scores in zip(
             voters, self._classifier.score_faces(frame.bgr, boxes), strict=True
         ):
-            self._polls[track.id].ballot.cast(scores)
+            self._polls[track.id].ballot.cast(scores, at)
             self._polls[track.id].voted_at = at
 
     def _look_at_whole(self, frame: Frame) -> Verdict | None:
@@ -103,14 +103,19 @@ class Observer:
         if at - self._someone_at < _ALONE:
             return None
         if self._whole.due(at) >= 0:
-            self._whole.ballot.cast(self._classifier.score_whole(frame.bgr))
+            self._whole.ballot.cast(self._classifier.score_whole(frame.bgr), at)
             self._whole.voted_at = at
         return self._verdict(self._whole.ballot)
 
     def _verdict(self, ballot: Ballot) -> Verdict | None:
         if ballot.winner < 0:
             return None
-        return Verdict(self._classifier.label(ballot.winner, ballot.score), ballot.settled)
+        label = self._classifier.label
+        return Verdict(
+            label(ballot.winner, ballot.share(ballot.winner)),
+            ballot.settled,
+            tuple(label(index, ballot.share(index)) for index in ballot.candidates),
+        )
 
 
 @contextmanager

