@@ -125,15 +125,15 @@ class Judge:
 
     def watch(self, ids: NDArray[np.intp], boxes: Array) -> None:
         """Take in a picture of which no truth is known: jitter then has the faces' motion in it."""
-        widths = np.maximum(boxes[:, 2:3] - boxes[:, :1], 1.0)
-        places = zip(ids.tolist(), boxes / widths, strict=True)
-        self._off = {id_: self._moved(id_, id_, place) for id_, place in places}
+        widths = np.maximum(boxes[:, 2] - boxes[:, 0], 1.0)
+        seen = zip(ids.tolist(), boxes, widths.tolist(), strict=True)
+        self._off = {id_: self._moved(id_, id_, box, width) for id_, box, width in seen}
 
-    def _moved(self, who: int, id_: int, off: Array) -> list[tuple[int, Array]]:
+    def _moved(self, who: int, id_: int, off: Array, unit: float = 1.0) -> list[tuple[int, Array]]:
         latest = [*self._off.get(who, [])[-2:], (id_, off)]
         if len(latest) == 3 and len({each for each, _ in latest}) == 1:
             first, second, third = (off for _, off in latest)
-            self.score.jerks.extend((third - 2 * second + first).tolist())
+            self.score.jerks.extend(((third - 2 * second + first) / unit).tolist())
         return latest
 
     def _pair(

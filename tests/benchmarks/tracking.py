@@ -241,17 +241,20 @@ _COLUMNS = (
 )
 
 
-def table(title: str, rows: list[Row]) -> str:
+# All that can be told without the truth.
+_TRUTHLESS = tuple(column for column in _COLUMNS if column[0] in ("jitter", "ids", "ms"))
+
+
+def table(title: str, rows: list[Row], columns: tuple[tuple[str, str, str], ...]) -> str:
     """Lay out figures, times also as multiples of ours."""
-    lines = [
-        title,
-        f"{'':12}{'as shown':^75}   {'at once':^31}",
-        f"{'':12}" + "  ".join(f"{head:>{_wide(form)}}" for _, head, form in _COLUMNS),
-    ]
+    lines = [title]
+    if columns == _COLUMNS:
+        lines.append(f"{'':12}{'as shown':^75}   {'at once':^31}")
+    lines.append(f"{'':12}" + "  ".join(f"{head:>{_wide(form)}}" for _, head, form in columns))
     ours = rows[0].figures()["ms"]
     for row in rows:
         figures = row.figures()
-        cells = [f"{figures[name]:{form}}" for name, _, form in _COLUMNS]
+        cells = [f"{figures[name]:{form}}" for name, _, form in columns]
         lines.append(f"{row.name:12}" + "  ".join(cells) + f"  {figures['ms'] / ours:5.1f} x")
     return "\n".join(lines)
 
@@ -287,12 +290,13 @@ def main() -> None:
             results[condition.name] = rows
             everything.append(rows)
             if arguments.each:
-                print(table(condition.name, rows), end="\n\n", flush=True)
+                print(table(condition.name, rows, _COLUMNS), end="\n\n", flush=True)
         for path in arguments.films:
             results[str(path)] = measure([film(path, detector)])
-            print(table(f"{path} (no truth: ids, jitter, ms)", results[str(path)]), end="\n\n")
+            title = f"{path}; jitter has the faces' own motion in it"
+            print(table(title, results[str(path)], _TRUTHLESS), end="\n\n")
     total = [sum(rows[1:], rows[0]) for rows in zip(*everything, strict=True)]
-    print(table("all conditions; errors and jitter in % of the face's width", total))
+    print(table("all conditions; errors and jitter in % of the face's width", total, _COLUMNS))
     if arguments.json:
         figures = {
             name: {row.name: row.figures() for row in rows}
