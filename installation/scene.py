@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 # Seconds for which a face can be expected to go on as it went.
 FORESIGHT = 0.3
+# When a box glides, in periods after its detection: about when it comes to the wall. The longer,
+# the smoother and the later; these halve the jumps of the first picture and end in the third.
+_GLIDE_FROM = 0.6
+_GLIDE_TO = 1.4
 
 Box = tuple[float, float, float, float]
 
@@ -125,6 +129,11 @@ class Track:
         How fast the four sides move, pixels a second.
     verdict
         Its word, or None as long as nothing has been said.
+    drift
+        How far the box as predicted from what was known before is from this one, pixels: on the
+        wall it goes from there to here.
+    period
+        Seconds between detections: how late what they find is on the wall, and how long it stays.
     """
 
     id: int
@@ -132,14 +141,24 @@ class Track:
     box: Box
     velocity: Box
     verdict: Verdict | None
+    drift: Box = (0.0, 0.0, 0.0, 0.0)
+    period: float = 0.0
 
     def box_at(self, time: float) -> Box:
-        """Predict the box at a time; at most 0.3 s ahead, faces do not keep on longer."""
+        """Predict the box at a time; at most 0.3 s ahead, faces do not keep on longer.
+
+        It glides: what was predicted before is let go while the track is new to the wall.
+        """
         ahead = min(max(time - self.at, 0.0), FORESIGHT)
-        x0, y0, x1, y1 = (
-            side + speed * ahead for side, speed in zip(self.box, self.velocity, strict=True)
+        since = (time - self.at) / self.period if self.period else _GLIDE_TO
+        held = min(max((_GLIDE_TO - since) / (_GLIDE_TO - _GLIDE_FROM), 0.0), 1.0)
+        (x0, y0, x1, y1), (a, b, c, d), (e, f, g, h) = self.box, self.velocity, self.drift
+        return (
+            x0 + a * ahead + e * held,
+            y0 + b * ahead + f * held,
+            x1 + c * ahead + g * held,
+            y1 + d * ahead + h * held,
         )
-        return x0, y0, x1, y1
 
     def may_have_left(self, time: float) -> bool:
         """Tell whether the face has moved too far by a time for its box to be believed."""
