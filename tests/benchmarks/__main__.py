@@ -1,0 +1,13 @@
+"""The quality report: words, verdicts and tracking, one table after the other.
+
+    python -m tests.benchmarks
+
+Photographs and films come from pinned packages; what the peers need, the report says.
+"""
+
+from tests.benchmarks import tracking, verdicts, words
+
+for part in (words, verdicts, tracking):
+    title = (part.__doc__ or "").splitlines()[0]
+    print(f"\n{title}\n", flush=True)
+    part.main()
