@@ -104,6 +104,7 @@ class Display(_Section):
     fullscreen: bool = True
     width: Annotated[int, Field(ge=320, le=7680)] = 1280
     height: Annotated[int, Field(ge=240, le=7680)] = 720
+    rotate: Literal[0, 90, 180, 270] = 0
     mirror: bool = True
     fit: Literal["cover", "contain"] = "cover"
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#39ff14"
