@@ -45,7 +45,7 @@ class Camera(_Section):
     width: Annotated[int, Field(ge=160, le=7680)] = 1280
     height: Annotated[int, Field(ge=120, le=4320)] = 720
     fps: Annotated[float, Field(ge=1, le=240)] = 30
-    format: Literal["mjpg", "yuyv"] = "mjpg"
+    format: Literal["mjpg", "yuyv", "nv12"] = "mjpg"
     loop: bool = True
 
     @property
