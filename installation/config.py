@@ -45,7 +45,7 @@ class Camera(_Section):
     width: Annotated[int, Field(ge=160, le=7680)] = 1280
     height: Annotated[int, Field(ge=120, le=4320)] = 720
     fps: Annotated[float, Field(ge=1, le=240)] = 30
-    format: Literal["mjpg", "yuyv"] = "mjpg"
+    format: Literal["mjpg", "yuyv", "nv12"] = "mjpg"
     loop: bool = True
 
     @property
@@ -104,6 +104,7 @@ class Display(_Section):
     fullscreen: bool = True
     width: Annotated[int, Field(ge=320, le=7680)] = 1280
     height: Annotated[int, Field(ge=240, le=7680)] = 720
+    rotate: Literal[0, 90, 180, 270] = 0
     mirror: bool = True
     fit: Literal["cover", "contain"] = "cover"
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#39ff14"

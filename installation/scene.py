@@ -6,7 +6,10 @@ Boxes are ``xyxy``: left, top, right, bottom in pixels of the frame, the origin 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +23,10 @@ _GLIDE_TO = 1.4
 Box = tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+PixelLayout = Literal["BGR", "YUYV", "NV12"]
+
+
+@dataclass(frozen=True, eq=False)
 class Frame:
     """One picture of the camera.
 
@@ -29,24 +35,46 @@ class Frame:
     seq
         Number of the picture since capture began, from 0; pictures left out are counted too.
     captured_at
-        When reading it was done; a webcam's picture is decoded by then.
-    bgr
-        uint8 (height, width, 3), as the camera saw it (not mirrored). Nobody writes to it.
+        When reading it was done; what a webcam compresses is decoded by then.
+    pixels
+        uint8, as the camera saw it (not mirrored) and gave it. Its shape tells the layout:
+        (height, width, 3) is BGR; (height, width, 2) is YUYV; (height * 3 / 2, width) is NV12, the
+        luma's rows and then those of U and V in turn. The latter two have even sides and are BT.601
+        in the limited range. Nobody writes to it.
     """
 
     seq: int
     captured_at: float
-    bgr: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
+
+    @property
+    def layout(self) -> PixelLayout:
+        """How the pixels are stored."""
+        if self.pixels.ndim == 2:
+            return "NV12"
+        return "BGR" if self.pixels.shape[2] == 3 else "YUYV"
 
     @property
     def width(self) -> int:
         """Columns."""
-        return int(self.bgr.shape[1])
+        return int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
         """Rows."""
-        return int(self.bgr.shape[0])
+        rows = int(self.pixels.shape[0])
+        return rows * 2 // 3 if self.layout == "NV12" else rows
+
+    @cached_property
+    def bgr(self) -> NDArray[np.uint8]:
+        """uint8 (height, width, 3): converted when first asked for, then kept.
+
+        Threads may share a frame: two that ask at the same moment get the same values.
+        """
+        if self.layout == "BGR":
+            return self.pixels
+        code = cv2.COLOR_YUV2BGR_NV12 if self.layout == "NV12" else cv2.COLOR_YUV2BGR_YUYV
+        return np.asarray(cv2.cvtColor(self.pixels, code), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

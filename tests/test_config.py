@@ -57,6 +57,8 @@ def test_engines_are_found_from_the_configs_folder(tmp_path):
         ("labels:\n  policy: rude\n", 2, "'full', 'inoffensive' or 'safe', not 'rude'"),
         ("display:\n  colour: green\n", 2, "'green' is not of the form"),
         ("display:\n  colour: red\ncamera:\n  width: 1\n", 2, "display.colour"),
+        ("display:\n  rotate: 45\n", 2, "display.rotate: input should be 0, 90, 180 or 270"),
+        ("camera:\n  format: h264\n", 2, "'mjpg', 'yuyv' or 'nv12'"),
         ("inference:\n  detector: ../x\n", 2, "inference.detector"),
         ("- 1\n", 1, "expected sections"),
         ("camera: [\n", 2, "expected"),

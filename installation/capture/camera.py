@@ -39,6 +39,7 @@ class Camera:
         self._device = device
         self._wanted = wanted
         self._capture: cv2.VideoCapture | None = None
+        self._raw: tuple[int, ...] | None = None
 
     def open(self) -> None:
         """See `Source.open`."""
@@ -60,6 +61,7 @@ class Camera:
         capture.set(cv2.CAP_PROP_FPS, wanted.fps)
         self._capture = capture
         size = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        self._ask_for_raw(capture, round(size[0]), round(size[1]))
         fps = capture.get(cv2.CAP_PROP_FPS)
         asked = f"{wanted.width} x {wanted.height} at {wanted.fps:g}"
         given = f"{size[0]:.0f} x {size[1]:.0f} at {fps:g}"
@@ -68,8 +70,34 @@ class Camera:
         else:
             log.info("%s: %s pictures a second", self.name, given)
 
+    def _ask_for_raw(self, capture: cv2.VideoCapture, width: int, height: int) -> None:
+        """Have OpenCV hand on pixels unconverted, where the camera sends such as are drawn so."""
+        wanted = self._wanted.format
+        shapes = {"yuyv": (height, width, 2), "nv12": (height * 3 // 2, width)}
+        self._raw = shapes.get(wanted)
+        if self._raw is None:
+            return
+        # A format that the camera lacks was passed over in silence.
+        given = int(capture.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*wanted.upper())
+        if not given or width % 2 or height % 2 or not capture.set(cv2.CAP_PROP_CONVERT_RGB, 0):
+            log.warning("%s: gives no %s that can be drawn as it is", self.name, wanted)
+            self._raw = None
+
     def read(self) -> NDArray[np.uint8]:
         """See `Source.read`; a camera has no end."""
+        pixels = self._read()
+        if self._raw is None or (pixels.ndim == 3 and pixels.shape[2] == 3):
+            return pixels
+        # From drivers with several planes OpenCV makes one long row.
+        if pixels.size == np.prod(self._raw):
+            return pixels.reshape(self._raw)
+        log.warning("%s: pads its rows; OpenCV converts them now", self.name)
+        self._raw = None
+        assert self._capture is not None
+        self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 1)
+        return self._read()
+
+    def _read(self) -> NDArray[np.uint8]:
         if self._capture is None:
             raise CaptureError(f"{self.name}: not open")
         ok, picture = self._capture.read()

@@ -38,7 +38,7 @@ class Source(Protocol):
         """Open or reopen; raises `CaptureError`."""
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Wait for the next picture: uint8 (height, width, 3), BGR; None at the end.
+        """Wait for the next picture, in one of the shapes of `Frame.pixels`; None at the end.
 
         Raises `CaptureError` where there should be a picture and is none.
         """

@@ -1,4 +1,4 @@
-"""The window on the wall. OpenGL lives here and nowhere else, and only on the main thread."""
+"""The window on the wall. OpenGL lives in this room alone, and only on the main thread."""
 
 from __future__ import annotations
 
@@ -13,26 +13,12 @@ from numpy.typing import NDArray
 
 from installation.config import Display
 from installation.display.captions import Typesetter
+from installation.display.gl import Canvas, Texture
 from installation.display.layout import LARGE, Layout, Style, View, arrange
+from installation.display.picture import Picture
 from installation.errors import InstallationError
 from installation.scene import Frame, Scene
 
-_VERTEX = """#version 330 core
-in vec2 corner;
-out vec2 texel;
-uniform vec4 place;
-uniform vec4 part;
-void main() {
-    gl_Position = vec4(mix(place.xy, place.zw, corner), 0.0, 1.0);
-    texel = mix(part.xy, part.zw, corner);
-}
-"""
-_FRAGMENT = """#version 330 core
-in vec2 texel;
-out vec4 colour;
-uniform sampler2D picture;
-void main() { colour = texture(picture, texel); }
-"""
 _TEXTURES_KEPT = 64
 
 
@@ -43,46 +29,6 @@ class DisplayError(InstallationError):
 def has_screen() -> bool:
     """Tell whether an X server is named in the environment."""
     return bool(os.environ.get("DISPLAY"))
-
-
-class _Texture:
-    """Pixels on the graphics card, allocated once and written in place."""
-
-    def __init__(self, gl: Any, width: int, height: int, channels: int) -> None:
-        self._gl = gl
-        self.size = width, height
-        self._format = {3: gl.GL_BGR, 4: gl.GL_RGBA}[channels]
-        self.id = gl.GLuint()
-        gl.glGenTextures(1, ctypes.byref(self.id))
-        self.bind()
-        for name, value in (
-            (gl.GL_TEXTURE_MIN_FILTER, gl.GL_LINEAR),
-            (gl.GL_TEXTURE_MAG_FILTER, gl.GL_LINEAR),
-            (gl.GL_TEXTURE_WRAP_S, gl.GL_CLAMP_TO_EDGE),
-            (gl.GL_TEXTURE_WRAP_T, gl.GL_CLAMP_TO_EDGE),
-        ):
-            gl.glTexParameteri(gl.GL_TEXTURE_2D, name, value)
-        inner = {3: gl.GL_RGB8, 4: gl.GL_RGBA8}[channels]
-        gl.glTexImage2D(
-            *(gl.GL_TEXTURE_2D, 0, inner, width, height, 0),
-            *(self._format, gl.GL_UNSIGNED_BYTE, None),
-        )
-
-    def bind(self) -> None:
-        self._gl.glBindTexture(self._gl.GL_TEXTURE_2D, self.id)
-
-    def write(self, pixels: NDArray[np.uint8]) -> None:
-        gl = self._gl
-        pixels = np.ascontiguousarray(pixels)
-        self.bind()
-        gl.glPixelStorei(gl.GL_UNPACK_ALIGNMENT, 1)
-        gl.glTexSubImage2D(
-            *(gl.GL_TEXTURE_2D, 0, 0, 0, *self.size),
-            *(self._format, gl.GL_UNSIGNED_BYTE, pixels.ctypes.data_as(ctypes.c_void_p)),
-        )
-
-    def delete(self) -> None:
-        self._gl.glDeleteTextures(1, ctypes.byref(self.id))
 
 
 class Window:
@@ -129,17 +75,13 @@ class Window:
         self._window.set_mouse_visible(False)
         self.closed = False
         self._window.push_handlers(on_close=self._close, on_key_press=self._key)
-        from pyglet.graphics.shader import Shader, ShaderProgram
-
-        self._program = ShaderProgram(Shader(_VERTEX, "vertex"), Shader(_FRAGMENT, "fragment"))
-        corners = (0, 0, 1, 0, 0, 1, 1, 1)
-        self._quad = self._program.vertex_list(4, gl.GL_TRIANGLE_STRIP, corner=("f", corners))
-        self._picture: _Texture | None = None
-        self._shown_seq = -1
+        self._canvas = Canvas(gl, display.rotate)
+        self._picture = Picture(gl, self._canvas)
         self._shown: tuple[Frame, Scene | None] | None = None
-        self._words: OrderedDict[Style, _Texture] = OrderedDict()
+        self._words: OrderedDict[Style, Texture] = OrderedDict()
         self._typesetter = Typesetter(display.colour)
-        self._colour = [part / 255 for part in bytes.fromhex(display.colour[1:])]
+        self._ink = Texture(gl, 1, 1, 4)
+        self._ink.write(np.frombuffer(bytes.fromhex(f"{display.colour[1:]}ff"), np.uint8))
 
     def _close(self) -> bool:
         self.closed = True
@@ -153,7 +95,11 @@ class Window:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of what can be drawn on, pixels."""
+        """Width and height of what can be drawn on, as it hangs, pixels."""
+        return self._canvas.upright(self._screen_size)
+
+    @property
+    def _screen_size(self) -> tuple[int, int]:
         width, height = self._window.get_framebuffer_size()
         return int(width), int(height)
 
@@ -186,18 +132,12 @@ class Window:
     def show_slate(self, words: str) -> None:
         """Show a sentence on black, when there is no picture to show."""
         self.attend()
-        self._clear()
+        self._canvas.clear(self._screen_size)
         width, height = self.size
         style = Style(words, round(LARGE * min(width, height)), round(0.8 * width))
         wide, high = self._typesetter.measure(style)
         self._draw_words(style, (width - wide) // 2, (height - high) // 2)
         self._flip()
-
-    def _clear(self) -> None:
-        gl = self._gl
-        gl.glViewport(0, 0, *self.size)
-        gl.glClearColor(0, 0, 0, 1)
-        gl.glClear(gl.GL_COLOR_BUFFER_BIT)
 
     def _flip(self) -> None:
         self._window.flip()
@@ -208,8 +148,8 @@ class Window:
     def _compose(self, frame: Frame, scene: Scene | None) -> Layout | None:
         """Draw a frame and a scene into the back buffer."""
         view = View((frame.width, frame.height), self.size, self._display.fit, self._display.mirror)
-        self._clear()
-        self._draw_picture(frame, view)
+        self._canvas.clear(self._screen_size)
+        self._picture.show(frame, view)
         if scene is None:
             return None
         layout = arrange(scene, frame.captured_at, view, self._typesetter.measure)
@@ -219,32 +159,12 @@ class Window:
             self._draw_words(caption.style, caption.x, caption.y)
         return layout
 
-    def _draw_picture(self, frame: Frame, view: View) -> None:
-        size = frame.width, frame.height
-        if self._picture is None or self._picture.size != size:
-            if self._picture is not None:
-                self._picture.delete()
-            largest = ctypes.c_int()
-            self._gl.glGetIntegerv(self._gl.GL_MAX_TEXTURE_SIZE, ctypes.byref(largest))
-            if max(size) > largest.value:
-                raise DisplayError(
-                    f"a picture of {size[0]} x {size[1]} pixels is more than the graphics card "
-                    f"can draw ({largest.value}); make the pictures smaller"
-                )
-            self._picture = _Texture(self._gl, *size, 3)
-            self._shown_seq = -1
-        if frame.seq != self._shown_seq:
-            self._picture.write(frame.bgr)
-            self._shown_seq = frame.seq
-        left, right = (1.0, 0.0) if view.mirror else (0.0, 1.0)
-        self._draw(self._picture, view.picture, (left, 0.0, right, 1.0))
-
     def _draw_words(self, style: Style, x: int, y: int) -> None:
         texture = self._words.pop(style, None)
         if texture is None:
             pixels = self._typesetter.draw(style)
             height, width = pixels.shape[:2]
-            texture = _Texture(self._gl, width, height, 4)
+            texture = Texture(self._gl, width, height, 4)
             texture.write(pixels)
         self._words[style] = texture
         if len(self._words) > _TEXTURES_KEPT:
@@ -253,49 +173,31 @@ class Window:
         gl.glEnable(gl.GL_BLEND)
         gl.glBlendFunc(gl.GL_ONE, gl.GL_ONE_MINUS_SRC_ALPHA)
         width, height = texture.size
-        self._draw(texture, (x, y, x + width, y + height), (0.0, 0.0, 1.0, 1.0))
+        self._canvas.draw([texture], (x, y, x + width, y + height))
         gl.glDisable(gl.GL_BLEND)
 
-    def _draw(
-        self,
-        texture: _Texture,
-        place: tuple[float, float, float, float],
-        part: tuple[float, float, float, float],
-    ) -> None:
-        """Draw part of a texture (u0, v0, u1, v1) at a place (xyxy, pixels from the upper left)."""
-        width, height = self.size
-        x0, y0, x1, y1 = place
-        texture.bind()
-        self._program.use()
-        self._program["place"] = (
-            *(2 * x0 / width - 1, 1 - 2 * y0 / height),
-            *(2 * x1 / width - 1, 1 - 2 * y1 / height),
-        )
-        self._program["part"] = part
-        self._quad.draw(self._gl.GL_TRIANGLE_STRIP)
-
     def _draw_box(self, box: tuple[int, int, int, int], line: int) -> None:
-        """Draw the four sides of a box, each as a cleared strip."""
-        gl = self._gl
         x0, y0, x1, y1 = box
-        gl.glEnable(gl.GL_SCISSOR_TEST)
-        gl.glClearColor(*self._colour, 1)
-        for left, top, right, bottom in (
+        for side in (
             (x0 - line, y0 - line, x1 + line, y0),
             (x0 - line, y1, x1 + line, y1 + line),
             (x0 - line, y0, x0, y1),
             (x1, y0, x1 + line, y1),
         ):
-            gl.glScissor(left, self.size[1] - bottom, max(right - left, 0), max(bottom - top, 0))
-            gl.glClear(gl.GL_COLOR_BUFFER_BIT)
-        gl.glDisable(gl.GL_SCISSOR_TEST)
+            self._canvas.draw([self._ink], side)
 
     def snapshot(self) -> NDArray[np.uint8]:
-        """Draw what was shown last once more, unseen: uint8 (height, width, 3), BGR."""
+        """Draw what was shown last once more, unseen.
+
+        Returns
+        -------
+        ndarray
+            uint8 (height, width, 3), BGR: what people see, upright however the screen hangs.
+        """
         assert self._shown is not None
         gl = self._gl
         self._compose(*self._shown)
-        width, height = self.size
+        width, height = self._screen_size
         pixels = np.empty((height, width, 3), np.uint8)
         gl.glReadBuffer(gl.GL_BACK)
         gl.glPixelStorei(gl.GL_PACK_ALIGNMENT, 1)
@@ -303,7 +205,7 @@ class Window:
             *(0, 0, width, height, gl.GL_BGR, gl.GL_UNSIGNED_BYTE),
             pixels.ctypes.data_as(ctypes.c_void_p),
         )
-        return np.ascontiguousarray(pixels[::-1])
+        return np.ascontiguousarray(np.rot90(pixels[::-1], -self._display.rotate // 90))
 
     def close(self) -> None:
         """Give the screen back."""

@@ -12,6 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
+from installation.config import Display
+from installation.display.window import Window
+from installation.scene import Frame, Label, Scene, Track, Verdict
+
 ROOT = Path(__file__).parent.parent.parent
 
 SCRIPT = """
@@ -97,3 +101,53 @@ def test_without_a_screen_it_says_so():
         check=False,
     )
     assert ran.stdout.startswith("no screen: DISPLAY is not set")
+
+
+def hung(rotate):
+    """What the screen's own memory holds, and what people see, of a picture with box and words."""
+    width, height = (360, 640) if rotate % 180 else (640, 360)
+    display = Display(fullscreen=False, width=width, height=height, rotate=rotate)
+    window = Window(display, headless=True)
+    # Not before a window has settled that there is no screen.
+    from pyglet import gl
+
+    try:
+        assert window.size == (640, 360)
+        picture = np.zeros((360, 640, 3), np.uint8)
+        picture[:180, :320] = (200, 40, 90)
+        picture[:180, 320:] = (10, 160, 60)
+        picture[180:, :320] = (30, 30, 220)
+        verdict = Verdict(Label("n0", "clinician", 1), True)
+        track = Track(1, 0.0, (400.0, 100.0, 480.0, 200.0), (0.0,) * 4, verdict)
+        window.show(Frame(0, 0.0, picture), Scene(0, 0.0, 640, 360, (track,), None))
+        seen = window.snapshot()
+        memory = np.empty((height, width, 3), np.uint8)
+        gl.glReadPixels(0, 0, width, height, gl.GL_BGR, gl.GL_UNSIGNED_BYTE, memory.ctypes.data)
+        return memory[::-1], seen
+    finally:
+        window.close()
+
+
+# Where, in the screen's own memory, people's upper left, upper right and lower left lie.
+@pytest.mark.parametrize(
+    ("rotate", "upper_left", "upper_right", "lower_left"),
+    [
+        (0, (20, 20), (20, 620), (340, 20)),
+        (90, (620, 20), (20, 20), (620, 340)),
+        (180, (340, 620), (340, 20), (20, 620)),
+        (270, (20, 340), (620, 340), (20, 20)),
+    ],
+)
+def test_on_a_turned_screen_all_is_upright(rotate, upper_left, upper_right, lower_left):
+    memory, seen = hung(rotate)
+    # Mirrored: what the camera has on its left is people's right.
+    assert memory[upper_left].tolist() == [10, 160, 60]
+    assert memory[upper_right].tolist() == [200, 40, 90]
+    assert memory[lower_left].tolist() == [0, 0, 0]
+    # Box and words too, to the pixel.
+    _, straight = hung(0)
+    assert np.abs(seen.astype(int) - straight).max() <= 1
+    assert np.abs(np.rot90(memory, -rotate // 90).astype(int) - straight).max() <= 1
+    green = (seen == [0x14, 0xFF, 0x39]).all(-1)
+    assert green[150, 158]
+    assert green[205:260, 140:260].sum() > 100
