@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from installation.capture.stills import is_picture, read_picture
-from installation.config import Config
+from installation.config import Config, Theme
 from installation.display.paint import paint
 from installation.errors import InstallationError
 from installation.inference.device import Progress
@@ -85,7 +85,7 @@ class Reading:
             "scene": {"labels": _as_json(self.whole)},
         }
 
-    def drawn(self, colour: str) -> NDArray[np.uint8]:
+    def drawn(self, theme: Theme) -> NDArray[np.uint8]:
         """Draw boxes and best labels into a copy of the picture, BGR."""
         height, width = self.picture.shape[:2]
         still = (0.0, 0.0, 0.0, 0.0)
@@ -94,11 +94,14 @@ class Reading:
             for index, face in enumerate(self.faces)
         )
         whole = None if tracks else Verdict(self.whole[0], True)
-        return paint(self.picture, Scene(0, 0.0, width, height, tracks, whole), colour)
+        return paint(self.picture, Scene(0, 0.0, width, height, tracks, whole), theme)
 
 
 def _as_json(labels: tuple[Label, ...]) -> list[dict[str, Any]]:
-    return [asdict(label) | {"score": float(f"{label.score:.6g}")} for label in labels]
+    return [
+        {"wnid": label.wnid, "words": label.words, "score": float(f"{label.score:.6g}")}
+        for label in labels
+    ]
 
 
 class PictureReader:

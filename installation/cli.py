@@ -89,7 +89,7 @@ def _classify(arguments: argparse.Namespace) -> int:
                 else:
                     print_text(reading)
                 if copies is not None:
-                    copies.save(path, reading.drawn(config.display.colour))
+                    copies.save(path, reading.drawn(config.theme))
             except InferenceError:
                 raise
             except InstallationError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
+from PIL import ImageFont
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -15,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -102,12 +104,49 @@ class Display(_Section):
     """What the screen shows."""
 
     fullscreen: bool = True
+    monitor: Annotated[int, Field(ge=0)] | str | None = None
     width: Annotated[int, Field(ge=320, le=7680)] = 1280
     height: Annotated[int, Field(ge=240, le=7680)] = 720
     rotate: Literal[0, 90, 180, 270] = 0
     mirror: bool = True
     fit: Literal["cover", "contain"] = "cover"
+    debug: bool = False
+
+
+def _font(path: Path | None, info: ValidationInfo) -> Path | None:
+    if path is None:
+        return None
+    path = (info.context or {}).get("folder", Path()) / path
+    try:
+        ImageFont.truetype(path, 20)
+    except OSError as error:
+        raise ValueError(f"{path} is no font that can be used ({error})") from error
+    return path
+
+
+Sentence = Annotated[str, Field(max_length=200)]
+
+
+class Idle(_Section):
+    """What the wall does when nobody is there."""
+
+    after: Annotated[float, Field(ge=0, le=86400)] = 60
+    text: Sentence = ""
+
+
+class Theme(_Section):
+    """How it looks."""
+
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#39ff14"
+    font: Annotated[Path | None, AfterValidator(_font)] = None
+    size: Annotated[float, Field(ge=0.5, le=3)] = 1
+    line: Annotated[float, Field(ge=0, le=10)] = 1
+    gloss: bool = False
+    score: bool = False
+    reveal: bool = True
+    idle: Idle = Idle()
+    preparing: Sentence = "preparing"
+    lost: Sentence = "no picture from the camera"
 
 
 class Config(_Section):
@@ -118,10 +157,11 @@ class Config(_Section):
     vision: Vision = Vision()
     labels: Labels = Labels()
     display: Display = Display()
+    theme: Theme = Theme()
 
 
 _FORMS: dict[tuple[Hashable, ...], str] = {
-    ("display", "colour"): '"#39ff14"',
+    ("theme", "colour"): '"#39ff14"',
     ("inference", "detector"): "face-centerface, the name of a folder",
     ("inference", "classifier"): "person-semantic, the name of a folder",
 }
@@ -247,7 +287,7 @@ def load(path: str | Path) -> Config:
     # A section whose keys are all commented out is there, but empty.
     sections = {key: value for key, value in (data or {}).items() if value is not None}
     try:
-        config = Config.model_validate(sections)
+        config = Config.model_validate(sections, context={"folder": path.resolve().parent})
     except ValidationError as error:
         lines = _lines(node)
         first = min(error.errors(), key=lambda each: _line(each["loc"], lines))

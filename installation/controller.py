@@ -14,9 +14,14 @@ from engines.plan import CancelledError
 from installation.capture.capture import Capture
 from installation.capture.source import Source
 from installation.config import Config
+from installation.display.idle import Drift
 from installation.display.window import Window
 from installation.errors import InstallationError
 from installation.handover import Closed, Latest
+from installation.labels.policy import allowed
+from installation.labels.synsets import load_synsets
+from installation.labels.taxonomy import paths, words_of
+from installation.metrics import Metrics
 from installation.scene import Frame, Scene
 from installation.vision.observer import open_observer
 
@@ -26,8 +31,8 @@ log = logging.getLogger(__name__)
 _BEAT = 0.05
 # Seconds without a picture before a slate takes its place.
 _PATIENCE = 2.0
-_SLATE = "no picture from the camera"
-_PREPARING = "preparing"
+# Seconds between notes to technicians who look at the wall.
+_NOTES = 1.0
 # Seconds a stage has to return when it is asked to.
 _FAREWELL = 2.0
 
@@ -77,7 +82,7 @@ class _Vision:
 
     def __init__(self, config: Config, frames: Latest[Frame], scenes: Latest[Scene]) -> None:
         self.ready = threading.Event()
-        self.words = _PREPARING
+        self.words = config.theme.preparing
         self._config = config
         self._frames = frames
         self._scenes = scenes
@@ -89,7 +94,7 @@ class _Vision:
         self._frames.close()
 
     def _prepared(self, _what: str, done: float) -> bool:
-        self.words = f"{_PREPARING} {done:.0%}"
+        self.words = f"{self._config.theme.preparing} {done:.0%}"
         return not self._stopped
 
     def run(self) -> None:
@@ -151,7 +156,7 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
             log.warning("%s", warning)
         source.open()
         try:
-            window = Window(config.display, headless)
+            window = Window(config.display, config.theme, headless, _drifting(config))
         except InstallationError:
             source.close()
             raise
@@ -164,6 +169,18 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
             window.close()
     finally:
         signals.restore()
+
+
+def _drifting(config: Config) -> tuple[Drift, ...]:
+    """Return the words that may be shown, each with its way down from *person*."""
+    synsets = load_synsets()
+    shown = zip(synsets, allowed(synsets, config.labels.choice), strict=True)
+    return tuple(Drift(synset.words, _way_down(synset.wnid)) for synset, may_be in shown if may_be)
+
+
+def _way_down(wnid: str) -> str:
+    above = paths(wnid)[0][1:]
+    return " > ".join(words_of(each).partition(",")[0] for each in reversed(above))
 
 
 def _run_stages(
@@ -181,7 +198,7 @@ def _run_stages(
         _wait_for(vision, window, stages, signals)
         if source.pace is not None:
             stages.append(_Stage("capture", capture.run))
-        _show(window, frames, scenes, stages, signals, witness)
+        _show(config.theme.lost, window, frames, scenes, stages, signals, witness)
     finally:
         capture.stop()
         vision.stop()
@@ -204,6 +221,7 @@ def _over(window: Window, stages: list[_Stage], signals: _Signals) -> bool:
 
 
 def _show(
+    slate: str,
     window: Window,
     frames: Latest[Frame],
     scenes: Latest[Scene],
@@ -212,9 +230,10 @@ def _show(
     witness: Witness | None,
 ) -> None:
     """Show the newest frame with the newest scene until there is a reason to stop."""
-    version, scene_version = 0, 0
+    version, scene_version, seq = 0, 0, -1
     scene: Scene | None = None
-    last = time.monotonic()
+    metrics = Metrics()
+    last = noted = time.monotonic()
     while not _over(window, stages, signals):
         try:
             newest = frames.get(after=version, timeout=_BEAT)
@@ -226,11 +245,17 @@ def _show(
         if newest is None:
             window.attend()
             if time.monotonic() - last > _PATIENCE:
-                window.show_slate(_SLATE)
+                window.show_slate(slate)
                 scene = None  # Who comes back into the picture is somebody else.
             continue
         last = time.monotonic()
         version, frame = newest
         window.show(frame, scene)
+        now = time.monotonic()
+        metrics.present(now, frame.captured_at, scene.at if scene else None, now - last)
+        metrics.dropped += frame.seq - seq - 1
+        seq = frame.seq
+        if now - noted >= _NOTES:
+            window.note, noted = metrics.as_text(now), now
         if witness is not None and not witness.saw(frame, scene, window):
             return

@@ -115,11 +115,14 @@ class Label:
     score
         0 to 1. Of one picture, probability among the labels the policy allows; of a verdict, the
         share of the looks at this face that named the word.
+    gloss
+        What the dictionary says it means; empty where nobody asked.
     """
 
     wnid: str
     words: str
     score: float
+    gloss: str = ""
 
 
 @dataclass(frozen=True, slots=True)

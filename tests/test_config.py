@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from installation import config as configuration
-from installation.config import Config, ConfigError
+from installation.config import Config, ConfigError, Idle
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,7 +26,9 @@ def test_the_shipped_config_names_every_key():
     for section, field in Config.model_fields.items():
         assert f"\n{section}:" in text
         for key in field.annotation.model_fields:
-            assert f"\n  {key}: " in text, f"{section}.{key} is not explained"
+            assert f"\n  {key}:" in text, f"{section}.{key} is not explained"
+    for key in Idle.model_fields:
+        assert f"\n    {key}: " in text, f"theme.idle.{key} is not explained"
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "camera:\n", "camera: {}\n"])
@@ -55,10 +57,15 @@ def test_engines_are_found_from_the_configs_folder(tmp_path):
         ("camera:\n  source: [1]\n", 2, "camera.source"),
         ("camera:\n  fps: 1\n  fps: 2\n", 3, "fps: written twice"),
         ("labels:\n  policy: rude\n", 2, "'full', 'inoffensive' or 'safe', not 'rude'"),
-        ("display:\n  colour: green\n", 2, "'green' is not of the form"),
-        ("display:\n  colour: red\ncamera:\n  width: 1\n", 2, "display.colour"),
         ("display:\n  rotate: 45\n", 2, "display.rotate: input should be 0, 90, 180 or 270"),
         ("camera:\n  format: h264\n", 2, "'mjpg', 'yuyv' or 'nv12'"),
+        ("theme:\n  colour: green\n", 2, "'green' is not of the form"),
+        ("theme:\n  colour: red\ncamera:\n  width: 1\n", 2, "theme.colour"),
+        ("theme:\n  size: 9\n", 2, "theme.size: input should be less than or equal to 3, not 9"),
+        ("theme:\n  idle:\n    after: -1\n", 3, "theme.idle.after"),
+        ("theme:\n  idle: 3\n", 2, "needs keys of its own, indented below it: after, text"),
+        ("theme:\n  idle:\n    txt: x\n", 3, "theme.idle.txt: unknown key; did you mean text?"),
+        ("\ntheme:\n  font: nowhere.ttf\n", 3, "nowhere.ttf is no font that can be used"),
         ("inference:\n  detector: ../x\n", 2, "inference.detector"),
         ("- 1\n", 1, "expected sections"),
         ("camera: [\n", 2, "expected"),
@@ -112,3 +119,9 @@ def test_without_a_name_the_config_here_comes_first(tmp_path, monkeypatch):
     monkeypatch.setattr(configuration, "PLACES", (Path("a"), Path("b")))
     with pytest.raises(ConfigError, match="name one with --config"):
         configuration.find()
+
+
+def test_a_font_is_found_from_the_configs_folder(tmp_path):
+    font = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
+    (tmp_path / "here.ttf").write_bytes(font.read_bytes())
+    assert load(tmp_path, "theme: {font: here.ttf}").theme.font == tmp_path / "here.ttf"

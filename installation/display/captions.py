@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
+import subprocess
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,20 +14,67 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from installation.config import Theme
 from installation.display.layout import Style
+
+log = logging.getLogger(__name__)
 
 _FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf")
 # Thickness of the dark outline, as a part of the type's height.
 _OUTLINE = 0.11
 _SMALLEST_TYPE = 8
-_KEPT = 256
+# Height of what is said below a word, in parts of the word's.
+_BELOW = 0.55
+_KEPT = 128
+# A code point that no font has: drawn, it shows what a font puts where it has no glyph.
+_NOWHERE = "\U0010fffe"
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-@lru_cache(maxsize=32)
-def _font(size: int) -> Font:
-    return ImageFont.truetype(_FONT, size) if _FONT.is_file() else ImageFont.load_default(size)
+@lru_cache(maxsize=64)
+def _open(path: Path | None, size: int) -> Font:
+    if path is None:
+        return ImageFont.load_default(size)
+    return ImageFont.truetype(path, size)
+
+
+@lru_cache(maxsize=_KEPT)
+def _lacks(path: Path | None, letters: frozenset[str]) -> frozenset[str]:
+    """Return the letters a font has no glyph for."""
+    font = _open(path, 20)
+    nothing = bytes(font.getmask(_NOWHERE))
+    return frozenset(letter for letter in letters if bytes(font.getmask(letter)) == nothing)
+
+
+@lru_cache(maxsize=_KEPT)
+def _font_for(letters: frozenset[str], wanted: Path | None) -> Path | None:
+    """Return the font that is wanted, or where it lacks letters one of the machine's that has them.
+
+    fontconfig knows which (fc-match, with the letters as the set of characters to cover).
+    """
+    if not (missing := _lacks(wanted, letters)):
+        return wanted
+    codes = " ".join(f"{ord(letter):x}" for letter in sorted(missing))
+    try:
+        found = subprocess.run(
+            [
+                shutil.which("fc-match") or "fc-match",
+                "--format=%{file}",
+                f"sans:bold:charset={codes}",
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+        other = Path(found.stdout)
+        if len(_lacks(other, letters)) < len(missing):
+            return other
+    except (OSError, subprocess.SubprocessError, ValueError):
+        pass
+    log.warning("no font on this machine has the letters %s", "".join(sorted(missing)))
+    return wanted
 
 
 def _wrap(words: str, font: Font, max_width: float) -> str:
@@ -39,16 +90,17 @@ def _wrap(words: str, font: Font, max_width: float) -> str:
 
 
 class Typesetter:
-    """Sets captions in one colour.
+    """Sets captions in a theme's colour and type.
 
     Parameters
     ----------
-    colour
-        ``#rrggbb``.
+    theme
+        How they look.
     """
 
-    def __init__(self, colour: str) -> None:
-        self._colour = colour
+    def __init__(self, theme: Theme) -> None:
+        self._colour = theme.colour
+        self._font = theme.font or (_FONT if _FONT.is_file() else None)
         self.draw = lru_cache(maxsize=_KEPT)(self._draw)
 
     def measure(self, style: Style) -> tuple[int, int]:
@@ -64,11 +116,24 @@ class Typesetter:
         ndarray
             uint8 (height, width, 4), RGBA, colours multiplied by alpha.
         """
-        size = max(style.size, _SMALLEST_TYPE)
+        word = self._set(style.words, style.size, style.max_width)
+        if not style.below:
+            return word
+        below = self._set(style.below, round(style.size * _BELOW), style.max_width)
+        width = max(word.shape[1], below.shape[1])
+        rows = []
+        for part in (word, below):
+            left = (width - part.shape[1]) // 2
+            rows.append(np.pad(part, ((0, 0), (left, width - part.shape[1] - left), (0, 0))))
+        return np.concatenate(rows)
+
+    def _set(self, words: str, size: int, max_width: int) -> NDArray[np.uint8]:
+        path = _font_for(frozenset(words) - {" "}, self._font)
+        size = max(size, _SMALLEST_TYPE)
         while True:
             outline = max(round(size * _OUTLINE), 1)
-            font = _font(size)
-            text = _wrap(style.words, font, style.max_width - 2 * outline)
+            font = _open(path, size)
+            text = _wrap(words, font, max_width - 2 * outline)
             measure = ImageDraw.Draw(Image.new("L", (1, 1)))
             setting: dict[str, Any] = {
                 "font": font,
@@ -77,7 +142,7 @@ class Typesetter:
                 "spacing": 0,
             }
             left, top, right, bottom = measure.multiline_textbbox((0, 0), text, **setting)
-            if right - left <= style.max_width or size <= _SMALLEST_TYPE:
+            if right - left <= max_width or size <= _SMALLEST_TYPE:
                 break
             size -= 1
         image = Image.new("RGBA", (int(right - left) + 2, int(bottom - top) + 2), (0, 0, 0, 0))
@@ -87,3 +152,36 @@ class Typesetter:
         pixels = np.array(image, np.float32)
         pixels[..., :3] *= pixels[..., 3:] / 255
         return np.asarray(pixels.round(), np.uint8)
+
+
+class Scribe:
+    """Sets captions in a thread of its own, so that the picture never waits for a word.
+
+    Parameters
+    ----------
+    typesetter
+        Who sets them.
+    """
+
+    def __init__(self, typesetter: Typesetter) -> None:
+        self._typesetter = typesetter
+        self._desk = ThreadPoolExecutor(1, thread_name_prefix="scribe")
+        self._ordered: dict[Style, Future[NDArray[np.uint8]]] = {}
+
+    def draw(self, style: Style) -> NDArray[np.uint8] | None:
+        """Return the pixels of a caption, or None while it is being set."""
+        order = self._ordered.pop(style, None) or self._desk.submit(self._typesetter.draw, style)
+        # The last asked for is the last to be forgotten.
+        self._ordered[style] = order
+        if len(self._ordered) > _KEPT:
+            del self._ordered[next(iter(self._ordered))]
+        return order.result() if order.done() else None
+
+    def measure(self, style: Style) -> tuple[int, int] | None:
+        """Width and height in pixels of a style, or None while it is being set."""
+        pixels = self.draw(style)
+        return None if pixels is None else (pixels.shape[1], pixels.shape[0])
+
+    def close(self) -> None:
+        """Lay down the pen."""
+        self._desk.shutdown(cancel_futures=True)

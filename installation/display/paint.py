@@ -6,12 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from installation.config import Theme
+from installation.display.arrange import Arranger
 from installation.display.captions import Typesetter
-from installation.display.layout import View, arrange
+from installation.display.layout import View
 from installation.scene import Scene
 
 
-def paint(picture: NDArray[np.uint8], scene: Scene, colour: str) -> NDArray[np.uint8]:
+def paint(picture: NDArray[np.uint8], scene: Scene, theme: Theme) -> NDArray[np.uint8]:
     """Draw a scene into a copy of its picture.
 
     Parameters
@@ -20,8 +22,8 @@ def paint(picture: NDArray[np.uint8], scene: Scene, colour: str) -> NDArray[np.u
         uint8 (height, width, 3), BGR.
     scene
         What was found in it.
-    colour
-        ``#rrggbb`` of boxes and words.
+    theme
+        How it should look.
 
     Returns
     -------
@@ -29,11 +31,12 @@ def paint(picture: NDArray[np.uint8], scene: Scene, colour: str) -> NDArray[np.u
         uint8, shaped like ``picture``.
     """
     size = scene.width, scene.height
-    typesetter = Typesetter(colour)
-    layout = arrange(scene, scene.at, View(size, size, "contain", False), typesetter.measure)
+    typesetter = Typesetter(theme)
+    arranger = Arranger(theme, typesetter.measure)
+    layout = arranger.arrange(scene, scene.at, View(size, size, "contain", False))
     canvas = picture.copy()
-    bgr = tuple(bytes.fromhex(colour[1:]))[::-1]
-    for x0, y0, x1, y1 in layout.boxes:
+    bgr = tuple(bytes.fromhex(theme.colour[1:]))[::-1]
+    for x0, y0, x1, y1 in layout.boxes if layout.line else ():
         cv2.rectangle(canvas, (x0, y0), (x1, y1), bgr, layout.line)
     for caption in layout.captions:
         words = typesetter.draw(caption.style)

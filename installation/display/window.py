@@ -5,25 +5,31 @@ from __future__ import annotations
 import ctypes
 import os
 from collections import OrderedDict
+from math import sin
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import pyglet
 from numpy.typing import NDArray
 
-from installation.config import Display
-from installation.display.captions import Typesetter
+from installation.config import Display, Theme
+from installation.display.arrange import Arranger
+from installation.display.captions import Scribe, Typesetter
 from installation.display.gl import Canvas, Texture
-from installation.display.layout import LARGE, Layout, Style, View, arrange
+from installation.display.idle import Drift
+from installation.display.layout import LARGE, SMALL, Layout, Style, View
 from installation.display.picture import Picture
-from installation.errors import InstallationError
+from installation.display.screen import (
+    DisplayError,
+    choose,
+    keep_awake,
+    leave_with_the_server,
+    tell_renderer,
+)
 from installation.scene import Frame, Scene
 
 _TEXTURES_KEPT = 64
-
-
-class DisplayError(InstallationError):
-    """There is no screen, or none that OpenGL can draw on."""
 
 
 def has_screen() -> bool:
@@ -37,9 +43,20 @@ class Window:
     Parameters
     ----------
     display
+        Which screen, and how the picture lies on it.
+    theme
         How it should look.
     headless
         Draw into memory, through EGL, instead of onto a screen.
+    words
+        What drifts by while nobody is there.
+
+    Attributes
+    ----------
+    closed
+        Whether somebody closed it.
+    note
+        A line for technicians, shown below while ``debug`` is on.
 
     Raises
     ------
@@ -47,7 +64,9 @@ class Window:
         No screen, or no OpenGL 3.3.
     """
 
-    def __init__(self, display: Display, headless: bool) -> None:
+    def __init__(
+        self, display: Display, theme: Theme, headless: bool, words: tuple[Drift, ...] = ()
+    ) -> None:
         if not headless and not has_screen():
             raise DisplayError("no screen: DISPLAY is not set; start it from a graphical session")
         pyglet.options.headless = headless
@@ -60,9 +79,15 @@ class Window:
             # Ask for 8 bits a channel: EGL alone would give 5 or 6.
             config = gl.Config(double_buffer=True, red_size=8, green_size=8, blue_size=8)  # type: ignore[abstract]
             where: dict[str, Any] = {"width": display.width, "height": display.height}
-            if display.fullscreen and not headless:
-                where = {"fullscreen": True, "screen": get_display().get_default_screen()}
+            if not headless:
+                leave_with_the_server()
+                screen = choose(get_display().get_screens(), display.monitor)
+                keep_awake(screen.display._display)
+                where = {"fullscreen": True} if display.fullscreen else where
+                where["screen"] = screen
             self._window = GlWindow(caption="installation", config=config, vsync=True, **where)
+        except DisplayError:
+            raise
         except Exception as error:
             reason = str(error) or type(error).__name__
             where_to = "in memory" if headless else f"on the screen {os.environ['DISPLAY']}"
@@ -74,14 +99,20 @@ class Window:
         self._display = display
         self._window.set_mouse_visible(False)
         self.closed = False
+        self.debug = display.debug
+        self.note = ""
+        tell_renderer(self._window.context.get_info().get_renderer())
         self._window.push_handlers(on_close=self._close, on_key_press=self._key)
         self._canvas = Canvas(gl, display.rotate)
         self._picture = Picture(gl, self._canvas)
         self._shown: tuple[Frame, Scene | None] | None = None
         self._words: OrderedDict[Style, Texture] = OrderedDict()
-        self._typesetter = Typesetter(display.colour)
-        self._ink = Texture(gl, 1, 1, 4)
-        self._ink.write(np.frombuffer(bytes.fromhex(f"{display.colour[1:]}ff"), np.uint8))
+        self._typesetter = Typesetter(theme)
+        self._scribe = Scribe(self._typesetter)
+        self._arranger = Arranger(theme, self._measure, words)
+        self._patient = False
+        self._ink, self._shade = Texture(gl, 1, 1, 4), Texture(gl, 1, 1, 4)
+        self._ink.write(np.frombuffer(bytes.fromhex(f"{theme.colour[1:]}ff"), np.uint8))
 
     def _close(self) -> bool:
         self.closed = True
@@ -91,6 +122,7 @@ class Window:
         from pyglet.window import key
 
         self.closed = self.closed or symbol in (key.ESCAPE, key.Q)
+        self.debug ^= symbol == key.D
         return True
 
     @property
@@ -134,9 +166,13 @@ class Window:
         self.attend()
         self._canvas.clear(self._screen_size)
         width, height = self.size
-        style = Style(words, round(LARGE * min(width, height)), round(0.8 * width))
+        unit = min(width, height)
+        style = Style(words, round(LARGE * unit), round(0.8 * width))
         wide, high = self._typesetter.measure(style)
-        self._draw_words(style, (width - wide) // 2, (height - high) // 2)
+        # It sways, so that it does not burn in.
+        now = monotonic()
+        x, y = (unit / 30 * sin(now / period) for period in (29, 17))
+        self._draw_words(style, round((width - wide) / 2 + x), round((height - high) / 2 + y))
         self._flip()
 
     def _flip(self) -> None:
@@ -152,12 +188,29 @@ class Window:
         self._picture.show(frame, view)
         if scene is None:
             return None
-        layout = arrange(scene, frame.captured_at, view, self._typesetter.measure)
-        for box in layout.boxes:
+        layout = self._arranger.arrange(scene, frame.captured_at, view)
+        if layout.brightness < 1:
+            self._darken(1 - layout.brightness)
+        for box in layout.boxes if layout.line else ():
             self._draw_box(box, layout.line)
         for caption in layout.captions:
             self._draw_words(caption.style, caption.x, caption.y)
+        if self.debug and self.note:
+            self._draw_note()
         return layout
+
+    def _measure(self, style: Style) -> tuple[int, int] | None:
+        return (self._typesetter if self._patient else self._scribe).measure(style)
+
+    def _darken(self, by: float) -> None:
+        self._shade.write(np.array([0, 0, 0, round(255 * by)], np.uint8))
+        self._blend([self._shade], (0, 0, *self.size))
+
+    def _draw_note(self) -> None:
+        width, height = self.size
+        style = Style(self.note, round(SMALL * min(width, height)), width)
+        if (measured := self._measure(style)) is not None:
+            self._draw_words(style, 0, height - measured[1])
 
     def _draw_words(self, style: Style, x: int, y: int) -> None:
         texture = self._words.pop(style, None)
@@ -169,11 +222,14 @@ class Window:
         self._words[style] = texture
         if len(self._words) > _TEXTURES_KEPT:
             self._words.popitem(last=False)[1].delete()
+        width, height = texture.size
+        self._blend([texture], (x, y, x + width, y + height))
+
+    def _blend(self, textures: list[Texture], place: tuple[float, float, float, float]) -> None:
         gl = self._gl
         gl.glEnable(gl.GL_BLEND)
         gl.glBlendFunc(gl.GL_ONE, gl.GL_ONE_MINUS_SRC_ALPHA)
-        width, height = texture.size
-        self._canvas.draw([texture], (x, y, x + width, y + height))
+        self._canvas.draw(textures, place)
         gl.glDisable(gl.GL_BLEND)
 
     def _draw_box(self, box: tuple[int, int, int, int], line: int) -> None:
@@ -196,7 +252,9 @@ class Window:
         """
         assert self._shown is not None
         gl = self._gl
+        self._patient = True
         self._compose(*self._shown)
+        self._patient = False
         width, height = self._screen_size
         pixels = np.empty((height, width, 3), np.uint8)
         gl.glReadBuffer(gl.GL_BACK)
@@ -209,4 +267,5 @@ class Window:
 
     def close(self) -> None:
         """Give the screen back."""
+        self._scribe.close()
         self._window.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,6 +50,8 @@ class Classifier:
         What its outputs stand for, in order.
     policy
         Excluded labels are gone before anything is chosen.
+    glosses
+        What labels mean, by wnid; nothing where nobody wants to know.
 
     Attributes
     ----------
@@ -55,7 +59,13 @@ class Classifier:
         The L labels that can be given, in the order of the scores.
     """
 
-    def __init__(self, engine: Engine, wnids: tuple[str, ...], policy: Policy) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        wnids: tuple[str, ...],
+        policy: Policy,
+        glosses: Mapping[str, str] | None = None,
+    ) -> None:
         if engine.manifest.decoder != "log-probabilities":
             raise ManifestError(
                 f"a classifier is needed, but the engine's decoder is {engine.manifest.decoder!r}; "
@@ -66,6 +76,7 @@ class Classifier:
             raise ManifestError(f"the classifier's label file names {unknown[0]}, no person synset")
         synsets = tuple(known[wnid] for wnid in wnids)
         self._engine = engine
+        self._glosses = glosses or {}
         self._allowed = allowed(synsets, policy)
         self.synsets: tuple[Synset, ...] = tuple(
             synset for synset, shown in zip(synsets, self._allowed, strict=True) if shown
@@ -116,7 +127,7 @@ class Classifier:
     def label(self, index: int, score: float) -> Label:
         """Put one of the L labels into words, with its score."""
         synset = self.synsets[index]
-        return Label(synset.wnid, synset.words, score)
+        return Label(synset.wnid, synset.words, score, self._glosses.get(synset.wnid, ""))
 
     def best(self, scores: NDArray[np.float32], count: int) -> list[Label]:
         """Put the best of L log-probabilities into words, best first."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from installation.config import Config
 from installation.inference.device import Progress, open_engines
+from installation.labels.glosses import load_glosses
 from installation.scene import Frame, Scene, Track, Verdict
 from installation.vision.classifier import Classifier
 from installation.vision.detector import Detector
@@ -132,9 +133,10 @@ def open_vision(
         labels = naming.manifest.labels
         path = settings.engines / settings.classifier
         wnids = (path / labels).read_text(encoding="utf-8").split() if labels else []
+        glosses = load_glosses(settings.engines) if config.theme.gloss else {}
         yield (
             Detector(finding, smallest_face, threshold),
-            Classifier(naming, tuple(wnids), config.labels.choice),
+            Classifier(naming, tuple(wnids), config.labels.choice, glosses),
         )
 
 

@@ -1,14 +1,17 @@
+import time
+
 import numpy as np
 import pytest
 
-from installation.display.captions import Typesetter
+from installation.config import Theme
+from installation.display.captions import Scribe, Typesetter
 from installation.display.layout import Style
 from installation.labels.synsets import load_synsets
 
 
 @pytest.fixture(scope="module")
 def typesetter():
-    return Typesetter("#39ff14")
+    return Typesetter(Theme())
 
 
 def test_every_word_there_is_fits_its_width(typesetter):
@@ -44,6 +47,26 @@ def test_green_on_a_dark_outline(typesetter):
 def test_the_same_caption_is_drawn_once(typesetter):
     style = Style("clinician", 30, 400)
     assert typesetter.draw(style) is typesetter.draw(Style("clinician", 30, 400))
+
+
+def test_letters_the_font_lacks_come_from_another(typesetter, monkeypatch, caplog):
+    # DejaVu has no Devanagari; what stands for a missing letter is the same for every letter.
+    once = typesetter.draw(Style("क", 40, 300))
+    again = typesetter.draw(Style("ख", 40, 300))
+    told = "no font on this machine has the letters" in caplog.text
+    assert told or not np.array_equal(once, again)
+
+
+def test_a_scribe_never_keeps_the_picture_waiting(typesetter):
+    scribe = Scribe(typesetter)
+    style = Style("never set before, and rather long", 60, 300)
+    first = scribe.measure(style)
+    deadline = time.monotonic() + 20
+    while scribe.measure(style) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert first is None
+    assert scribe.measure(style) == typesetter.measure(style)
+    scribe.close()
 
 
 @pytest.mark.parametrize("words", ["naïve émigré", "привет", ".", "a" * 200])

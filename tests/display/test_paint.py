@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from installation.config import Theme
 from installation.display.paint import paint
 from installation.scene import Label, Scene, Track, Verdict
 
@@ -15,7 +16,7 @@ def scene(picture, *boxes, whole=None):
 
 def test_box_and_words_are_drawn_into_a_copy(hopper):
     before = hopper.copy()
-    drawn = paint(hopper, scene(hopper, (172.0, 128.0, 362.0, 333.0)), "#39ff14")
+    drawn = paint(hopper, scene(hopper, (172.0, 128.0, 362.0, 333.0)), Theme())
     assert np.array_equal(hopper, before)
     assert (drawn[200, 172] == GREEN).all()
     assert np.array_equal(drawn[200, 250], hopper[200, 250])
@@ -25,6 +26,6 @@ def test_box_and_words_are_drawn_into_a_copy(hopper):
 @pytest.mark.parametrize("size", [(1, 1), (5, 5), (20, 400), (400, 20), (60, 60)])
 def test_words_larger_than_the_picture_are_cut(size):
     picture = np.full((*size, 3), 100, np.uint8)
-    assert paint(picture, scene(picture, whole=VERDICT), "#39ff14").shape == picture.shape
+    assert paint(picture, scene(picture, whole=VERDICT), Theme()).shape == picture.shape
     box = (0.0, 0.0, float(size[1]), float(size[0]))
-    assert paint(picture, scene(picture, box), "#39ff14").shape == picture.shape
+    assert paint(picture, scene(picture, box), Theme()).shape == picture.shape

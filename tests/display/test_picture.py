@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from installation.config import Display
+from installation.config import Display, Theme
 from installation.display.window import Window
 from installation.scene import Frame
 
@@ -17,7 +17,7 @@ def open_window():
 
     def open_(width=WIDTH, height=HEIGHT, **settings):
         display = Display(fullscreen=False, width=width, height=height, **settings)
-        windows.append(Window(display, headless=True))
+        windows.append(Window(display, Theme(), headless=True))
         return windows[-1]
 
     yield open_

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from installation.config import Display
+from installation.config import Display, Theme
 from installation.display.window import Window
 from installation.scene import Frame, Label, Scene, Track, Verdict
 
@@ -21,12 +21,13 @@ ROOT = Path(__file__).parent.parent.parent
 SCRIPT = """
     import sys
     import cv2, numpy as np
-    from installation.config import Display
+    from installation.config import Display, Theme
     from installation.display.window import Window
     from installation.scene import Frame, Label, Scene, Track, Verdict
 
     headless, out = sys.argv[1] == "headless", sys.argv[2]
-    window = Window(Display(fullscreen=False, width=640, height=360, **{settings}), headless)
+    display = Display(fullscreen=False, width=640, height=360, **{settings})
+    window = Window(display, Theme(**{theme}), headless)
     picture = np.zeros((360, 640, 3), np.uint8)
     picture[:, :320] = (200, 40, 90)
     picture[:180, 320:] = (10, 160, 60)
@@ -44,9 +45,10 @@ SCRIPT = """
 needs_xvfb = pytest.mark.skipif(not shutil.which("xvfb-run"), reason="no xvfb-run here")
 
 
-def shot(tmp_path, where, **settings):
+def shot(tmp_path, where, theme=None, **settings):
     out = tmp_path / f"{where}.png"
     script = textwrap.dedent(SCRIPT).replace("{settings}", repr(settings))
+    script = script.replace("{theme}", repr(theme or {}))
     command = [sys.executable, "-c", script, where, str(out)]
     if where == "screen":
         command = ["xvfb-run", "-a", "-s", "-screen 0 1280x800x24", *command]
@@ -71,7 +73,7 @@ def test_what_is_shown_is_the_picture_mirrored_with_box_and_words(tmp_path, wher
 
 
 def test_without_mirror_and_in_another_colour(tmp_path):
-    picture = shot(tmp_path, "headless", mirror=False, colour="#ff0000")
+    picture = shot(tmp_path, "headless", {"colour": "#ff0000"}, mirror=False)
     assert picture[300, 20].tolist() == [200, 40, 90]
     red = (picture == [0, 0, 255]).all(-1)
     assert red[150, 398]
@@ -89,9 +91,9 @@ def test_without_a_screen_it_says_so():
         [
             sys.executable,
             "-c",
-            "from installation.config import Display\n"
+            "from installation.config import Display, Theme\n"
             "from installation.display.window import Window, DisplayError\n"
-            "try: Window(Display(), False)\n"
+            "try: Window(Display(), Theme(), False)\n"
             "except DisplayError as error: print(error)",
         ],
         cwd=ROOT,
@@ -107,7 +109,7 @@ def hung(rotate):
     """What the screen's own memory holds, and what people see, of a picture with box and words."""
     width, height = (360, 640) if rotate % 180 else (640, 360)
     display = Display(fullscreen=False, width=width, height=height, rotate=rotate)
-    window = Window(display, headless=True)
+    window = Window(display, Theme(), headless=True)
     # Not before a window has settled that there is no screen.
     from pyglet import gl
 

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from installation.config import Theme
+from installation.display.arrange import Arranger
 from installation.display.captions import Typesetter
-from installation.display.layout import View, arrange
+from installation.display.layout import View
 from installation.labels.synsets import load_synsets
 from installation.scene import Label, Scene, Track, Verdict
 
@@ -21,13 +23,17 @@ def scene(*boxes, words="clinician", size=(1280, 720), whole=None):
 
 @pytest.fixture(scope="module")
 def typesetter():
-    return Typesetter("#39ff14")
+    return Typesetter(Theme())
+
+
+def arranger(typesetter, **theme):
+    return Arranger(Theme(**theme), typesetter.measure)
 
 
 def laid_out(typesetter, what, screen=(1280, 720), mirror=True):
     """Captions as xyxy, and the faces on the screen."""
     view = View((what.width, what.height), screen, "cover", mirror)
-    layout = arrange(what, 0.0, view, typesetter.measure)
+    layout = arranger(typesetter).arrange(what, 0.0, view)
     captions = [
         (c.x, c.y, c.x + typesetter.measure(c.style)[0], c.y + typesetter.measure(c.style)[1])
         for c in layout.captions
@@ -119,7 +125,7 @@ def test_a_face_that_has_walked_on_since_is_not_boxed_where_it_was(typesetter):
         moving = (float(velocity), 0.0) * 2
         track = Track(1, 1.0, (100.0, 100.0, 200.0, 200.0), moving, None)
         what = Scene(0, 1.0, 1280, 720, (track,), None)
-        assert len(arrange(what, 1.0 + age, view, typesetter.measure).boxes) == boxes
+        assert len(arranger(typesetter).arrange(what, 1.0 + age, view).boxes) == boxes
 
 
 def test_neighbours_do_not_write_over_each_other(typesetter):
@@ -166,7 +172,7 @@ def test_before_a_verdict_there_is_a_box_without_words(typesetter):
 def test_boxes_are_predicted_to_the_pictures_time(typesetter):
     track = Track(1, 1.0, (100.0, 100.0, 200.0, 200.0), (50.0, 0.0, 50.0, 0.0), None)
     view = View((1280, 720), (1280, 720), "cover", False)
-    layout = arrange(Scene(0, 1.0, 1280, 720, (track,), None), 1.2, view, typesetter.measure)
+    layout = arranger(typesetter).arrange(Scene(0, 1.0, 1280, 720, (track,), None), 1.2, view)
     assert layout.boxes == ((110, 100, 210, 200),)
 
 
@@ -175,5 +181,92 @@ def test_a_face_that_comes_nearer_has_its_words_drawn_three_times_at_most(typese
     for side in range(20, 400):
         what = scene((500, 100, 500 + side, 100 + side), words="grass widower, divorced man")
         view = View((1280, 720), (1280, 720), "cover", True)
-        styles |= {c.style for c in arrange(what, 0.0, view, typesetter.measure).captions}
+        styles |= {c.style for c in arranger(typesetter).arrange(what, 0.0, view).captions}
     assert len(styles) <= 3
+
+
+def following(typesetter, boxes, seconds=0.1, **theme):
+    """The captions of one face, scene after scene."""
+    arranging = arranger(typesetter, **theme)
+    view = View((1280, 720), (1280, 720), "cover", False)
+    for index, box in enumerate(boxes):
+        what = scene(*(box if isinstance(box[0], tuple) else (box,)))
+        yield arranging.arrange(what, index * seconds, view).captions
+
+
+def test_a_face_that_comes_and_goes_a_little_keeps_its_size_of_type(typesetter):
+    widths = [118, 122, 116, 124, 119, 121] * 5
+    sizes = {
+        captions[0].style.size
+        for captions in following(typesetter, [(500, 200, 500 + w, 350) for w in widths])
+    }
+    assert len(sizes) == 1
+
+
+def test_a_face_that_comes_near_gets_larger_type_once(typesetter):
+    sizes = [
+        captions[0].style.size
+        for captions in following(typesetter, [(500, 200, 500 + w, 350) for w in range(80, 200, 2)])
+    ]
+    assert sorted(sizes) == sizes
+    assert 2 <= len(set(sizes)) <= 3
+
+
+def test_a_caption_goes_back_below_its_face_when_that_has_been_free_for_a_while(typesetter):
+    face, blocker = (500, 200, 620, 350), (480, 360, 660, 560)
+    boxes = [(face, blocker)] * 3 + [(face,)] * 40
+    below = [captions[0].y > 350 for captions in following(typesetter, boxes)]
+    # Nearer faces choose first: the blocker's is the first caption while it is there.
+    assert not any(
+        caption.y < 350 < caption.y + 30
+        for captions in following(typesetter, boxes[:3])
+        for caption in captions
+    )
+    assert below[3:20].count(True) == 0
+    assert all(below[-15:])
+
+
+def test_the_words_turn_through_the_candidates_until_one_has_won(typesetter):
+    labels = tuple(Label(f"n{index}", word, 0.3) for index, word in enumerate(("a", "b", "c")))
+    view = View((1280, 720), (1280, 720), "cover", False)
+
+    def words(settled, reveal):
+        verdict = Verdict(labels[0], settled, labels)
+        track = Track(1, 0.0, (500.0, 200.0, 620.0, 350.0), STILL, verdict)
+        what = Scene(0, 0.0, 1280, 720, (track,), None)
+        arranging = arranger(typesetter, reveal=reveal)
+        return {
+            arranging.arrange(what, time / 100, view).captions[0].style.words
+            for time in range(0, 100, 4)
+        }
+
+    assert words(settled=False, reveal=True) == {"a", "b", "c"}
+    assert words(settled=True, reveal=True) == {"a"}
+    assert words(settled=False, reveal=False) == {"a"}
+
+
+def test_gloss_and_score_are_shown_to_curators_who_want_them(typesetter):
+    label = Label("n0", "clinician", 0.834, "a practitioner of medicine")
+    track = Track(1, 0.0, (500.0, 200.0, 620.0, 350.0), STILL, Verdict(label, True))
+    what = Scene(0, 0.0, 1280, 720, (track,), None)
+    view = View((1280, 720), (1280, 720), "cover", False)
+
+    def style(**theme):
+        return arranger(typesetter, **theme).arrange(what, 0.0, view).captions[0].style
+
+    assert (style().words, style().below) == ("clinician", "")
+    shown = style(gloss=True, score=True)
+    assert (shown.words, shown.below) == ("clinician 83%", "a practitioner of medicine")
+    plain, glossed = typesetter.measure(style()), typesetter.measure(shown)
+    assert glossed[1] > 1.3 * plain[1]
+
+
+def test_a_theme_scales_words_and_lines(typesetter):
+    what = scene((500, 200, 620, 350))
+    view = View((1280, 720), (1280, 720), "cover", False)
+    once, twice = (
+        arranger(typesetter, size=scale, line=scale).arrange(what, 0.0, view) for scale in (1, 2)
+    )
+    assert twice.captions[0].style.size == pytest.approx(2 * once.captions[0].style.size, abs=1)
+    assert twice.line == 2 * once.line
+    assert arranger(typesetter, line=0).arrange(what, 0.0, view).line == 0

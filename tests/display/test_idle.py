@@ -1,0 +1,92 @@
+import pytest
+
+from installation.config import Theme
+from installation.display.arrange import Arranger
+from installation.display.captions import Typesetter
+from installation.display.idle import Drift
+from installation.display.layout import View
+from installation.scene import Label, Scene, Track, Verdict
+
+WORDS = tuple(Drift(f"word {index}", f"person > kind {index % 7}") for index in range(50))
+SCREEN = 1280, 720
+VIEW = View(SCREEN, SCREEN, "cover", False)
+SOMEONE = (Track(1, 0.0, (500.0, 200.0, 620.0, 350.0), (0.0,) * 4, None),)
+WHOLE = Verdict(Label("n0", "wallflower", 1.0), True)
+
+
+@pytest.fixture(scope="module")
+def typesetter():
+    return Typesetter(Theme())
+
+
+def wall(typesetter, **idle):
+    return Arranger(Theme(idle=idle), typesetter.measure, WORDS)
+
+
+def layouts(arranging, times, tracks=()):
+    whole = None if tracks else WHOLE
+    return [
+        arranging.arrange(Scene(0, float(at), *SCREEN, tracks, whole), float(at), VIEW)
+        for at in times
+    ]
+
+
+def words(layout):
+    return {caption.style.words for caption in layout.captions}
+
+
+def test_the_picture_dims_and_words_drift_after_a_while_alone(typesetter):
+    seen = layouts(wall(typesetter, after=10), range(60))
+    assert all(layout.brightness == 1 and words(layout) == {"wallflower"} for layout in seen[:10])
+    brightness = [layout.brightness for layout in seen[10:]]
+    assert brightness == sorted(brightness, reverse=True)
+    assert 0 < brightness[-1] < 0.5
+    assert all("wallflower" not in words(layout) for layout in seen[11:])
+    assert len(words(seen[-1])) >= 5
+    # The first rises from below the edge.
+    assert all(caption.y >= 0.9 * 720 for caption in seen[11].captions)
+
+
+def test_words_rise_and_stay_off_each_other(typesetter):
+    arranging = wall(typesetter, after=1)
+    before = {}
+    for layout in layouts(arranging, [index / 4 for index in range(400)]):
+        places = []
+        for caption in layout.captions:
+            width, height = typesetter.measure(caption.style)
+            box = (caption.x, caption.y, caption.x + width, caption.y + height)
+            for other in places:
+                assert (
+                    box[2] <= other[0]
+                    or other[2] <= box[0]
+                    or (box[3] <= other[1] or other[3] <= box[1])
+                ), (caption, other)
+            places.append(box)
+            if layout.brightness < 1 and caption.style in before:
+                assert caption.y <= before[caption.style] or caption.y > 600
+            before[caption.style] = caption.y
+
+
+def test_whoever_comes_has_the_wall_to_themselves_at_once(typesetter):
+    arranging = wall(typesetter, after=5)
+    layouts(arranging, range(30))
+    (met,) = layouts(arranging, [30], SOMEONE)
+    assert met.brightness == 1
+    assert words(met) == set()
+    assert layouts(arranging, [34])[0].brightness == 1
+
+
+def test_never_is_never(typesetter):
+    assert layouts(wall(typesetter, after=0), [0, 1e6])[1].brightness == 1
+
+
+def test_the_greeting_is_shown_in_the_curators_words_and_moves(typesetter):
+    seen = layouts(wall(typesetter, after=1, text="Kommen Sie näher"), range(100))[5:]
+    places = [
+        (caption.x, caption.y)
+        for layout in seen
+        for caption in layout.captions
+        if caption.style.words == "Kommen Sie näher"
+    ]
+    assert len(places) == len(seen)
+    assert len(set(places)) > 20

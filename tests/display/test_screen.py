@@ -1,0 +1,117 @@
+"""Which screen, and what becomes of the window when its server dies."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from installation.display.screen import DisplayError, choose, tell_renderer
+
+ROOT = Path(__file__).parent.parent.parent
+
+needs_xvfb = pytest.mark.skipif(not shutil.which("Xvfb"), reason="no Xvfb here")
+
+
+class Monitor:
+    """One, as pyglet lists it."""
+
+    def __init__(self, name):
+        self.get_monitor_name = lambda: name
+
+
+MONITORS = [Monitor("HDMI-1"), Monitor("DP-2")]
+
+
+def test_monitors_are_chosen_by_name_or_number():
+    assert choose(MONITORS, None) is MONITORS[0]
+    assert choose(MONITORS, "DP-2") is choose(MONITORS, 1) is MONITORS[1]
+    with pytest.raises(DisplayError, match="'HDMI-2' is connected, only 0: HDMI-1, 1: DP-2"):
+        choose(MONITORS, "HDMI-2")
+    with pytest.raises(DisplayError, match="no monitor 2 is connected"):
+        choose(MONITORS, 2)
+
+
+@pytest.mark.parametrize(("renderer", "told"), [("llvmpipe (LLVM 15)", True), ("NV168", False)])
+def test_drawing_with_the_processor_is_told(caplog, renderer, told):
+    tell_renderer(renderer)
+    assert ("without a graphics card" in caplog.text) == told
+
+
+@pytest.fixture
+def server():
+    """A real X server with a screen of its own."""
+    read, write = os.pipe()
+    running = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24", "-dpms"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    with os.fdopen(read) as told:
+        yield running, f":{told.readline().strip()}"
+    running.kill()
+    running.wait()
+
+
+def on(display, script):
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        env=os.environ | {"DISPLAY": display},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+OPEN = """
+    import time
+    from installation.config import Display, Theme
+    from installation.display.window import Window
+    window = Window(Display(width=400, height=300, {display}), Theme(), headless=False)
+    print(*window.size, flush=True)
+"""
+
+
+@needs_xvfb
+def test_the_window_leaves_with_its_server(server):
+    running, display = server
+    script = OPEN.format(display="fullscreen=False") + "    while True: window.show_slate('x')"
+    window = on(display, script)
+    assert window.stdout.readline() == "400 300\n"
+    running.send_signal(signal.SIGKILL)
+    _, err = window.communicate(timeout=30)
+    assert window.returncode == 75
+    assert "the X server is gone" in err
+    assert "Traceback" not in err
+
+
+@needs_xvfb
+def test_the_screen_is_filled_and_stays_awake(server):
+    _, display = server
+    asking = """
+    import ctypes
+    x = ctypes.CDLL("libX11.so.6")
+    x.XOpenDisplay.restype = ctypes.c_void_p
+    at = ctypes.c_void_p(x.XOpenDisplay(None))
+    values = [ctypes.c_int(-1) for _ in range(4)]
+    x.XGetScreenSaver(at, *map(ctypes.byref, values))
+    print(values[0].value)
+"""
+    window = on(display, OPEN.format(display="") + asking)
+    out, err = window.communicate(timeout=60)
+    assert (window.returncode, out.split("\n")[:2]) == (0, ["800 600", "0"]), err
+
+
+@needs_xvfb
+def test_a_monitor_that_is_not_there_is_one_line(server):
+    _, display = server
+    script = OPEN.replace("{display}", "monitor='HDMI-7'")
+    window = on(display, script)
+    _, err = window.communicate(timeout=60)
+    assert "DisplayError: display.monitor: no monitor 'HDMI-7' is connected" in err
