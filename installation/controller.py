@@ -156,7 +156,7 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
             log.warning("%s", warning)
         source.open()
         try:
-            window = Window(config.display, config.theme, headless, _drifting(config))
+            window = Window(config.display, config.theme, headless, drifting(config))
         except InstallationError:
             source.close()
             raise
@@ -171,7 +171,7 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
         signals.restore()
 
 
-def _drifting(config: Config) -> tuple[Drift, ...]:
+def drifting(config: Config) -> tuple[Drift, ...]:
     """Return the words that may be shown, each with its way down from *person*."""
     synsets = load_synsets()
     shown = zip(synsets, allowed(synsets, config.labels.choice), strict=True)

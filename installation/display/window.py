@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from math import sin
 from time import monotonic
 from typing import Any
@@ -105,7 +107,7 @@ class Window:
         self._window.push_handlers(on_close=self._close, on_key_press=self._key)
         self._canvas = Canvas(gl, display.rotate)
         self._picture = Picture(gl, self._canvas)
-        self._shown: tuple[Frame, Scene | None] | None = None
+        self._draw_again: Callable[[], object] | None = None
         self._words: OrderedDict[Style, Texture] = OrderedDict()
         self._typesetter = Typesetter(theme)
         self._scribe = Scribe(self._typesetter)
@@ -158,12 +160,17 @@ class Window:
         self.attend()
         layout = self._compose(frame, scene)
         self._flip()
-        self._shown = frame, scene
+        self._draw_again = partial(self._compose, frame, scene)
         return layout
 
     def show_slate(self, words: str) -> None:
         """Show a sentence on black, when there is no picture to show."""
         self.attend()
+        self._draw_slate(words)
+        self._flip()
+        self._draw_again = partial(self._draw_slate, words)
+
+    def _draw_slate(self, words: str) -> None:
         self._canvas.clear(self._screen_size)
         width, height = self.size
         unit = min(width, height)
@@ -173,7 +180,6 @@ class Window:
         now = monotonic()
         x, y = (unit / 30 * sin(now / period) for period in (29, 17))
         self._draw_words(style, round((width - wide) / 2 + x), round((height - high) / 2 + y))
-        self._flip()
 
     def _flip(self) -> None:
         self._window.flip()
@@ -250,10 +256,10 @@ class Window:
         ndarray
             uint8 (height, width, 3), BGR: what people see, upright however the screen hangs.
         """
-        assert self._shown is not None
+        assert self._draw_again is not None
         gl = self._gl
         self._patient = True
-        self._compose(*self._shown)
+        self._draw_again()
         self._patient = False
         width, height = self._screen_size
         pixels = np.empty((height, width, 3), np.uint8)

@@ -83,7 +83,7 @@ def test_random_crowds_keep_words_on_the_screen_and_off_faces(typesetter, screen
     shown = faces = 0
     for _ in range(60):
         boxes = []
-        for _ in range(random.integers(1, 7)):
+        for _ in range(random.integers(1, 9)):
             side = random.uniform(40, 260)
             x, y = random.uniform(0, 1280 - side), random.uniform(0, 720 - side)
             boxes.append((x, y, x + side * 0.8, y + side))

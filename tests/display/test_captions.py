@@ -1,5 +1,6 @@
 import time
 
+import cv2
 import numpy as np
 import pytest
 
@@ -72,3 +73,29 @@ def test_a_scribe_never_keeps_the_picture_waiting(typesetter):
 @pytest.mark.parametrize("words", ["naïve émigré", "привет", ".", "a" * 200])
 def test_any_text_can_be_set(typesetter, words):
     assert np.asarray(typesetter.draw(Style(words, 24, 300))).any()
+
+
+def luminance(bgr):
+    """Relative luminance as WCAG 2 defines it, of float (…, 3), 0 to 255."""
+    linear = np.where(bgr <= 10, bgr / 255 / 12.92, ((bgr / 255 + 0.055) / 1.055) ** 2.4)
+    return linear @ np.array([0.0722, 0.7152, 0.2126])
+
+
+@pytest.mark.parametrize("size", [18, 25, 34, 48])
+@pytest.mark.parametrize("background", ["white", "black", "green", "noise"])
+def test_words_are_legible_on_anything(typesetter, size, background):
+    words = typesetter.draw(Style("grass widower, divorced man", size, 9 * size)).astype(float)
+    height, width = words.shape[:2]
+    behind = {
+        "white": np.full((height, width, 3), 255.0),
+        "black": np.zeros((height, width, 3)),
+        "green": np.full((height, width, 3), (0x14, 0xFF, 0x39), float),
+        "noise": np.random.default_rng(0).uniform(0, 255, (height, width, 3)),
+    }[background]
+    shown = behind * (1 - words[..., 3:] / 255) + words[..., 2::-1]
+    letters = (words[..., :3] == [0x39, 0xFF, 0x14]).all(-1)
+    near = cv2.dilate(letters.astype(np.uint8), np.ones((3, 3))).astype(bool)
+    further = cv2.dilate(near.astype(np.uint8), np.ones((3, 3))).astype(bool)
+    edge = further & ~near
+    contrast = (luminance(shown[letters]).mean() + 0.05) / (luminance(shown[edge]).mean() + 0.05)
+    assert contrast >= 4.5
