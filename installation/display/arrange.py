@@ -47,6 +47,7 @@ _TURN = 0.12
 class _Habit:
     """How a face's caption was last set: its size, its corner, since when a better one is free."""
 
+    style: Style | None = None
     size: float | None = None
     corner: int | None = None
     better_since: float | None = None
@@ -147,13 +148,17 @@ class Arranger:
             max_width = min(_LINE_PER_TYPE * type_size, screen_wh[0] - 2 * gap)
             style = Style(words[0], type_size, max_width, words[1])
             measured = self._measure(style)
+            if measured is None and habit.style is not None:
+                # The last words stay until the next are set.
+                style = habit.style
+                measured = self._measure(style)
             if measured is None:
                 return None
             may_cover = size == SMALL and face[3] - face[1] > _FILLS * screen_wh[1]
             spots = _spots(face, measured, others, screen_wh, may_cover)
             if spots:
                 corner = _choose(spots, habit, at)
-                habit.size, habit.corner = size, corner
+                habit.style, habit.size, habit.corner = style, size, corner
                 spot = spots[corner]
                 return Caption(style, round(spot[0]), round(spot[1])), spot
         return None

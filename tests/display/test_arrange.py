@@ -270,3 +270,22 @@ def test_a_theme_scales_words_and_lines(typesetter):
     assert twice.captions[0].style.size == pytest.approx(2 * once.captions[0].style.size, abs=1)
     assert twice.line == 2 * once.line
     assert arranger(typesetter, line=0).arrange(what, 0.0, view).line == 0
+
+
+def test_a_caption_never_blinks_while_the_next_words_are_set(typesetter):
+    asked = set()
+
+    def slowly(style):
+        """Like a scribe: nothing the first time."""
+        if style in asked:
+            return typesetter.measure(style)
+        asked.add(style)
+        return None
+
+    labels = tuple(Label(f"n{index}", f"word {index}", 0.3) for index in range(5))
+    track = Track(1, 0.0, (500.0, 200.0, 620.0, 350.0), STILL, Verdict(labels[0], False, labels))
+    what = Scene(0, 0.0, 1280, 720, (track,), None)
+    view = View((1280, 720), (1280, 720), "cover", False)
+    arranging = Arranger(Theme(), slowly)
+    seen = [len(arranging.arrange(what, time / 30, view).captions) for time in range(60)]
+    assert seen == [0] + [1] * 59
