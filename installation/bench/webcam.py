@@ -29,8 +29,8 @@ _STRIDE = ((0.0, -0.15), (1.0, 0.15), (2.0, -0.15), (3.0, 0.15), (4.0, -0.15))
 class Footage:
     """What the webcam sees, in a circle.
 
-    Painting a picture takes longer than anything that is measured, so it is done beforehand; the
-    pictures are kept as webcams send them, and decoding them is the reader's work as it is there.
+    Painting a picture takes as long as finding the faces in it, so it is done beforehand. Pictures
+    are kept as webcams send them; decoding them is the reader's work, as it is there.
 
     Attributes
     ----------
