@@ -26,6 +26,8 @@ OK, TROUBLE, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
 # Without a screen the demonstration ends by itself, and leaves this.
 _DEMO_SECONDS = 10.0
 _DEMO_PICTURE = Path("demo.png")
+# What may be asked of the chain's benchmark.
+_TASK = ("size", "faces", "seconds")
 
 
 def _complain(error: object) -> None:
@@ -183,12 +185,20 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from installation.bench.inference import measure
+    from installation.bench import chain, inference
 
-    settings = _config(arguments).inference
+    config = _config(arguments)
+    asked = {key: value for key in _TASK if (value := getattr(arguments, key)) is not None}
+    if arguments.stage == "inference" and asked:
+        raise InstallationError(f"--{next(iter(asked))} belongs to the chain: leave out inference")
     if arguments.device:
-        settings = settings.model_copy(update={"device": arguments.device})
-    report = measure(settings)
+        settings = config.inference.model_copy(update={"device": arguments.device})
+        config = config.model_copy(update={"inference": settings})
+    report: inference.Report | chain.Report
+    if arguments.stage == "inference":
+        report = inference.measure(config.inference)
+    else:
+        report = chain.measure(config, chain.Task(**asked), say)
     print(json.dumps(report.as_json()) if arguments.json else report.as_text())
     return OK
 
@@ -209,6 +219,13 @@ def _positive(convert: Callable[[str], float]) -> Callable[[str], float]:
 
     parse.__name__ = "number"
     return parse
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) >= 320 and int(height) >= 240):
+        raise argparse.ArgumentTypeError(f"must be of the form 1280x720, not {text}")
+    return int(width), int(height)
 
 
 def _picture_or_film(text: str) -> Path:
@@ -295,14 +312,7 @@ def _parser() -> argparse.ArgumentParser:
         command(action, _labels, does, among=words).set_defaults(action=action)
     words.choices["show"].add_argument("word", nargs="+", metavar="WORD", help="a word or wnid")
 
-    bench = command(
-        "bench", _bench, "Measure it, beside the plain way and what is possible at all."
-    )
-    bench.add_argument(
-        "--stage", choices=("inference",), default="inference", help="what to measure"
-    )
-    bench.add_argument("--device", choices=("auto", "gpu", "cpu"), help="default: the config's")
-    bench.add_argument("--json", action="store_true", help="print one object")
+    _describe_bench(command("bench", _bench, "Measure it beside what demonstrations do."))
 
     about = "Fetch, build and look after the networks."
     actions = commands.add_parser("engines", help=about, description=about).add_subparsers(
@@ -320,6 +330,28 @@ def _parser() -> argparse.ArgumentParser:
     command("list", _list, "Tell what is there, where from, and what runs it.", among=actions)
     command("verify", _verify, "The same; exit status 1 unless all is ready.", among=actions)
     return parser
+
+
+def _describe_bench(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument(
+        "stage",
+        nargs="?",
+        choices=("chain", "inference"),
+        default="chain",
+        help="from the camera to the screen (the default), or the networks alone",
+    )
+    bench.add_argument("--device", choices=("auto", "gpu", "cpu"), help="default: the config's")
+    bench.add_argument("--json", action="store_true", help="print one object")
+    chain = bench.add_argument_group("for the chain")
+    chain.add_argument(
+        "--size", type=_size, metavar="WxH", help="of pictures and window (default 1280x720)"
+    )
+    chain.add_argument(
+        "--faces", type=_positive(int), metavar="N", help="that are in view (default 4)"
+    )
+    chain.add_argument(
+        "--seconds", type=_positive(float), metavar="N", help="for each way (default 24)"
+    )
 
 
 def _describe_build(build: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -35,6 +36,8 @@ _PATIENCE = 2.0
 _NOTES = 1.0
 # Seconds a stage has to return when it is asked to.
 _FAREWELL = 2.0
+# Looks a second at the most: each keeps all processors busy, and in between boxes are predicted.
+_LOOKS = 20.0
 
 
 class Witness(Protocol):
@@ -99,7 +102,7 @@ class _Vision:
 
     def run(self) -> None:
         """Turn the newest frame into a scene, again and again, until no more come."""
-        version = 0
+        version, due = 0, -math.inf
         try:
             with open_observer(self._config, self._prepared) as observer:
                 self.ready.set()
@@ -107,6 +110,10 @@ class _Vision:
                     newest = self._frames.get(after=version)
                     assert newest is not None
                     version, frame = newest
+                    if frame.captured_at < due:
+                        continue
+                    # Looks that come late are not made up for.
+                    due = max(due, frame.captured_at - 1 / _LOOKS) + 1 / _LOOKS
                     self._scenes.put(observer.observe(frame))
         except (Closed, CancelledError):
             self._scenes.close()

@@ -53,6 +53,9 @@ class TestUse:
             ["engines"],
             ["engines", "burn"],
             ["trace"],
+            ["bench", "everything"],
+            ["bench", "--size", "1280"],
+            ["bench", "--size", "16x9"],
         ],
     )
     def test_wrong_use_is_status_2_and_tells_the_right_one(self, arguments):
@@ -61,7 +64,9 @@ class TestUse:
         assert "usage: installation" in ran.stderr
         assert ran.stdout == ""
 
-    @pytest.mark.parametrize("command", ["", "run", "demo", "classify", "trace", "engines"])
+    @pytest.mark.parametrize(
+        "command", ["", "run", "demo", "classify", "trace", "engines", "bench"]
+    )
     def test_help(self, command):
         ran = installation(*command.split(), "--help")
         assert ran.returncode == 0
@@ -425,3 +430,10 @@ class TestRun:
             check=False,
         )
         assert ran.returncode == 0, ran.stderr
+
+
+def test_what_belongs_to_the_chain_is_not_asked_of_the_networks_alone(built):
+    ran = installation("bench", "inference", "--faces", "3")
+    assert ran.returncode == 1
+    assert is_one_complaint(ran.stderr)
+    assert "--faces belongs to the chain" in ran.stderr

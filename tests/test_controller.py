@@ -153,3 +153,16 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
     # What was known before the loss is not held against who is there after it.
     assert None in scenes[8:]
     assert scenes[-1] > 100
+
+
+def test_vision_looks_no_more_often_than_helps(config, monkeypatch):
+    looks = []
+    observe = Observer.observe
+
+    def note(observer, frame):
+        looks.append(frame.captured_at)
+        return observe(observer, frame)
+
+    monkeypatch.setattr(Observer, "observe", note)
+    rehearse(config, DemoSource(config.inference.engines, 320, 240, 120), 120)
+    assert 1 < len(looks) <= (looks[-1] - looks[0]) * controller._LOOKS + 2

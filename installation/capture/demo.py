@@ -20,7 +20,7 @@ _NOISE_SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
-class _Visit:
+class Visit:
     """One visitor's walk through the picture.
 
     Attributes
@@ -44,16 +44,16 @@ class _Visit:
     grey: bool = False
 
     def at(self, time: float) -> float:
+        """Return the place at a time, a part of the width."""
         seconds, places = np.array(self.stations).T
         return float(np.interp(time, seconds, places))
 
 
-# The farthest first: later ones are painted over earlier ones.
 _VISITS = (
-    _Visit("hopper", 0.165, ((5.5, 1.10), (8.5, 0.515), (17.0, 0.48), (22.0, -0.15)), True, True),
-    _Visit("collins", 0.150, ((17.0, -0.20), (19.5, 0.26), (25.0, 0.30), (28.0, -0.20)), True),
-    _Visit("collins", 0.185, ((1.5, 1.30), (4.0, 0.76), (19.0, 0.72), (22.0, 1.30))),
-    _Visit("hopper", 0.235, ((0.2, -0.25), (2.5, 0.27), (14.0, 0.30), (17.0, -0.25))),
+    Visit("hopper", 0.165, ((5.5, 1.10), (8.5, 0.515), (17.0, 0.48), (22.0, -0.15)), True, True),
+    Visit("collins", 0.150, ((17.0, -0.20), (19.5, 0.26), (25.0, 0.30), (28.0, -0.20)), True),
+    Visit("collins", 0.185, ((1.5, 1.30), (4.0, 0.76), (19.0, 0.72), (22.0, 1.30))),
+    Visit("hopper", 0.235, ((0.2, -0.25), (2.5, 0.27), (14.0, 0.30), (17.0, -0.25))),
 )
 
 
@@ -94,6 +94,8 @@ class Crowd:
         Where ``installation engines build`` put ``demo-visitors``.
     width, height
         Of the picture, pixels.
+    visits
+        Who comes; later ones are painted over earlier ones.
 
     Raises
     ------
@@ -101,16 +103,19 @@ class Crowd:
         The portraits are missing or damaged.
     """
 
-    def __init__(self, engines: Path, width: int, height: int) -> None:
+    def __init__(
+        self, engines: Path, width: int, height: int, visits: tuple[Visit, ...] = _VISITS
+    ) -> None:
         folder = engines / "demo-visitors"
         try:
             faces = yaml.safe_load((folder / "visitors.yaml").read_text(encoding="utf-8"))
-            self._cutouts = [_cut_out(folder, visit, faces, height) for visit in _VISITS]
+            self._cutouts = [_cut_out(folder, visit, faces, height) for visit in visits]
         except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
             raise CaptureError(
                 f"{folder}: the demonstration's visitors are missing or damaged; "
                 "run `installation engines build`"
             ) from error
+        self._visits = visits
         self._size = width, height
         self._gallery = _paint_gallery(width, height)
         noise = np.random.default_rng(_NOISE_SEED).normal(0, 2.0, (height, width + 64, 1))
@@ -121,7 +126,7 @@ class Crowd:
         width, height = self._size
         time %= PERIOD
         places = []
-        for visit, cutout in zip(_VISITS, self._cutouts, strict=True):
+        for visit, cutout in zip(self._visits, self._cutouts, strict=True):
             rows, columns = cutout.colours.shape[:2]
             sway = 0.004 * height * np.sin(2.1 * time + 9 * visit.face)
             walking = abs(visit.at(time + 0.05) - visit.at(time - 0.05)) > 1e-3
@@ -173,7 +178,7 @@ class Crowd:
         return tuple(found)
 
 
-def _cut_out(folder: Path, visit: _Visit, faces: dict[str, list[int]], height: int) -> _Cutout:
+def _cut_out(folder: Path, visit: Visit, faces: dict[str, list[int]], height: int) -> _Cutout:
     image = cv2.imread(str(folder / f"{visit.portrait}.png"), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError(f"{visit.portrait}.png is no picture")
