@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -104,7 +105,7 @@ class Display(_Section):
     """What the screen shows."""
 
     fullscreen: bool = True
-    monitor: Annotated[int, Field(ge=0)] | str | None = None
+    monitor: Annotated[str | None, BeforeValidator(_source)] = None
     width: Annotated[int, Field(ge=320, le=7680)] = 1280
     height: Annotated[int, Field(ge=240, le=7680)] = 720
     rotate: Literal[0, 90, 180, 270] = 0
@@ -118,7 +119,10 @@ def _font(path: Path | None, info: ValidationInfo) -> Path | None:
         return None
     path = (info.context or {}).get("folder", Path()) / path
     try:
-        ImageFont.truetype(path, 20)
+        # Pillow looks for a name elsewhere too, and a bitmap opens at the one size it has.
+        for size in (23, 41) if path.is_file() else ():
+            ImageFont.truetype(path, size)
+        path.open("rb").close()
     except OSError as error:
         raise ValueError(f"{path} is no font that can be used ({error})") from error
     return path
@@ -147,6 +151,11 @@ class Theme(_Section):
     idle: Idle = Idle()
     preparing: Sentence = "preparing"
     lost: Sentence = "no picture from the camera"
+
+    @field_validator("idle", mode="before")
+    @classmethod
+    def _may_be_empty(cls, value: object) -> object:
+        return {} if value is None else value
 
 
 class Config(_Section):
@@ -239,6 +248,8 @@ def _explain(error: Any) -> str:
         return f"{key}: unknown key; {hint}"
     if error["type"] == "model_type":
         return f"{key}: needs keys of its own, indented below it: {', '.join(_fields(path))}"
+    if error["input"] is None and path in _FORMS:
+        return f"{key}: needs quotes, or is a comment: {_FORMS[path]}"
     if error["type"] == "string_pattern_mismatch":
         return f"{key}: {error['input']!r} is not of the form {_FORMS[path]}"
     if error["type"] == "value_error":

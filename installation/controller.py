@@ -171,9 +171,11 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
         try:
             _run_stages(config, source, window, signals, witness)
         finally:
-            if witness is not None:
-                witness.leave(window)
-            window.close()
+            try:
+                if witness is not None:
+                    witness.leave(window)
+            finally:
+                window.close()
     finally:
         signals.restore()
 
@@ -237,7 +239,8 @@ def _show(
     witness: Witness | None,
 ) -> None:
     """Show the newest frame with the newest scene until there is a reason to stop."""
-    version, scene_version, seq = 0, 0, -1
+    version, scene_version = 0, 0
+    seq: int | None = None
     scene: Scene | None = None
     metrics = Metrics()
     last = noted = time.monotonic()
@@ -260,7 +263,7 @@ def _show(
         window.show(frame, scene)
         now = time.monotonic()
         metrics.present(now, frame.captured_at, scene.at if scene else None, now - last)
-        metrics.dropped += frame.seq - seq - 1
+        metrics.dropped += 0 if seq is None else frame.seq - seq - 1
         seq = frame.seq
         if now - noted >= _NOTES:
             window.note, noted = metrics.as_text(now), now

@@ -65,6 +65,9 @@ def test_engines_are_found_from_the_configs_folder(tmp_path):
         ("theme:\n  idle:\n    after: -1\n", 3, "theme.idle.after"),
         ("theme:\n  idle: 3\n", 2, "needs keys of its own, indented below it: after, text"),
         ("theme:\n  idle:\n    txt: x\n", 3, "theme.idle.txt: unknown key; did you mean text?"),
+        ("theme:\n  colour: #39ff14\n", 2, "theme.colour: needs quotes, or is a comment"),
+        ("theme:\n  font: elsewhere/DejaVuSans.ttf\n", 2, "is no font that can be used"),
+        ("display:\n  monitor: 1.5\n", 2, "display.monitor: "),
         ("\ntheme:\n  font: nowhere.ttf\n", 3, "nowhere.ttf is no font that can be used"),
         ("inference:\n  detector: ../x\n", 2, "inference.detector"),
         ("- 1\n", 1, "expected sections"),
@@ -125,3 +128,13 @@ def test_a_font_is_found_from_the_configs_folder(tmp_path):
     font = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
     (tmp_path / "here.ttf").write_bytes(font.read_bytes())
     assert load(tmp_path, "theme: {font: here.ttf}").theme.font == tmp_path / "here.ttf"
+
+
+@pytest.mark.parametrize("text", ["theme:\n  idle:\n", "theme: {idle: {}}"])
+def test_a_section_may_be_empty(tmp_path, text):
+    assert load(tmp_path, text).theme == Config().theme
+
+
+@pytest.mark.parametrize(("written", "read"), [("1", "1"), ("'1'", "1"), ("HDMI-1", "HDMI-1")])
+def test_a_monitor_has_a_name_or_a_number(tmp_path, written, read):
+    assert load(tmp_path, f"display: {{monitor: {written}}}").display.monitor == read

@@ -39,6 +39,8 @@ _LINE_PER_TYPE = 9
 # until a better one has been free for so many seconds: words that jump cannot be read.
 _KEEPS_SIZE = 0.1
 _KEEPS_PLACE = 2.0
+# Seconds for which a face out of view is remembered to have had its words where they were.
+_REMEMBERED = 3.0
 # Seconds for which each word is seen while a face's words turn.
 _TURN = 0.12
 
@@ -47,6 +49,7 @@ _TURN = 0.12
 class _Habit:
     """How a face's caption was last set: its size, its corner, since when a better one is free."""
 
+    seen_at: float
     style: Style | None = None
     size: float | None = None
     corner: int | None = None
@@ -75,6 +78,7 @@ class Arranger:
         self._measure = measure
         self._habits: dict[int, _Habit] = {}
         self._idle = Idle(theme, measure, words)
+        self._whole: Style | None = None
 
     def arrange(self, scene: Scene, at: float, view: View) -> Layout:
         """Lay out a scene's boxes and words.
@@ -97,7 +101,13 @@ class Arranger:
         # Nearer faces choose first.
         seen.sort(key=lambda each: each[1][0] - each[1][2])
         faces = [face for _, face in seen]
-        self._habits = {track.id: self._habits.get(track.id, _Habit()) for track in scene.tracks}
+        for track in scene.tracks:
+            self._habits.setdefault(track.id, _Habit(at)).seen_at = at
+        self._habits = {
+            id_: habit
+            for id_, habit in self._habits.items()
+            if 0 <= at - habit.seen_at <= _REMEMBERED
+        }
         captions: list[Caption] = []
         taken: list[Box] = []
         for track, face in seen:
@@ -115,9 +125,14 @@ class Arranger:
         captions += drifting
         if scene.whole is not None and brightness == 1:
             word, below = self._say(scene.whole.label, scene.whole.settled)
-            style = Style(word, round(HUGE * unit * self._theme.size), round(0.7 * width), below)
-            if self._measure(style) is not None:
-                captions.append(Caption(style, *_wander(at, unit)))
+            type_size = round(HUGE * unit * self._theme.size)
+            style = Style(word, type_size, round(0.7 * width), below, height // 2)
+            if self._measure(style) is not None or self._whole is None:
+                self._whole = style
+            if self._measure(self._whole) is not None:
+                captions.append(Caption(self._whole, *_wander(at, unit)))
+        else:
+            self._whole = None
         line = max(round(unit * _LINE * self._theme.line), 1) if self._theme.line else 0
         return Layout(tuple(_rounded(face) for face in faces), tuple(captions), line, brightness)
 
@@ -146,7 +161,7 @@ class Arranger:
                 continue
             type_size = round(size * unit * self._theme.size)
             max_width = min(_LINE_PER_TYPE * type_size, screen_wh[0] - 2 * gap)
-            style = Style(words[0], type_size, max_width, words[1])
+            style = Style(words[0], type_size, max_width, words[1], screen_wh[1] // 2)
             measured = self._measure(style)
             if measured is None and habit.style is not None:
                 # The last words stay until the next are set.
@@ -161,6 +176,7 @@ class Arranger:
                 habit.style, habit.size, habit.corner = style, size, corner
                 spot = spots[corner]
                 return Caption(style, round(spot[0]), round(spot[1])), spot
+        habit.better_since = None
         return None
 
 

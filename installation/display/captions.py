@@ -25,7 +25,9 @@ _OUTLINE = 0.11
 _SMALLEST_TYPE = 8
 # Height of what is said below a word, in parts of the word's.
 _BELOW = 0.55
-_KEPT = 128
+_KEPT = 512
+# Seconds that fontconfig has to find a font.
+_PATIENCE = 2.0
 # A code point that no font has: drawn, it shows what a font puts where it has no glyph.
 _NOWHERE = "\U0010fffe"
 
@@ -48,28 +50,23 @@ def _lacks(path: Path | None, letters: frozenset[str]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=_KEPT)
-def _font_for(letters: frozenset[str], wanted: Path | None) -> Path | None:
-    """Return the font that is wanted, or where it lacks letters one of the machine's that has them.
+def _substitute(missing: frozenset[str], wanted: Path | None) -> Path | None:
+    """Return one of the machine's fonts that has letters the wanted one lacks.
 
     fontconfig knows which (fc-match, with the letters as the set of characters to cover).
     """
-    if not (missing := _lacks(wanted, letters)):
-        return wanted
     codes = " ".join(f"{ord(letter):x}" for letter in sorted(missing))
+    command = shutil.which("fc-match") or "fc-match"
     try:
         found = subprocess.run(
-            [
-                shutil.which("fc-match") or "fc-match",
-                "--format=%{file}",
-                f"sans:bold:charset={codes}",
-            ],
+            [command, "--format=%{file}", f"sans:bold:charset={codes}"],
             capture_output=True,
             text=True,
             check=True,
-            timeout=10,
+            timeout=_PATIENCE,
         )
         other = Path(found.stdout)
-        if len(_lacks(other, letters)) < len(missing):
+        if len(_lacks(other, missing)) < len(missing):
             return other
     except (OSError, subprocess.SubprocessError, ValueError):
         pass
@@ -101,12 +98,20 @@ class Typesetter:
     def __init__(self, theme: Theme) -> None:
         self._colour = theme.colour
         self._font = theme.font or (_FONT if _FONT.is_file() else None)
-        self.draw = lru_cache(maxsize=_KEPT)(self._draw)
+        self.draw = lru_cache(maxsize=_KEPT)(self._draw_anyway)
 
     def measure(self, style: Style) -> tuple[int, int]:
         """Width and height in pixels of a style once set."""
         height, width = self.draw(style).shape[:2]
         return width, height
+
+    def _draw_anyway(self, style: Style) -> NDArray[np.uint8]:
+        """Set a caption, or nothing where that fails: one word is not worth the wall."""
+        try:
+            return self._draw(style)
+        except (OSError, RuntimeError, ValueError) as error:
+            log.warning("%r cannot be set: %s", style.words, error)
+            return np.zeros((1, 1, 4), np.uint8)
 
     def _draw(self, style: Style) -> NDArray[np.uint8]:
         """Set a caption; through ``draw`` it is kept for the next time.
@@ -116,10 +121,11 @@ class Typesetter:
         ndarray
             uint8 (height, width, 4), RGBA, colours multiplied by alpha.
         """
-        word = self._set(style.words, style.size, style.max_width)
         if not style.below:
-            return word
-        below = self._set(style.below, round(style.size * _BELOW), style.max_width)
+            return self._set(style.words, style.size, style.max_width, style.max_height)
+        share = style.max_height // 2
+        word = self._set(style.words, style.size, style.max_width, share)
+        below = self._set(style.below, round(style.size * _BELOW), style.max_width, share)
         width = max(word.shape[1], below.shape[1])
         rows = []
         for part in (word, below):
@@ -127,8 +133,10 @@ class Typesetter:
             rows.append(np.pad(part, ((0, 0), (left, width - part.shape[1] - left), (0, 0))))
         return np.concatenate(rows)
 
-    def _set(self, words: str, size: int, max_width: int) -> NDArray[np.uint8]:
-        path = _font_for(frozenset(words) - {" "}, self._font)
+    def _set(self, words: str, size: int, max_width: int, max_height: int) -> NDArray[np.uint8]:
+        words = "".join(letter if letter.isprintable() else " " for letter in words)
+        missing = _lacks(self._font, frozenset(words) - {" "})
+        path = _substitute(missing, self._font) if missing else self._font
         size = max(size, _SMALLEST_TYPE)
         while True:
             outline = max(round(size * _OUTLINE), 1)
@@ -142,9 +150,10 @@ class Typesetter:
                 "spacing": 0,
             }
             left, top, right, bottom = measure.multiline_textbbox((0, 0), text, **setting)
-            if right - left <= max_width or size <= _SMALLEST_TYPE:
+            fits = right - left <= max_width and bottom - top <= max_height
+            if fits or size <= _SMALLEST_TYPE:
                 break
-            size -= 1
+            size = max(min(size - 1, round(0.95 * size)), _SMALLEST_TYPE)
         image = Image.new("RGBA", (int(right - left) + 2, int(bottom - top) + 2), (0, 0, 0, 0))
         ImageDraw.Draw(image).multiline_text(
             (1 - left, 1 - top), text, fill=self._colour, stroke_fill="black", **setting
@@ -174,7 +183,7 @@ class Scribe:
         # The last asked for is the last to be forgotten.
         self._ordered[style] = order
         if len(self._ordered) > _KEPT:
-            del self._ordered[next(iter(self._ordered))]
+            self._ordered.pop(next(iter(self._ordered))).cancel()
         return order.result() if order.done() else None
 
     def measure(self, style: Style) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sin
+from math import inf, sin
 
 from installation.config import Theme
 from installation.display.layout import HUGE, MEDIUM, SMALL, Caption, Measure, Style
@@ -17,7 +17,9 @@ _LANES = 4
 _RISES = 22.0
 _SLOWER = 3.7
 # Far apart and without a common divisor of the number of words: neighbours are never related.
-_STRIDES = 7919, 104729
+_STRIDES = 7919, 104729, 350_377
+# A gap of so many seconds without pictures says nothing about who was there.
+_GAP = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,18 @@ class Idle:
         self._theme = theme
         self._measure = measure
         self._words = words
-        self._alone_since: float | None = None
+        self._alone_since = self._looked_at = -inf
+        self._times = 0
 
     def drift(
         self, someone: bool, at: float, screen_wh: tuple[int, int]
     ) -> tuple[list[Caption], float]:
         """Return what drifts by at a time, seconds, and how bright the picture is, 0 to 1."""
-        if someone or self._alone_since is None:
+        if someone or not 0 <= at - self._looked_at <= _GAP:
+            # Another time, other words.
+            self._times += self._looked_at - self._alone_since > self._theme.idle.after
             self._alone_since = at
+        self._looked_at = at
         idle = at - self._alone_since - self._theme.idle.after
         if not self._theme.idle.after or idle < 0:
             return [], 1.0
@@ -73,7 +79,8 @@ class Idle:
             if turns < 0:
                 continue
             turn, risen = divmod(turns, 1)
-            chosen = (int(turn) * _STRIDES[0] + place * _STRIDES[1]) % len(self._words)
+            number = int(turn) * _STRIDES[0] + place * _STRIDES[1] + self._times * _STRIDES[2]
+            chosen = number % len(self._words)
             word = self._words[chosen]
             size = round((MEDIUM if place < _LANES else SMALL) * unit)
             style = Style(word.words, size, round(0.9 * lane_width), word.path)
@@ -89,7 +96,8 @@ class Idle:
             return []
         width, height = screen_wh
         unit = min(screen_wh)
-        style = Style(self._theme.idle.text, round(HUGE * unit * self._theme.size), width // 2)
+        size = round(HUGE * unit * self._theme.size)
+        style = Style(self._theme.idle.text, size, width // 2, max_height=height // 2)
         measured = self._measure(style)
         if measured is None:
             return []

@@ -69,12 +69,15 @@ class Style:
         Lines are wrapped to this many pixels; a longer word makes the type smaller.
     below
         What is said underneath in smaller type, or nothing.
+    max_height
+        More lines than fit into this many pixels make the type smaller.
     """
 
     words: str
     size: int
     max_width: int
     below: str = ""
+    max_height: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,15 +23,15 @@ class DisplayError(InstallationError):
     """There is no screen, or none that OpenGL can draw on."""
 
 
-def choose(screens: list[Any], wanted: str | int | None) -> Any:
+def choose(screens: list[Any], wanted: str | None) -> Any:
     """Choose among the monitors of an X server.
 
     Parameters
     ----------
     screens
-        As pyglet lists them; the first is the primary one.
+        As pyglet lists them.
     wanted
-        A name, such as ``HDMI-1``, a number from 0, or None for the first.
+        A name, such as ``HDMI-1``, a number from 0, or None for the primary one.
 
     Raises
     ------
@@ -39,10 +39,10 @@ def choose(screens: list[Any], wanted: str | int | None) -> Any:
         It is not connected; the message names those that are.
     """
     if wanted is None:
-        return screens[0]
+        return next((each for each in screens if getattr(each, "is_primary", False)), screens[0])
     names = [str(screen.get_monitor_name() or number) for number, screen in enumerate(screens)]
     for number, (screen, name) in enumerate(zip(screens, names, strict=True)):
-        if wanted in (name, number):
+        if wanted in (name, str(number)):
             return screen
     connected = ", ".join(f"{number}: {name}" for number, name in enumerate(names))
     raise DisplayError(

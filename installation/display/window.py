@@ -31,7 +31,7 @@ from installation.display.screen import (
 )
 from installation.scene import Frame, Scene
 
-_TEXTURES_KEPT = 64
+_TEXTURES_KEPT = 128
 
 
 def has_screen() -> bool:
@@ -97,12 +97,15 @@ class Window:
             raise DisplayError(
                 f"nothing can be drawn {where_to}: {reason}; it takes {needed} with OpenGL 3.3"
             ) from error
+        if display.monitor is not None and not (headless or display.fullscreen):
+            self._window.set_location(screen.x, screen.y)
         self._gl: Any = gl
         self._display = display
         self._window.set_mouse_visible(False)
         self.closed = False
         self.debug = display.debug
         self.note = ""
+        self._noted: Style | None = None
         tell_renderer(self._window.context.get_info().get_renderer())
         self._window.push_handlers(on_close=self._close, on_key_press=self._key)
         self._canvas = Canvas(gl, display.rotate)
@@ -174,7 +177,7 @@ class Window:
         self._canvas.clear(self._screen_size)
         width, height = self.size
         unit = min(width, height)
-        style = Style(words, round(LARGE * unit), round(0.8 * width))
+        style = Style(words, round(LARGE * unit), round(0.8 * width), "", round(0.8 * height))
         wide, high = self._typesetter.measure(style)
         # It sways, so that it does not burn in.
         now = monotonic()
@@ -215,13 +218,17 @@ class Window:
     def _draw_note(self) -> None:
         width, height = self.size
         style = Style(self.note, round(SMALL * min(width, height)), width)
-        if (measured := self._measure(style)) is not None:
-            self._draw_words(style, 0, height - measured[1])
+        if self._measure(style) is not None or self._noted is None:
+            self._noted = style
+        if (measured := self._measure(self._noted)) is not None:
+            self._draw_words(self._noted, 0, height - measured[1])
 
     def _draw_words(self, style: Style, x: int, y: int) -> None:
         texture = self._words.pop(style, None)
         if texture is None:
-            pixels = self._typesetter.draw(style)
+            pixels = self._scribe.draw(style)
+            if pixels is None:
+                pixels = self._typesetter.draw(style)
             height, width = pixels.shape[:2]
             texture = Texture(self._gl, width, height, 4)
             texture.write(pixels)
@@ -259,8 +266,10 @@ class Window:
         assert self._draw_again is not None
         gl = self._gl
         self._patient = True
-        self._draw_again()
-        self._patient = False
+        try:
+            self._draw_again()
+        finally:
+            self._patient = False
         width, height = self._screen_size
         pixels = np.empty((height, width, 3), np.uint8)
         gl.glReadBuffer(gl.GL_BACK)

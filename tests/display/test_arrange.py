@@ -289,3 +289,15 @@ def test_a_caption_never_blinks_while_the_next_words_are_set(typesetter):
     arranging = Arranger(Theme(), slowly)
     seen = [len(arranging.arrange(what, time / 30, view).captions) for time in range(60)]
     assert seen == [0] + [1] * 59
+
+
+def test_a_face_hidden_for_a_moment_has_its_words_as_before(typesetter):
+    arranging = arranger(typesetter)
+    view = View((1280, 720), (1280, 720), "cover", False)
+    near, hardly_near = (500, 200, 640, 360), (500, 200, 617, 340)
+    sizes = []
+    for at, what in enumerate([scene(near), scene(hardly_near), scene(), scene(hardly_near)]):
+        layout = arranging.arrange(what, at / 10, view)
+        sizes += [caption.style.size for caption in layout.captions]
+    assert len(sizes) == 3
+    assert len(set(sizes)) == 1

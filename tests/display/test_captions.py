@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -70,7 +71,7 @@ def test_a_scribe_never_keeps_the_picture_waiting(typesetter):
     scribe.close()
 
 
-@pytest.mark.parametrize("words", ["naïve émigré", "привет", ".", "a" * 200])
+@pytest.mark.parametrize("words", ["naïve émigré", "привет", ".", "a" * 200, "two\nlines", "a\tb"])
 def test_any_text_can_be_set(typesetter, words):
     assert np.asarray(typesetter.draw(Style(words, 24, 300))).any()
 
@@ -99,3 +100,19 @@ def test_words_are_legible_on_anything(typesetter, size, background):
     edge = further & ~near
     contrast = (luminance(shown[letters]).mean() + 0.05) / (luminance(shown[edge]).mean() + 0.05)
     assert contrast >= 4.5
+
+
+def test_words_that_cannot_be_set_are_told_and_left_out(caplog, tmp_path):
+    font = tmp_path / "font.ttf"
+    font.write_bytes(Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").read_bytes())
+    typesetter = Typesetter(Theme(font=font))
+    font.unlink()
+    assert not typesetter.draw(Style("clinician", 33, 400)).any()
+    assert "'clinician' cannot be set" in caplog.text
+
+
+def test_more_lines_than_fit_become_smaller(typesetter):
+    style = Style("word " * 60, 60, 600, max_height=200)
+    width, height = typesetter.measure(style)
+    assert width <= 602
+    assert height <= 202

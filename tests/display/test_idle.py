@@ -90,3 +90,29 @@ def test_the_greeting_is_shown_in_the_curators_words_and_moves(typesetter):
     ]
     assert len(places) == len(seen)
     assert len(set(places)) > 20
+
+
+def test_a_camera_that_was_gone_says_nothing_about_who_was_there(typesetter):
+    arranging = wall(typesetter, after=10)
+    layouts(arranging, range(5), SOMEONE)
+    (back,) = layouts(arranging, [100])
+    assert back.brightness == 1
+    assert layouts(arranging, range(101, 110))[-1].brightness == 1
+    assert layouts(arranging, range(110, 120))[-1].brightness < 1
+
+
+def test_another_time_other_words_drift_by(typesetter):
+    arranging = wall(typesetter, after=1)
+    first = words(layouts(arranging, range(60))[-1])
+    layouts(arranging, [60], SOMEONE)
+    second = words(layouts(arranging, range(61, 121))[-1])
+    assert len(first & second) <= 2 < len(second)
+
+
+def test_a_long_greeting_in_large_type_stays_on_the_screen(typesetter):
+    theme = Theme(size=3, idle={"after": 1, "text": "Kommen Sie näher. " * 11})
+    arranging = Arranger(theme, typesetter.measure, ())
+    (caption,) = layouts(arranging, range(10))[-1].captions
+    width, height = typesetter.measure(caption.style)
+    assert 0 <= caption.x <= 1280 - width
+    assert 0 <= caption.y <= 720 - height

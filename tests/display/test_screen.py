@@ -20,20 +20,24 @@ needs_xvfb = pytest.mark.skipif(not shutil.which("Xvfb"), reason="no Xvfb here")
 class Monitor:
     """One, as pyglet lists it."""
 
-    def __init__(self, name):
+    def __init__(self, name, is_primary=False):
         self.get_monitor_name = lambda: name
+        self.is_primary = is_primary
 
 
-MONITORS = [Monitor("HDMI-1"), Monitor("DP-2")]
+MONITORS = [Monitor("HDMI-1"), Monitor("DP-2"), Monitor("eDP-1", is_primary=True)]
 
 
 def test_monitors_are_chosen_by_name_or_number():
-    assert choose(MONITORS, None) is MONITORS[0]
-    assert choose(MONITORS, "DP-2") is choose(MONITORS, 1) is MONITORS[1]
-    with pytest.raises(DisplayError, match="'HDMI-2' is connected, only 0: HDMI-1, 1: DP-2"):
+    assert choose(MONITORS, None) is MONITORS[2]
+    assert choose(MONITORS[:2], None) is MONITORS[0]
+    assert choose(MONITORS, "DP-2") is choose(MONITORS, "1") is MONITORS[1]
+    with pytest.raises(
+        DisplayError, match="'HDMI-2' is connected, only 0: HDMI-1, 1: DP-2, 2: eDP-1"
+    ):
         choose(MONITORS, "HDMI-2")
-    with pytest.raises(DisplayError, match="no monitor 2 is connected"):
-        choose(MONITORS, 2)
+    with pytest.raises(DisplayError, match="no monitor '3' is connected"):
+        choose(MONITORS, "3")
 
 
 @pytest.mark.parametrize(("renderer", "told"), [("llvmpipe (LLVM 15)", True), ("NV168", False)])
