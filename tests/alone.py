@@ -1,0 +1,17 @@
+"""Tests that need a process of their own: what they load does not get on with what others load."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def run_alone(file: Path) -> str:
+    """Run the tests in a file; return what pytest said, or fail with it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    done = subprocess.run(
+        [*command, str(file)], cwd=ROOT, capture_output=True, text=True, timeout=900, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
