@@ -5,18 +5,19 @@ set -eu
 
 usage() {
     cat <<'END'
-Usage: ./setup.sh [demo [ARGUMENTS] | test [ARGUMENTS]]
+Usage: ./setup.sh [demo [ARGUMENTS] | test [ARGUMENTS] | packages [NAMES]]
 
-  ./setup.sh         set up: Debian packages, a virtual environment in .venv, the engines
-  ./setup.sh demo    the same, then: installation demo ARGUMENTS
-  ./setup.sh test    the same and the test tools, then: pytest ARGUMENTS
+  ./setup.sh            set up: Debian packages, a virtual environment in .venv, the engines
+  ./setup.sh demo       the same, then: installation demo ARGUMENTS
+  ./setup.sh test       the same and the test tools, then: pytest ARGUMENTS
+  ./setup.sh packages   the Debian packages alone, and those named; systemd/install begins with it
 END
 }
 
 cd "$(dirname "$0")"
 what=${1:-setup}
 case $what in
-    setup | demo | test) [ $# -eq 0 ] || shift ;;
+    setup | demo | test | packages) [ $# -eq 0 ] || shift ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
 esac
@@ -33,7 +34,8 @@ debian_packages() {
     else
         packages="$packages libglib2.0-0"
     fi
-    [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev"
+    [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev shellcheck"
+    [ "$what" != packages ] || packages="$packages $*"
     missing=
     for package in $packages; do
         case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
@@ -89,7 +91,8 @@ wait_for() {
     wait "$1"
 }
 
-debian_packages
+debian_packages "$@"
+[ "$what" != packages ] || exit 0
 environment
 .venv/bin/installation engines build >&2
 case $what in
