@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import onnx
+
 from engines.library import Library
 from engines.precision import Precision
 from installation.errors import InstallationError
@@ -83,6 +85,12 @@ def build_plan(
     CancelledError
         `report` asked for it.
     """
+    try:
+        # TensorRT's parser is not made for what is no network: it was seen to hang on it for ever.
+        onnx.checker.check_model(network)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise PlanError(f"{library} cannot build it: it is no ONNX network: {reason}") from error
     for workspace in workspaces:
         attempt = _Attempt(library, report)
         try:
@@ -132,7 +140,7 @@ class _Attempt:
         parser = trt.OnnxParser(definition, self._logger)
         if not parser.parse(network):
             errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-            raise self._failure("; ".join(errors) or "it is no ONNX network")
+            raise self._failure("; ".join(errors) or "it gave no reason")
         if definition.num_inputs != 1 or not definition.num_outputs:
             raise self._failure("it is no network with one input")
         config = builder.create_builder_config()

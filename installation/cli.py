@@ -12,12 +12,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from installation import config as configuration
 from installation.config import Config
 from installation.errors import InstallationError
+from installation.supervision import journal
 from installation.terminal import Meter, confirm, say
 
 # Wrong use is 2; argparse sees to it.
@@ -31,7 +33,7 @@ _TASK = ("size", "faces", "seconds")
 
 
 def _complain(error: object) -> None:
-    say(f"installation: {error}")
+    say(f"{journal.ERROR if journal.to_journal() else ''}installation: {error}")
 
 
 def _config(arguments: argparse.Namespace) -> Config:
@@ -42,8 +44,14 @@ def _run(arguments: argparse.Namespace) -> int:
     from installation.capture.select import make_source
     from installation.controller import run
 
-    config = _config(arguments)
-    run(config, make_source(config), headless=False)
+    # It asks to read the config again, which is yet to be read.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    path = (arguments.config or configuration.find()).resolve()
+    config = configuration.load(path)
+    reread = partial(configuration.load, path)
+    # Made-up visitors would be made-up figures.
+    record = None if config.camera.source == "demo" else config.record.file
+    run(config, make_source(config), headless=False, reread=reread, record=record)
     return OK
 
 
@@ -418,9 +426,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A file's name may hold bytes that are no text.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(
-        level=arguments.told, stream=sys.stderr, format="%(levelname)s %(message)s", force=True
-    )
+    journal.begin(arguments.told)
     return _perform(arguments)
 
 
@@ -433,6 +439,7 @@ def _perform(arguments: argparse.Namespace) -> int:
         sys.stdout.flush()
     except InstallationError as error:
         _complain(error)
+        return error.status
     except _Terminated:
         return _TERMINATED
     except KeyboardInterrupt:

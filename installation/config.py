@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Hashable
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,7 @@ from installation.errors import InstallationError
 from installation.labels.policy import Policy, PolicyName, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import select
+from installation.supervision.hours import Hours, check_closed, check_span, check_zone
 
 PLACES = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
 
@@ -35,6 +37,10 @@ class ConfigError(InstallationError):
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+# Marks a key that is read when the installation starts; all others take effect at a reload.
+AT_START = Field(json_schema_extra={"takes effect": "at start"})
 
 
 def _source(value: object) -> object:
@@ -62,10 +68,10 @@ class Camera(_Section):
 class Inference(_Section):
     """Which engines are used, where they live and what they run on."""
 
-    device: Literal["auto", "gpu", "cpu"] = "auto"
-    engines: Path = Path("engines/built")
-    detector: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "face-centerface"
-    classifier: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "person-semantic"
+    device: Annotated[Literal["auto", "gpu", "cpu"], AT_START] = "auto"
+    engines: Annotated[Path, AT_START] = Path("engines/built")
+    detector: Annotated[str, Field(pattern=r"^[\w.-]+$"), AT_START] = "face-centerface"
+    classifier: Annotated[str, Field(pattern=r"^[\w.-]+$"), AT_START] = "person-semantic"
 
 
 class Vision(_Section):
@@ -104,11 +110,11 @@ class Labels(_Section):
 class Display(_Section):
     """What the screen shows."""
 
-    fullscreen: bool = True
-    monitor: Annotated[str | None, BeforeValidator(_source)] = None
-    width: Annotated[int, Field(ge=320, le=7680)] = 1280
-    height: Annotated[int, Field(ge=240, le=7680)] = 720
-    rotate: Literal[0, 90, 180, 270] = 0
+    fullscreen: Annotated[bool, AT_START] = True
+    monitor: Annotated[str | None, BeforeValidator(_source), AT_START] = None
+    width: Annotated[int, Field(ge=320, le=7680), AT_START] = 1280
+    height: Annotated[int, Field(ge=240, le=7680), AT_START] = 720
+    rotate: Annotated[Literal[0, 90, 180, 270], AT_START] = 0
     mirror: bool = True
     fit: Literal["cover", "contain"] = "cover"
     debug: bool = False
@@ -158,6 +164,29 @@ class Theme(_Section):
         return {} if value is None else value
 
 
+def _day(value: object) -> object:
+    return value.isoformat() if type(value) is date else value
+
+
+class Opening(_Section):
+    """When the wall is open."""
+
+    open: tuple[Annotated[str, AfterValidator(check_span)], ...] = ()
+    closed: tuple[Annotated[str, BeforeValidator(_day), AfterValidator(check_closed)], ...] = ()
+    timezone: Annotated[str, AfterValidator(check_zone)] | None = None
+
+    @property
+    def schedule(self) -> Hours:
+        """What these keys spell out."""
+        return Hours(self.open, self.closed, self.timezone)
+
+
+class Record(_Section):
+    """What is kept of what was said."""
+
+    file: Annotated[Path | None, AT_START] = Path("record.sqlite")
+
+
 class Config(_Section):
     """The whole file, validated once; trusted everywhere else."""
 
@@ -167,6 +196,8 @@ class Config(_Section):
     labels: Labels = Labels()
     display: Display = Display()
     theme: Theme = Theme()
+    hours: Opening = Opening()
+    record: Record = Record()
 
 
 _FORMS: dict[tuple[Hashable, ...], str] = {
@@ -313,7 +344,10 @@ def _anchored(config: Config, folder: Path) -> Config:
         camera = camera.model_copy(update={"source": str(folder / camera.path)})
     engines = folder / config.inference.engines
     inference = config.inference.model_copy(update={"engines": engines})
-    return config.model_copy(update={"camera": camera, "inference": inference})
+    record = config.record
+    if record.file is not None:
+        record = record.model_copy(update={"file": folder / record.file})
+    return config.model_copy(update={"camera": camera, "inference": inference, "record": record})
 
 
 def _line(loc: tuple[Hashable, ...], lines: Lines) -> int:

@@ -3,142 +3,47 @@
 from __future__ import annotations
 
 import logging
-import math
-import signal
-import threading
 import time
 from collections.abc import Callable
-from types import FrameType
-from typing import Protocol
+from pathlib import Path
 
-from engines.plan import CancelledError
 from installation.capture.capture import Capture
+from installation.capture.select import make_source
 from installation.capture.source import Source
 from installation.config import Config
-from installation.display.idle import Drift
+from installation.display.screen import DisplayError
 from installation.display.window import Window
 from installation.errors import InstallationError
 from installation.handover import Closed, Latest
-from installation.labels.policy import allowed
-from installation.labels.synsets import load_synsets
-from installation.labels.taxonomy import paths, words_of
-from installation.metrics import Metrics
+from installation.record.recorder import Recorder
+from installation.reload import changes, in_force
 from installation.scene import Frame, Scene
-from installation.vision.observer import open_observer
+from installation.stages import PATIENCE, Stage, Vision
+from installation.supervision.doors import Doors
+from installation.supervision.heartbeat import Heartbeat
+from installation.supervision.notify import Notifier
+from installation.supervision.signals import Signals
+from installation.supervision.temperature import temperature
+from installation.wall import Wall, Witness, drifting
 
 log = logging.getLogger(__name__)
 
-# The window answers keys and signals this often, seconds, when no picture comes.
-_BEAT = 0.05
-# Seconds without a picture before a slate takes its place.
-_PATIENCE = 2.0
-# Seconds between notes to technicians who look at the wall.
-_NOTES = 1.0
-# Seconds a stage has to return when it is asked to.
-_FAREWELL = 2.0
-# Looks a second at the most: each keeps all processors busy, and in between boxes are predicted.
-_LOOKS = 20.0
+# Seconds all stages together have to return when they are asked to.
+_FAREWELL = 1.5
+# Seconds between looks at the stages and the clock, at the monitors, and between words on all that.
+_WATCH = 0.5
+_MONITORS = 5.0
+_STATUS = 2.0
 
 
-class Witness(Protocol):
-    """Someone who looks at every picture that was put on the wall."""
-
-    def saw(self, frame: Frame, scene: Scene | None, window: Window) -> bool:
-        """Take note; return False to end the show."""
-
-    def leave(self, window: Window) -> None:
-        """Take a last look, before the window closes for whatever reason."""
-
-
-class _Stage:
-    """A thread whose failure is kept for the main thread to report."""
-
-    def __init__(self, name: str, work: Callable[[], None]) -> None:
-        self.name = name
-        self.failure: BaseException | None = None
-        self._work = work
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._work()
-        except BaseException as error:
-            self.failure = error
-
-    def join(self) -> None:
-        self._thread.join(_FAREWELL)
-        if self._thread.is_alive():
-            log.warning("%s did not stop in time", self.name)
-
-
-class _Vision:
-    """The stage that turns frames into scenes, from opening the engines to closing them.
-
-    Attributes
-    ----------
-    ready
-        Set once it could look at a frame.
-    words
-        What to tell those who wait until then.
-    """
-
-    def __init__(self, config: Config, frames: Latest[Frame], scenes: Latest[Scene]) -> None:
-        self.ready = threading.Event()
-        self.words = config.theme.preparing
-        self._config = config
-        self._frames = frames
-        self._scenes = scenes
-        self._stopped = False
-
-    def stop(self) -> None:
-        """Ask it to return, which may interrupt its preparations."""
-        self._stopped = True
-        self._frames.close()
-
-    def _prepared(self, _what: str, done: float) -> bool:
-        self.words = f"{self._config.theme.preparing} {done:.0%}"
-        return not self._stopped
-
-    def run(self) -> None:
-        """Turn the newest frame into a scene, again and again, until no more come."""
-        version, due = 0, -math.inf
-        try:
-            with open_observer(self._config, self._prepared) as observer:
-                self.ready.set()
-                while True:
-                    newest = self._frames.get(after=version)
-                    assert newest is not None
-                    version, frame = newest
-                    if frame.captured_at < due:
-                        continue
-                    # Looks that come late are not made up for.
-                    due = max(due, frame.captured_at - 1 / _LOOKS) + 1 / _LOOKS
-                    self._scenes.put(observer.observe(frame))
-        except (Closed, CancelledError):
-            self._scenes.close()
-
-
-class _Signals:
-    """SIGTERM and SIGINT ask for an orderly end instead of taking one."""
-
-    def __init__(self) -> None:
-        self.received = False
-        self._before = {
-            number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)
-        }
-        for number in self._before:
-            signal.signal(number, self._receive)
-
-    def _receive(self, _number: int, _stack: FrameType | None) -> None:
-        self.received = True
-
-    def restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-
-def run(config: Config, source: Source, headless: bool, witness: Witness | None = None) -> None:
+def run(
+    config: Config,
+    source: Source,
+    headless: bool,
+    witness: Witness | None = None,
+    reread: Callable[[], Config] | None = None,
+    record: Path | None = None,
+) -> None:
     """Run the installation until it is closed, told to stop, the film ends or the witness leaves.
 
     Parameters
@@ -151,121 +56,181 @@ def run(config: Config, source: Source, headless: bool, witness: Witness | None 
         Draw into memory instead of onto a screen.
     witness
         Sees every picture shown.
+    reread
+        Reads the config again when SIGHUP asks for it; None where there is nothing to read.
+    record
+        Where to keep which words were given; None for nowhere.
 
     Raises
     ------
     InstallationError
         Something a technician has to mend.
     """
-    signals = _Signals()
+    signals = Signals()
+    notifier = Notifier.from_environment()
     try:
         if warning := config.labels.choice.warning:
             log.warning("%s", warning)
-        source.open()
+        window = Window(config.display, config.theme, headless, drifting(config))
         try:
-            window = Window(config.display, config.theme, headless, drifting(config))
-        except InstallationError:
-            source.close()
-            raise
-        log.info("running: %s, %d x %d", source.name, *window.size)
-        try:
-            _run_stages(config, source, window, signals, witness)
+            log.info("running: %s, %d x %d", source.name, *window.size)
+            notifier.ready()
+            _Show(config, source, window, witness, reread, record, signals, notifier).run()
         finally:
+            notifier.stopping()
             try:
                 if witness is not None:
                     witness.leave(window)
             finally:
                 window.close()
     finally:
+        notifier.close()
         signals.restore()
 
 
-def drifting(config: Config) -> tuple[Drift, ...]:
-    """Return the words that may be shown, each with its way down from *person*."""
-    synsets = load_synsets()
-    shown = zip(synsets, allowed(synsets, config.labels.choice), strict=True)
-    return tuple(Drift(synset.words, _way_down(synset.wnid)) for synset, may_be in shown if may_be)
+class _Show:
+    """One run: the stages, the wall between them, and what a technician asks meanwhile."""
 
+    def __init__(
+        self,
+        config: Config,
+        source: Source,
+        window: Window,
+        witness: Witness | None,
+        reread: Callable[[], Config] | None,
+        record: Path | None,
+        signals: Signals,
+        notifier: Notifier,
+    ) -> None:
+        frames, scenes = Latest[Frame](), Latest[Scene]()
+        self._config = config
+        self._window = window
+        self._reread = reread
+        self._signals = signals
+        self._notifier = notifier
+        self._recorder = None
+        if record is not None:
+            self._recorder = Recorder(record, config.labels.policy, config.inference.classifier)
+        self._vision = Vision(config, frames, scenes, self._recorder)
+        self._capture_heart = Heartbeat("capture", PATIENCE)
+        self._capture = Capture(source, frames, self._capture_heart.beat)
+        # A camera wants to be read from the beginning; a film waits.
+        self._live = source.pace is None
+        self._wall = Wall(window, config.theme.lost, frames, scenes, witness)
+        self._doors = Doors(config.hours.schedule)
+        self._stages: list[Stage] = []
+        self._watched_at = self._told_at = self._monitored_at = 0.0
 
-def _way_down(wnid: str) -> str:
-    above = paths(wnid)[0][1:]
-    return " > ".join(words_of(each).partition(",")[0] for each in reversed(above))
-
-
-def _run_stages(
-    config: Config, source: Source, window: Window, signals: _Signals, witness: Witness | None
-) -> None:
-    """Start vision, then capture; show what they make, stop them, and raise what they raised."""
-    frames, scenes = Latest[Frame](), Latest[Scene]()
-    vision = _Vision(config, frames, scenes)
-    capture = Capture(source, frames)
-    stages = [_Stage("vision", vision.run)]
-    try:
-        if source.pace is None:
-            # A camera wants to be read; a film waits.
-            stages.append(_Stage("capture", capture.run))
-        _wait_for(vision, window, stages, signals)
-        if source.pace is not None:
-            stages.append(_Stage("capture", capture.run))
-        _show(config.theme.lost, window, frames, scenes, stages, signals, witness)
-    finally:
-        capture.stop()
-        vision.stop()
-        for stage in reversed(stages):
-            stage.join()
-    for stage in stages:
-        if stage.failure is not None:
-            raise stage.failure
-
-
-def _wait_for(vision: _Vision, window: Window, stages: list[_Stage], signals: _Signals) -> None:
-    """Show how far the preparations are until there is a reason to go on."""
-    while not (vision.ready.is_set() or _over(window, stages, signals)):
-        window.show_slate(vision.words)
-        vision.ready.wait(_BEAT)
-
-
-def _over(window: Window, stages: list[_Stage], signals: _Signals) -> bool:
-    return window.closed or signals.received or any(stage.failure for stage in stages)
-
-
-def _show(
-    slate: str,
-    window: Window,
-    frames: Latest[Frame],
-    scenes: Latest[Scene],
-    stages: list[_Stage],
-    signals: _Signals,
-    witness: Witness | None,
-) -> None:
-    """Show the newest frame with the newest scene until there is a reason to stop."""
-    version, scene_version = 0, 0
-    seq: int | None = None
-    scene: Scene | None = None
-    metrics = Metrics()
-    last = noted = time.monotonic()
-    while not _over(window, stages, signals):
+    def run(self) -> None:
+        """Go on until there is a reason to stop; raise what a stage raised."""
+        self._stages.append(Stage(self._vision.heart, self._vision.run))
         try:
-            newest = frames.get(after=version, timeout=_BEAT)
-            news = scenes.get(after=scene_version, timeout=0)
+            while not self._over():
+                self._attend()
+                self._turn()
         except Closed:
-            return
-        if news is not None:
-            scene_version, scene = news
-        if newest is None:
-            window.attend()
-            if time.monotonic() - last > _PATIENCE:
-                window.show_slate(slate)
-                scene = None  # Who comes back into the picture is somebody else.
-            continue
-        last = time.monotonic()
-        version, frame = newest
-        window.show(frame, scene)
+            pass
+        finally:
+            self._capture.stop()
+            self._vision.stop()
+            deadline = time.monotonic() + _FAREWELL
+            for stage in reversed(self._stages):
+                stage.join(deadline - time.monotonic())
+        for stage in self._stages:
+            if stage.failure is not None:
+                raise stage.failure
+
+    def _over(self) -> bool:
+        failed = any(stage.failure for stage in self._stages)
+        return self._wall.over or self._signals.end or failed
+
+    def _turn(self) -> None:
+        """Put on the wall what belongs there now."""
+        ready = self._vision.ready.is_set()
+        if len(self._stages) == 1 and (self._live or ready):
+            self._stages.append(Stage(self._capture_heart, self._capture.run))
+        if not self._doors.open:
+            self._wall.stay_dark()
+        elif ready:
+            self._wall.show()
+        else:
+            self._wall.wait(self._vision.words)
+
+    def _attend(self) -> None:
+        """Do what is not the picture's, now and then."""
+        if self._signals.reload:
+            self._signals.reload = False
+            self._reload()
         now = time.monotonic()
-        metrics.present(now, frame.captured_at, scene.at if scene else None, now - last)
-        metrics.dropped += 0 if seq is None else frame.seq - seq - 1
-        seq = frame.seq
-        if now - noted >= _NOTES:
-            window.note, noted = metrics.as_text(now), now
-        if witness is not None and not witness.saw(frame, scene, window):
-            return
+        if now - self._watched_at >= _WATCH:
+            self._watched_at = now
+            for stage in self._stages:
+                if stage.alive:
+                    stage.heart.check()
+            self._notifier.alive()
+            self._mind_the_doors()
+        if now - self._monitored_at >= _MONITORS:
+            self._monitored_at = now
+            if self._window.moved:
+                raise DisplayError("the monitors have changed; leaving, to be started on them")
+        if now - self._told_at >= _STATUS:
+            self._told_at = now
+            self._notifier.status(self._status(now))
+
+    def _mind_the_doors(self) -> None:
+        if self._doors.look():
+            log.info("%s", self._doors)
+            if self._doors.open:
+                self._capture.wake()
+            else:
+                self._capture.rest()
+
+    def _status(self, now: float) -> str:
+        if not self._doors.open:
+            return str(self._doors)
+        if not self._vision.ready.is_set():
+            return self._vision.words
+        camera = self._capture.trouble or f"camera {self._capture.name}"
+        metrics = self._wall.metrics
+        ages = "/".join(f"{1000 * metrics.frame_age.quantile(q):.0f}" for q in (0.5, 0.99))
+        faces = self._wall.faces
+        said = [
+            f"{metrics.rate(now):.1f} pictures a second (age {ages} ms)",
+            f"{faces} face{'' if faces == 1 else 's'}",
+            camera,
+            self._vision.device,
+        ]
+        if (hot := temperature()) is not None:
+            said.append(f"{hot:.0f} °C")
+        if self._recorder is not None and self._recorder.trouble:
+            said.append(self._recorder.trouble)
+        return ", ".join(said)
+
+    def _reload(self) -> None:
+        """Read the config again, and go on by it as far as that is possible now."""
+        self._notifier.reloading()
+        try:
+            if self._reread is not None:
+                self._change_to(self._reread())
+        except InstallationError as error:
+            log.error("%s; going on by the config of before", error)  # noqa: TRY400  # one line
+        self._notifier.ready()
+
+    def _change_to(self, config: Config) -> None:
+        now, later = changes(self._config, config)
+        for key in later:
+            log.warning("%s: takes effect at the next start; to have it now, restart", key)
+        log.info("config read again; changed: %s", ", ".join(now) or "nothing")
+        config = in_force(self._config, config)
+        sections = {key.partition(".")[0] for key in now}
+        if "labels" in sections and (warning := config.labels.choice.warning):
+            log.warning("%s", warning)
+        if "camera" in sections:
+            self._capture.use(make_source(config))
+        if sections & {"labels", "vision", "theme"}:
+            self._vision.use(config)
+        if sections & {"labels", "theme", "display"}:
+            self._wall.dress(config)
+        if "hours" in sections:
+            self._doors.hours = config.hours.schedule
+        self._config = config

@@ -1,5 +1,16 @@
 """The one family of errors a technician may see: each message says what, where and what to do."""
 
+# For what may mend itself, such as a screen that is not there yet (EX_TEMPFAIL of sysexits.h).
+TRY_AGAIN = 75
+
 
 class InstallationError(Exception):
-    """Something a technician can act on. Its text is complete: the commands print it as it is."""
+    """Something a technician can act on. Its text is complete: the commands print it as it is.
+
+    Attributes
+    ----------
+    status
+        With which a command ends.
+    """
+
+    status = 1

@@ -1,3 +1,4 @@
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ def load(tmp_path, text):
 def test_the_shipped_config_is_the_default_written_out():
     shipped = configuration.load(ROOT / "config.yaml")
     default = Config()
-    assert shipped.model_dump(exclude={"inference"}) == default.model_dump(exclude={"inference"})
+    anchored = {"inference", "record"}
+    assert shipped.model_dump(exclude=anchored) == default.model_dump(exclude=anchored)
     assert shipped.inference.engines == ROOT / default.inference.engines
+    assert shipped.record.file == ROOT / default.record.file
 
 
 def test_the_shipped_config_names_every_key():
@@ -138,3 +141,37 @@ def test_a_section_may_be_empty(tmp_path, text):
 @pytest.mark.parametrize(("written", "read"), [("1", "1"), ("'1'", "1"), ("HDMI-1", "HDMI-1")])
 def test_a_monitor_has_a_name_or_a_number(tmp_path, written, read):
     assert load(tmp_path, f"display: {{monitor: {written}}}").display.monitor == read
+
+
+def test_hours_are_read_as_people_write_them(tmp_path):
+    hours = load(
+        tmp_path,
+        "hours:\n  open: [mon-fri 10:00-18:00, 'sat,sun 11:00-20:00', fri 22:00-02:00]\n"
+        "  closed: [2026-12-24, 12-25, 2026-12-30..2027-01-02]\n  timezone: Europe/Berlin\n",
+    ).hours
+    assert hours.closed == ("2026-12-24", "12-25", "2026-12-30..2027-01-02")
+    noon = datetime.fromisoformat("2026-12-23T12:00+01:00")
+    assert hours.schedule.is_open(noon)
+    assert not hours.schedule.is_open(noon + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("hours:\n  open:\n    - mon 10:00-18:00\n    - san 10:00-18:00", 4, "'san' is no day"),
+        ("hours:\n  open: [10:00-18:00]", 2, "hours.open.0: "),
+        ("hours:\n  closed: [2026-02-30]", 2, "day"),
+        ("hours:\n  closed: [13-01]", 2, "not in the calendar"),
+        ("hours:\n  timezone: Europe/Berlim", 2, "did you mean Europe/Berlin?"),
+    ],
+)
+def test_hours_that_are_none_are_told_with_their_line(tmp_path, text, line, says):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    assert str(caught.value).startswith(f"{tmp_path / 'config.yaml'}:{line}: ")
+    assert says in str(caught.value)
+
+
+def test_the_record_is_kept_beside_the_config(tmp_path):
+    assert load(tmp_path, "record: {file: words.sqlite}").record.file == tmp_path / "words.sqlite"
+    assert load(tmp_path, "record: {file: null}").record.file is None

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from engines.plan import CancelledError
-from installation import controller
+from installation import stages, wall
 from installation.capture.demo import DemoSource
 from installation.capture.source import CaptureError
 from installation.controller import run
@@ -61,7 +61,7 @@ def slates(monkeypatch):
 
 def prepare_slowly(monkeypatch, steps):
     """Take as long to open the engines as a plan takes to build, and tell of it likewise."""
-    opened = controller.open_observer
+    opened = stages.open_observer
 
     @contextmanager
     def slowly(config, progress):
@@ -72,7 +72,7 @@ def prepare_slowly(monkeypatch, steps):
         with opened(config, progress) as observer:
             yield observer
 
-    monkeypatch.setattr(controller, "open_observer", slowly)
+    monkeypatch.setattr(stages, "open_observer", slowly)
 
 
 def test_the_wall_tells_how_far_the_preparations_are(config, crowd_source, slates, monkeypatch):
@@ -89,7 +89,7 @@ import threading, time
 from contextlib import contextmanager
 from pathlib import Path
 from engines.plan import CancelledError
-from installation import config, controller
+from installation import config, controller, stages
 from installation.capture.demo import DemoSource
 
 @contextmanager
@@ -100,7 +100,7 @@ def never(_config, progress):
     raise CancelledError("cancelled")
     yield
 
-controller.open_observer = never
+stages.open_observer = never
 settings = config.load({config!r})
 source = DemoSource(settings.inference.engines, 640, 360, 30)
 controller.run(settings, source, headless=True)
@@ -125,7 +125,8 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
 ):
     from installation.capture import capture
 
-    monkeypatch.setattr(controller, "_PATIENCE", 0.2)
+    monkeypatch.setattr(wall, "_PATIENCE", 0.1)
+    monkeypatch.setattr(wall, "_FADES", 0.2)
     monkeypatch.setattr(capture, "_FIRST_WAIT", 1.0)
     read = crowd_source.read
     reads = []
@@ -165,4 +166,4 @@ def test_vision_looks_no_more_often_than_helps(config, monkeypatch):
 
     monkeypatch.setattr(Observer, "observe", note)
     rehearse(config, DemoSource(config.inference.engines, 320, 240, 120), 120)
-    assert 1 < len(looks) <= (looks[-1] - looks[0]) * controller._LOOKS + 2
+    assert 1 < len(looks) <= (looks[-1] - looks[0]) * stages._LOOKS + 2

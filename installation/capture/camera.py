@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import time
 from pathlib import Path
 
 import cv2
@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from installation import config
-from installation.capture.source import CaptureError
+from installation.capture import v4l2
+from installation.capture.source import SILENCE, CaptureError, SilentError, received
 
 log = logging.getLogger(__name__)
 
 
-def _connected() -> str:
-    cameras = sorted(Path("/dev/v4l/by-id").glob("*")) or sorted(Path("/dev").glob("video*"))
-    return ", ".join(str(path) for path in cameras) or "none"
+# Reads that may fail at once before the camera counts as lost: cheap ones send a broken picture now
+# and then, at the start above all.
+_TRIES = 3
 
 
 class Camera:
@@ -27,7 +28,8 @@ class Camera:
     Parameters
     ----------
     device
-        ``/dev/videoN``, or a link below ``/dev/v4l`` that stays when numbers change.
+        A link below ``/dev/v4l``, or ``/dev/videoN``: see `v4l2.webcam`. The number is taken at its
+        word once; from then on this camera is meant, or one that is plugged in instead of it.
     wanted
         Size, rate and format to ask for; a camera may give others, which is logged.
     """
@@ -40,31 +42,71 @@ class Camera:
         self._wanted = wanted
         self._capture: cv2.VideoCapture | None = None
         self._raw: tuple[int, ...] | None = None
+        self._given = ""
+        # Where a number is written: the name that the camera keeps, and those of all others.
+        self._link: Path | None = None
+        self._others: frozenset[Path | None] = frozenset()
 
     def open(self) -> None:
         """See `Source.open`."""
         self.close()
-        if not self._device.exists():
-            raise CaptureError(
-                f"{self.name}: no camera there; connected: {_connected()}; "
-                "plug it in or set camera.source"
+        node = self._find().resolve()
+        # Looked for first: OpenCV would take longer to find nothing.
+        capture = cv2.VideoCapture(str(node), cv2.CAP_V4L2) if node.exists() else None
+        if capture is None or not capture.isOpened():
+            raise CaptureError(f"{self.name}: {v4l2.why(node)}")
+        self._capture = capture
+        try:
+            self._set_up(capture)
+        except cv2.error:
+            raise self._failure() from None
+        if v4l2.number(self._device) is not None:
+            self._remember(node)
+
+    def _find(self) -> Path:
+        """Return where the camera is now, or at least should be."""
+        number = v4l2.number(self._device)
+        if number is None:
+            return self._device
+        if self._link is None:
+            return v4l2.webcam(number) or self._device
+        if not self._link.exists():
+            # One that was not there before has come in its place.
+            for node in v4l2.nodes():
+                link = v4l2.link_to(node)
+                if link is not None and link not in self._others and v4l2.captures(node):
+                    return link
+        return self._link
+
+    def _remember(self, node: Path) -> None:
+        """Keep to this camera, whatever number it has when it comes back."""
+        link, before = v4l2.link_to(node), self._link
+        others = (each for each in v4l2.nodes() if each != node)
+        self._link, self._others = link, frozenset(map(v4l2.link_to, others))
+        if link is None or link == before:
+            return
+        log.info("%s: is %s", self.name, link)
+        if any(each != node and v4l2.captures(each) for each in v4l2.nodes()):
+            log.warning(
+                "%s: not the only camera here, and numbers change; set camera.source: %s",
+                *(self.name, link),
             )
-        if not os.access(self._device, os.R_OK | os.W_OK):
-            raise CaptureError(f"{self.name}: not permitted; add this user to the group video")
-        capture = cv2.VideoCapture(str(self._device.resolve()), cv2.CAP_V4L2)
-        if not capture.isOpened():
-            raise CaptureError(f"{self.name}: cannot be opened; another program may be using it")
+
+    def _set_up(self, capture: cv2.VideoCapture) -> None:
+        """Ask for size, rate and format, and tell what is given where that is news."""
         wanted = self._wanted
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*wanted.format.upper()))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted.width)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wanted.height)
         capture.set(cv2.CAP_PROP_FPS, wanted.fps)
-        self._capture = capture
         size = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
         self._ask_for_raw(capture, round(size[0]), round(size[1]))
         fps = capture.get(cv2.CAP_PROP_FPS)
         asked = f"{wanted.width} x {wanted.height} at {wanted.fps:g}"
         given = f"{size[0]:.0f} x {size[1]:.0f} at {fps:g}"
+        if given == self._given:
+            return
+        self._given = given
         if size != (wanted.width, wanted.height) or abs(fps - wanted.fps) > 0.5:
             log.warning("%s: asked for %s pictures a second, gives %s", self.name, asked, given)
         else:
@@ -86,8 +128,10 @@ class Camera:
     def read(self) -> NDArray[np.uint8]:
         """See `Source.read`; a camera has no end."""
         pixels = self._read()
-        if self._raw is None or (pixels.ndim == 3 and pixels.shape[2] == 3):
+        if pixels.ndim == 3 and pixels.shape[2] == 3:
             return pixels
+        if self._raw is None:
+            raise self._failure()
         # From drivers with several planes OpenCV makes one long row.
         if pixels.size == np.prod(self._raw):
             return pixels.reshape(self._raw)
@@ -95,15 +139,26 @@ class Camera:
         self._raw = None
         assert self._capture is not None
         self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 1)
-        return self._read()
+        return self.read()
 
     def _read(self) -> NDArray[np.uint8]:
-        if self._capture is None:
-            raise CaptureError(f"{self.name}: not open")
-        ok, picture = self._capture.read()
-        if not ok:
-            raise CaptureError(f"{self.name}: gives no pictures any more; was it unplugged?")
-        return np.asarray(picture, np.uint8)
+        for _ in range(_TRIES):
+            if self._capture is None:
+                raise CaptureError(f"{self.name}: not open")
+            asked_at = time.monotonic()
+            picture = received(self._capture)
+            if picture is not None:
+                return picture
+            if time.monotonic() - asked_at > SILENCE / 2:
+                raise SilentError(
+                    f"{self.name}: sends no pictures any more; plug it in again if it stays so"
+                )
+        raise self._failure()
+
+    def _failure(self) -> CaptureError:
+        """Let go of the camera and find out what is wrong with it."""
+        self.close()
+        return CaptureError(f"{self.name}: {v4l2.why(self._find().resolve())}")
 
     def close(self) -> None:
         """See `Source.close`."""

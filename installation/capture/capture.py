@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import threading
 import time
+from collections.abc import Callable
 
-from installation.capture.source import CaptureError, Source
+from installation.capture.health import Health
+from installation.capture.losses import Losses
+from installation.capture.source import CaptureError, SilentError, Source
 from installation.handover import Latest
 from installation.scene import Frame
 
-log = logging.getLogger(__name__)
-
 # Seconds between attempts to reopen a lost source: doubled from the first to the last.
-_FIRST_WAIT = 0.5
-_LAST_WAIT = 10.0
-# A loss that lasts is logged this often, seconds.
-_LOG_EVERY = 60.0
+_FIRST_WAIT = 0.25
+_LAST_WAIT = 1.0
+# Seconds a live source may be silent: after it was opened, as cameras start slowly, and later.
+_SLOW_START = 6.0
+_SILENT = 2.5
+# Signs of life are given this often, seconds, whatever is waited for.
+_BEAT = 1.0
 # A film that lags this many seconds goes on from where it is.
 _TOO_LATE = 1.0
 
@@ -24,81 +28,171 @@ _TOO_LATE = 1.0
 class Capture:
     """Reads a source for as long as it is let, whatever becomes of the device.
 
+    `run` is for a thread of its own, to which the source belongs from then on; all else may be
+    called and read from any other.
+
     Parameters
     ----------
     source
-        Opened already; from the call of `run` on, it belongs to that thread.
+        Opened by `run`. A live one that is not there, or is lost, is tried again for ever.
     frames
         Receives each frame.
+    beat
+        Called every second or more often, except while a source hangs.
     """
 
-    def __init__(self, source: Source, frames: Latest[Frame]) -> None:
-        self._source = source
+    def __init__(
+        self, source: Source, frames: Latest[Frame], beat: Callable[[], None] = lambda: None
+    ) -> None:
+        self._source = self._wanted = source
         self._frames = frames
-        self._stop = threading.Event()
+        self._beat = beat
+        self._losses = Losses()
+        self._health = Health()
         self._seq = 0
-        self._loss_logged = False
         self._wait = _FIRST_WAIT
-        self._logged_at = -_LOG_EVERY
+        # One that cannot be opened at all ends the program, unless it may come back.
+        self._unproven: Source | None = source if source.pace is not None else None
+        # What the others ask for, and the sign that they have.
+        self._stopped = False
+        self._resting = False
+        self._orders = threading.Event()
+
+    @property
+    def name(self) -> str:
+        """Of the source."""
+        return self._wanted.name
+
+    @property
+    def trouble(self) -> str | None:
+        """Why there are no pictures now, or none to rely on, in one line; None: all is well."""
+        return self._losses.trouble
+
+    @property
+    def losses(self) -> int:
+        """How many times the source was lost."""
+        return self._losses.count
 
     def run(self) -> None:
-        """Capture until `stop`, or the end of a film; then close the source and the slot."""
+        """Capture until `stop`, or the end of a film; then close the source and the slot.
+
+        Raises
+        ------
+        CaptureError
+            The first source is none that may come back, and cannot be opened.
+        """
         try:
-            trouble: CaptureError | None = None
-            while not self._stop.is_set():
+            while self._heed():
                 try:
-                    if trouble is not None:
-                        self._recover(trouble)
-                    if self._read_all():
+                    if self._capture():
                         return
                 except CaptureError as error:
-                    trouble = error
+                    if self._source is self._unproven:
+                        raise
+                    self._losses.lose(str(error))
+                    self._pause(self._wait)
+                    self._wait = min(self._wait * 2, _LAST_WAIT)
         finally:
-            self._source.close()
             self._frames.close()
 
     def stop(self) -> None:
-        """Ask `run` to return; it does after the picture it is waiting for."""
-        self._stop.set()
+        """Ask `run` to return; it does when the picture it is waiting for has come, or has not."""
+        self._stopped = True
+        self._orders.set()
 
-    def _read_all(self) -> bool:
-        """Read on while all goes well; True at the end."""
-        due, skipped = time.monotonic(), False
-        while not self._stop.is_set():
-            picture = self._source.read()
+    def use(self, source: Source) -> None:
+        """Go on with another source; one that is not there counts as lost, of whatever kind."""
+        self._wanted = source
+        self._orders.set()
+
+    def rest(self) -> None:
+        """Close the source, so that no camera looks, until `wake`."""
+        self._resting = True
+        self._orders.set()
+
+    def wake(self) -> None:
+        """Open the source again."""
+        self._resting = False
+        self._orders.set()
+
+    def _heed(self) -> bool:
+        """Do what the others ask for; False at the end."""
+        while True:
+            # Before it is looked at: what is asked for meanwhile is not missed.
+            self._orders.clear()
+            if self._stopped:
+                return False
+            if self._source is not self._wanted:
+                self._source = self._wanted
+                self._health = Health()
+                self._forget()
+            if not self._resting:
+                return True
+            self._forget()
+            self._pause(math.inf)
+
+    def _capture(self) -> bool:
+        """Open, read on and close; True at the end of a film."""
+        try:
+            self._source.open()
+            self._unproven = None
+            return self._read_on()
+        finally:
+            # Before any waiting: a camera that is plugged in again while it is held open gets
+            # another number.
+            self._source.close()
+
+    def _read_on(self) -> bool:
+        """Read while all goes well and nothing is asked for; True at the end of a film."""
+        opened = last = due = time.monotonic()
+        skipped = False
+        pace = self._source.pace
+        while not self._orders.is_set():
+            self._beat()
+            try:
+                picture = self._source.read()
+            except SilentError:
+                patience = _SLOW_START if last == opened else _SILENT
+                if time.monotonic() - last < patience:
+                    continue
+                raise
             if picture is None:
                 return True
-            self._greet()
             seq, self._seq = self._seq, self._seq + 1
-            if self._source.pace is not None:
-                due += 1 / self._source.pace
+            if pace is not None:
+                due += 1 / pace
                 late = time.monotonic() - due
-                if late > 1 / self._source.pace and not skipped:
+                if late > 1 / pace and not skipped:
                     skipped = True  # A film keeps its pace by leaving out pictures.
                     continue
                 skipped = False
                 if late > _TOO_LATE:
                     due += late
-                self._stop.wait(max(-late, 0))
-            self._frames.put(Frame(seq, time.monotonic(), picture))
-        return True
+                self._pause(-late)
+            last = time.monotonic()
+            frame = Frame(seq, last, picture)
+            self._examine(frame)
+            self._frames.put(frame)
+        return False
 
-    def _recover(self, error: CaptureError) -> None:
-        """Let go of the source, wait, and open it again; `_greet` tells when that has helped."""
-        if time.monotonic() - self._logged_at >= _LOG_EVERY:
-            log.error("%s", error)
-            self._logged_at = time.monotonic()
-            self._loss_logged = True
-        # Let go first: a camera that is plugged in again while held open gets another number.
-        self._source.close()
-        self._stop.wait(self._wait)
-        self._wait = min(self._wait * 2, _LAST_WAIT)
-        if not self._stop.is_set():
-            self._source.open()
+    def _examine(self, frame: Frame) -> None:
+        """Take a sound picture as the end of a loss, and one of a broken camera as a loss."""
+        if self._source.pace is None and self._health.look(frame):
+            raise CaptureError(
+                f"{self.name}: {self._health.doubt}; "
+                "where that is not what it sees, plug it in again or try another cable"
+            )
+        if self._health.doubt is None:
+            self._wait = _FIRST_WAIT
+            self._losses.recover(self._source.name)
 
-    def _greet(self) -> None:
-        """Take the first picture after a loss as the end of it."""
+    def _forget(self) -> None:
+        self._losses.forget()
         self._wait = _FIRST_WAIT
-        if self._loss_logged:
-            log.info("%s: back", self._source.name)
-            self._loss_logged = False
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, with signs of life, unless something is asked for."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._orders.is_set():
+            self._beat()
+            self._orders.wait(min(left, _BEAT))

@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from installation.capture.source import CaptureError
+from installation.capture.source import CaptureError, received
 
-# Milliseconds until a network camera that does not answer counts as lost.
-_STREAM_TIMEOUT = 5000
+# Milliseconds until a network camera that does not answer, or sends nothing, counts as lost. Less
+# would never see one that begins in between two key frames.
+_STREAM_TIMEOUT = 4000
 
 
 class Film:
@@ -103,13 +104,13 @@ class Stream:
             raise CaptureError(f"{self.name}: no stream there; check address, user and password")
 
     def read(self) -> NDArray[np.uint8]:
-        """See `Source.read`; a stream has no end."""
+        """See `Source.read`; a stream has no end, and one that is silent for long is lost."""
         if self._capture is None:
             raise CaptureError(f"{self.name}: not open")
-        ok, picture = self._capture.read()
-        if not ok:
-            raise CaptureError(f"{self.name}: the stream has broken off")
-        return np.asarray(picture, np.uint8)
+        picture = received(self._capture)
+        if picture is None:
+            raise CaptureError(f"{self.name}: the stream has broken off; is the camera still on?")
+        return picture
 
     def close(self) -> None:
         """See `Source.close`."""

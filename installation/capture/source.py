@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 
 from installation.errors import InstallationError
 
-# The libraries' own chatter is not for technicians. The variable is read at FFmpeg's first use.
+# Seconds after which a read of a webcam that sends nothing returns; 10 is what OpenCV would take.
+SILENCE = 1
+# The variables are read at the first use of V4L2 and FFmpeg. The libraries' own chatter is not for
+# technicians.
+os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(SILENCE)
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class CaptureError(InstallationError):
     """A source cannot be opened, or has stopped giving pictures."""
+
+
+class SilentError(CaptureError):
+    """A source gives no picture now; it is still open and can be read again."""
 
 
 class Source(Protocol):
@@ -28,7 +36,8 @@ class Source(Protocol):
     name
         As a technician would recognise it.
     pace
-        Pictures a second at which to read, where the source does not set the pace itself.
+        Pictures a second at which to read; None for a live source, which sets the pace itself and
+        which, when it is not there, may come back.
     """
 
     name: str
@@ -40,8 +49,20 @@ class Source(Protocol):
     def read(self) -> NDArray[np.uint8] | None:
         """Wait for the next picture, in one of the shapes of `Frame.pixels`; None at the end.
 
-        Raises `CaptureError` where there should be a picture and is none.
+        Raises `CaptureError` where there should be a picture and is none: `SilentError` where it
+        only takes longer than about a second.
         """
 
     def close(self) -> None:
         """Let go of the device; harmless where nothing is open."""
+
+
+def received(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
+    """Read a picture; None where OpenCV has none, or something that is none."""
+    try:
+        ok, picture = capture.read()
+    except cv2.error:
+        return None
+    if not ok or picture is None or picture.dtype != np.uint8 or not picture.size:
+        return None
+    return np.asarray(picture, np.uint8)

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import logging
 import os
 from typing import Any
 
-from installation.errors import InstallationError
+from installation.errors import TRY_AGAIN, InstallationError
 
 log = logging.getLogger(__name__)
 
-# What systemd takes for "try again later" (EX_TEMPFAIL of sysexits.h).
-_TRY_AGAIN = 75
+# Levels of DPMS, as in X11/extensions/dpmsconst.h.
+_ON, _OFF = 0, 3
 # Renderers that draw with the processor.
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "swiftshader")
 _kept: list[Any] = []
 
 
 class DisplayError(InstallationError):
-    """There is no screen, or none that OpenGL can draw on."""
+    """There is no screen, or none that OpenGL can draw on; there may be one later."""
+
+    status = TRY_AGAIN
 
 
 def choose(screens: list[Any], wanted: str | None) -> Any:
@@ -52,23 +53,96 @@ def choose(screens: list[Any], wanted: str | None) -> Any:
 
 
 def keep_awake(connection: Any) -> None:
-    """Ask an X server, given its Xlib connection, neither to blank its screens nor to dim them."""
-    xlib = ctypes.CDLL(ctypes.util.find_library("X11") or "libX11.so.6")
+    """Have an X server turn its screens on, given its Xlib connection, and never off by itself."""
+    at, xlib, extensions = _libraries(connection)
+    xlib.XSetScreenSaver(at, 0, 0, 0, 0)
+    if extensions is not None:
+        # The level of a server that does not save energy cannot be set.
+        extensions.DPMSEnable(at)
+        extensions.DPMSForceLevel(at, _ON)
+        extensions.DPMSDisable(at)
+    xlib.XFlush(at)
+
+
+def turn_off(connection: Any) -> None:
+    """Have an X server turn its screens off, where they can be; a key or the mouse wakes them."""
+    at, xlib, extensions = _libraries(connection)
+    if extensions is not None:
+        extensions.DPMSEnable(at)
+        # Otherwise the server's own clock would take over.
+        extensions.DPMSSetTimeouts(at, 0, 0, 0)
+        extensions.DPMSForceLevel(at, _OFF)
+    xlib.XFlush(at)
+
+
+def _libraries(connection: Any) -> tuple[ctypes.c_void_p, ctypes.CDLL, ctypes.CDLL | None]:
+    """Return a connection as C wants it, Xlib, and the library for energy saving.
+
+    The last is None where the library or the server lacks that extension (DPMS).
+    """
+    xlib = _xlib()
     at = ctypes.cast(connection, ctypes.c_void_p)
     xlib.XSetScreenSaver.argtypes = [ctypes.c_void_p, *[ctypes.c_int] * 4]
-    xlib.XSetScreenSaver(at, 0, 0, 0, 0)
-    for name in ("Xext", "libXext.so.6"):
-        try:
-            extensions = ctypes.CDLL(ctypes.util.find_library(name) or name)
-        except OSError:
-            continue
-        # Energy saving is an extension that a server may lack.
-        first = ctypes.c_int()
-        extensions.DPMSQueryExtension.argtypes = [ctypes.c_void_p] + [ctypes.c_void_p] * 2
-        if extensions.DPMSQueryExtension(at, ctypes.byref(first), ctypes.byref(first)):
-            extensions.DPMSDisable.argtypes = [ctypes.c_void_p]
-            extensions.DPMSDisable(at)
-        return
+    xlib.XFlush.argtypes = [ctypes.c_void_p]
+    extensions = _library("libXext.so.6")
+    if extensions is None:
+        return at, xlib, None
+    extensions.DPMSSetTimeouts.argtypes = [ctypes.c_void_p, *[ctypes.c_ushort] * 3]
+    extensions.DPMSForceLevel.argtypes = [ctypes.c_void_p, ctypes.c_ushort]
+    for name in ("DPMSEnable", "DPMSDisable"):
+        getattr(extensions, name).argtypes = [ctypes.c_void_p]
+    # The library itself would complain on standard error where the server lacks it.
+    xlib.XQueryExtension.argtypes = [ctypes.c_void_p, ctypes.c_char_p, *[ctypes.c_void_p] * 3]
+    first = ctypes.c_int()
+    there = xlib.XQueryExtension(at, b"DPMS", *[ctypes.byref(first)] * 3)
+    return at, xlib, extensions if there else None
+
+
+def _xlib() -> ctypes.CDLL:
+    return ctypes.CDLL("libX11.so.6")
+
+
+def _library(name: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(name)
+    except OSError:
+        return None
+
+
+class _Monitor(ctypes.Structure):
+    """``XRRMonitorInfo`` of Xrandr.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_ulong),
+        *((name, ctypes.c_int) for name in ("primary", "automatic", "noutput")),
+        *((name, ctypes.c_int) for name in ("x", "y", "width", "height", "mwidth", "mheight")),
+        ("outputs", ctypes.c_void_p),
+    )
+
+
+def monitors(connection: Any) -> list[tuple[int, int, int, int]]:
+    """Return where the monitors that are on lie: x, y, width, height in pixels, sorted.
+
+    Asks the server for what it knows, which is quick; nothing is probed. Empty also where the
+    server does not tell (RandR below 1.5).
+    """
+    randr = _library("libXrandr.so.2")
+    if randr is None:
+        return []
+    at = ctypes.cast(connection, ctypes.c_void_p)
+    xlib = _xlib()
+    xlib.XDefaultRootWindow.argtypes = [ctypes.c_void_p]
+    xlib.XDefaultRootWindow.restype = ctypes.c_ulong
+    randr.XRRGetMonitors.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int, ctypes.c_void_p]
+    randr.XRRGetMonitors.restype = ctypes.POINTER(_Monitor)
+    randr.XRRFreeMonitors.argtypes = [ctypes.POINTER(_Monitor)]
+    count = ctypes.c_int()
+    found = randr.XRRGetMonitors(at, xlib.XDefaultRootWindow(at), True, ctypes.byref(count))
+    if not found:
+        return []
+    places = sorted((m.x, m.y, m.width, m.height) for m in found[: count.value])
+    randr.XRRFreeMonitors(found)
+    return places
 
 
 def leave_with_the_server() -> None:
@@ -77,7 +151,7 @@ def leave_with_the_server() -> None:
     Xlib would end it with status 1 and without a word, whatever Python had in mind: an error of
     its connection cannot be returned from.
     """
-    xlib = ctypes.CDLL(ctypes.util.find_library("X11") or "libX11.so.6")
+    xlib = _xlib()
     handler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(_leave)
     _kept.append(handler)
     xlib.XSetIOErrorHandler(handler)
@@ -86,7 +160,7 @@ def leave_with_the_server() -> None:
 def _leave(_connection: int) -> int:
     log.error("the X server is gone; leaving, to be started again when it is back")
     logging.shutdown()
-    os._exit(_TRY_AGAIN)
+    os._exit(TRY_AGAIN)
 
 
 def tell_renderer(renderer: str) -> None:

@@ -27,7 +27,9 @@ from installation.display.screen import (
     choose,
     keep_awake,
     leave_with_the_server,
+    monitors,
     tell_renderer,
+    turn_off,
 )
 from installation.scene import Frame, Scene
 
@@ -81,10 +83,13 @@ class Window:
             # Ask for 8 bits a channel: EGL alone would give 5 or 6.
             config = gl.Config(double_buffer=True, red_size=8, green_size=8, blue_size=8)  # type: ignore[abstract]
             where: dict[str, Any] = {"width": display.width, "height": display.height}
+            self._connection: Any = None
             if not headless:
                 leave_with_the_server()
                 screen = choose(get_display().get_screens(), display.monitor)
-                keep_awake(screen.display._display)
+                self._connection = screen.display._display
+                self._monitors = monitors(self._connection)
+                keep_awake(self._connection)
                 where = {"fullscreen": True} if display.fullscreen else where
                 where["screen"] = screen
             self._window = GlWindow(caption="installation", config=config, vsync=True, **where)
@@ -111,12 +116,25 @@ class Window:
         self._canvas = Canvas(gl, display.rotate)
         self._picture = Picture(gl, self._canvas)
         self._draw_again: Callable[[], object] | None = None
+        self._patient = False
         self._words: OrderedDict[Style, Texture] = OrderedDict()
+        self._ink, self._shade = Texture(gl, 1, 1, 4), Texture(gl, 1, 1, 4)
+        self._wear(theme, words)
+
+    def dress(self, display: Display, theme: Theme, words: tuple[Drift, ...]) -> None:
+        """Go on by other settings, as far as they take no other window."""
+        if display.debug != self._display.debug:
+            self.debug = display.debug
+        self._display = display
+        self._scribe.close()
+        while self._words:
+            self._words.popitem()[1].delete()
+        self._wear(theme, words)
+
+    def _wear(self, theme: Theme, words: tuple[Drift, ...]) -> None:
         self._typesetter = Typesetter(theme)
         self._scribe = Scribe(self._typesetter)
         self._arranger = Arranger(theme, self._measure, words)
-        self._patient = False
-        self._ink, self._shade = Texture(gl, 1, 1, 4), Texture(gl, 1, 1, 4)
         self._ink.write(np.frombuffer(bytes.fromhex(f"{theme.colour[1:]}ff"), np.uint8))
 
     def _close(self) -> bool:
@@ -139,6 +157,16 @@ class Window:
     def _screen_size(self) -> tuple[int, int]:
         width, height = self._window.get_framebuffer_size()
         return int(width), int(height)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the monitors are no longer those that the window was made for.
+
+        None at all is not a change: one that was turned off will be back.
+        """
+        if self._connection is None:
+            return False
+        return monitors(self._connection) not in (self._monitors, [])
 
     def attend(self) -> None:
         """Take note of keys and of the window being closed."""
@@ -173,8 +201,40 @@ class Window:
         self._flip()
         self._draw_again = partial(self._draw_slate, words)
 
+    def fade(self, frame: Frame, gone: float) -> None:
+        """Show a frame that is no longer true, without what was known about it.
+
+        Parameters
+        ----------
+        frame
+            The last there was.
+        gone
+            How far it has faded, 0 to 1 (black).
+        """
+        self.attend()
+        self._draw_faded(frame, gone)
+        self._flip()
+        self._draw_again = partial(self._draw_faded, frame, gone)
+
+    def darken(self) -> None:
+        """Turn the screen off, as far as it can be; drawing goes on unseen until `lighten`."""
+        self.show_slate("")
+        if self._connection is not None:
+            turn_off(self._connection)
+
+    def lighten(self) -> None:
+        """Turn the screen on again."""
+        if self._connection is not None:
+            keep_awake(self._connection)
+
+    def _draw_faded(self, frame: Frame, gone: float) -> None:
+        self._compose(frame, None)
+        self._darken(gone)
+
     def _draw_slate(self, words: str) -> None:
         self._canvas.clear(self._screen_size)
+        if not words:
+            return
         width, height = self.size
         unit = min(width, height)
         style = Style(words, round(LARGE * unit), round(0.8 * width), "", round(0.8 * height))

@@ -43,6 +43,8 @@ class CpuEngine:
         OpenVINO cannot read or compile the network.
     """
 
+    device = "CPU"
+
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.manifest = manifest
         path = folder / manifest.onnx

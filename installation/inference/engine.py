@@ -22,9 +22,12 @@ class Engine(Protocol):
     ----------
     manifest
         What it is; ``manifest.input`` tells the size regions are brought to.
+    device
+        What it runs on, as a technician would say.
     """
 
     manifest: Manifest
+    device: str
 
     def run(
         self, frame: NDArray[np.uint8], regions: NDArray[np.float32]

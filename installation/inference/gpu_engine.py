@@ -66,6 +66,7 @@ class GpuEngine:
 
     def __init__(self, gpu: Gpu, manifest: Manifest, trt: Any, plan: bytes, most: int) -> None:
         self.manifest = manifest
+        self.device = gpu.card.name
         self._gpu = gpu
         self._trt = trt
         self._most = most

@@ -10,6 +10,7 @@ import numpy as np
 
 from installation.config import Config
 from installation.inference.device import Progress, open_engines
+from installation.inference.engine import Engine
 from installation.labels.glosses import load_glosses
 from installation.scene import Frame, Scene, Track, Verdict
 from installation.vision.classifier import Classifier
@@ -49,17 +50,42 @@ class Observer:
 
     Parameters
     ----------
-    detector, classifier
-        Whose engines are used from the calling thread alone.
+    finding, naming
+        The engines, used from the calling thread alone.
+    config
+        How to look, and which words may be given.
+
+    Attributes
+    ----------
+    device
+        What the engines run on.
     """
 
-    def __init__(self, detector: Detector, classifier: Classifier) -> None:
-        self._detector = detector
-        self._classifier = classifier
+    def __init__(self, finding: Engine, naming: Engine, config: Config) -> None:
+        self.device = naming.device
+        self._engines = finding, naming
+        self._use(config)
         self._tracker = Tracker()
         self._polls: dict[int, _Poll] = {}
         self._whole = _Poll()
         self._someone_at = -np.inf
+
+    def use(self, config: Config) -> None:
+        """Go on by another config, with the same engines; faces keep their tracks.
+
+        Where other words may be given, all are voted on anew.
+        """
+        words = self._config.labels
+        self._use(config)
+        if config.labels != words:
+            self._polls.clear()
+            self._whole = _Poll()
+
+    def _use(self, config: Config) -> None:
+        smallest_face = config.vision.smallest_face
+        made = _made(*self._engines, config, smallest_face, _THRESHOLD)
+        self._detector, self._classifier = made
+        self._config = config
 
     def observe(self, frame: Frame) -> Scene:
         """Look at a frame, captured later than the last one."""
@@ -119,6 +145,20 @@ class Observer:
         )
 
 
+def _made(
+    finding: Engine, naming: Engine, config: Config, smallest_face: int, threshold: float
+) -> tuple[Detector, Classifier]:
+    settings = config.inference
+    labels = naming.manifest.labels
+    path = settings.engines / settings.classifier
+    wnids = (path / labels).read_text(encoding="utf-8").split() if labels else []
+    glosses = load_glosses(settings.engines) if config.theme.gloss else {}
+    return (
+        Detector(finding, smallest_face, threshold),
+        Classifier(naming, tuple(wnids), config.labels.choice, glosses),
+    )
+
+
 @contextmanager
 def open_vision(
     config: Config,
@@ -130,14 +170,7 @@ def open_vision(
     settings = config.inference
     with open_engines(settings, (settings.detector, settings.classifier), progress) as engines:
         finding, naming = engines
-        labels = naming.manifest.labels
-        path = settings.engines / settings.classifier
-        wnids = (path / labels).read_text(encoding="utf-8").split() if labels else []
-        glosses = load_glosses(settings.engines) if config.theme.gloss else {}
-        yield (
-            Detector(finding, smallest_face, threshold),
-            Classifier(naming, tuple(wnids), config.labels.choice, glosses),
-        )
+        yield _made(finding, naming, config, smallest_face, threshold)
 
 
 @contextmanager
@@ -145,5 +178,7 @@ def open_observer(
     config: Config, progress: Progress = lambda _what, _done: True
 ) -> Iterator[Observer]:
     """Open both engines a config names and an observer over them; see `open_engines`."""
-    with open_vision(config, config.vision.smallest_face, _THRESHOLD, progress) as found:
-        yield Observer(*found)
+    settings = config.inference
+    with open_engines(settings, (settings.detector, settings.classifier), progress) as engines:
+        finding, naming = engines
+        yield Observer(finding, naming, config)

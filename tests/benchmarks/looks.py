@@ -15,10 +15,10 @@ import cv2
 
 from installation import config
 from installation.capture.demo import Crowd
-from installation.controller import drifting
 from installation.display.window import Window
 from installation.scene import Frame, Scene
 from installation.vision.observer import open_observer
+from installation.wall import drifting
 
 _FPS = 15
 _LANDSCAPE = {"width": 1280, "height": 720}

@@ -1,12 +1,14 @@
 """The webcam, with OpenCV's capture played by one whose answers are chosen."""
 
+import time
+
 import cv2
 import numpy as np
 import pytest
 
 from installation import config
 from installation.capture.camera import Camera
-from installation.capture.source import CaptureError
+from installation.capture.source import CaptureError, SilentError
 from installation.scene import Frame
 
 WIDTH, HEIGHT = 320, 240
@@ -100,9 +102,60 @@ def test_padded_rows_are_left_to_opencv(monkeypatch, tmp_path, caplog, format_, 
     assert len([record for record in caplog.records if "pads its rows" in record.message]) == 1
 
 
-def test_a_camera_that_goes_silent_is_an_error(monkeypatch, tmp_path):
+def answering(monkeypatch, tmp_path, *answers):
+    """A camera that gives these answers to reads, the last of them for ever."""
     webcam = Webcam()
-    camera = opened(monkeypatch, tmp_path, "yuyv", webcam)
-    webcam.read = lambda: (False, None)
-    with pytest.raises(CaptureError, match="was it unplugged"):
+    answers = list(answers)
+
+    def read():
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    webcam.read = read
+    return opened(monkeypatch, tmp_path, "mjpg", webcam)
+
+
+NO_PICTURES = [
+    (False, None),
+    (True, None),
+    (True, np.zeros((0, 0, 3), np.uint8)),
+    (True, DECODED.astype(np.float32)),
+    cv2.error("assertion failed"),
+]
+
+
+@pytest.mark.parametrize("answer", NO_PICTURES)
+def test_a_broken_picture_now_and_then_is_passed_over(monkeypatch, tmp_path, answer):
+    camera = answering(monkeypatch, tmp_path, answer, answer, (True, DECODED))
+    assert np.array_equal(camera.read(), DECODED)
+
+
+@pytest.mark.parametrize("answer", [*NO_PICTURES, (True, np.zeros((4, 4), np.uint8))])
+def test_a_camera_that_gives_no_pictures_is_let_go(monkeypatch, tmp_path, answer):
+    camera = answering(monkeypatch, tmp_path, answer)
+    with pytest.raises(CaptureError, match=r"video0: ") as caught:
         camera.read()
+    assert not isinstance(caught.value, SilentError)
+    with pytest.raises(CaptureError, match="not open"):
+        camera.read()
+
+
+def test_a_camera_that_takes_long_may_be_asked_again(monkeypatch, tmp_path):
+    camera = answering(monkeypatch, tmp_path, (True, DECODED))
+    read = camera._capture.read
+    camera._capture.read = lambda: time.sleep(0.6) or (False, None)
+    with pytest.raises(SilentError, match="sends no pictures any more"):
+        camera.read()
+    camera._capture.read = read
+    assert np.array_equal(camera.read(), DECODED)
+
+
+def test_what_a_camera_gives_is_told_only_when_it_is_news(monkeypatch, tmp_path, caplog):
+    caplog.set_level("INFO")
+    webcam = Webcam()
+    camera = opened(monkeypatch, tmp_path, "mjpg", webcam)
+    for _ in range(3):
+        camera.open()
+    assert len(caplog.records) == 1

@@ -36,5 +36,5 @@ def test_a_camera_that_is_not_there_names_those_that_are():
 
 def test_a_device_that_is_no_camera_is_refused():
     source = make_source(Config.model_validate({"camera": {"source": "/dev/null"}}))
-    with pytest.raises(CaptureError, match=r"/dev/null: cannot be opened"):
+    with pytest.raises(CaptureError, match=r"/dev/null: not a camera"):
         source.open()

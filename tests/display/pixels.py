@@ -134,3 +134,26 @@ def test_no_texture_is_left_behind_when_sizes_change(open_window):
     assert alive == alive[:3] * 40
     # NV12 takes a texture for each plane.
     assert alive[2] == alive[0] + 1
+
+
+def test_a_picture_that_is_no_longer_true_fades(open_window):
+    luma, chroma = smooth_colours()
+    pixels = as_bgr(luma, chroma)
+    window = open_window(mirror=False)
+    for gone in (0.0, 0.4, 1.0):
+        window.fade(Frame(0, 0.0, pixels), gone)
+        assert np.abs(window.snapshot().astype(int) - (1 - gone) * pixels).max() <= 3
+
+
+def test_another_theme_is_put_on_while_it_runs(open_window):
+    window = open_window(mirror=False)
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[:, : WIDTH // 2] = 255
+    assert shown(window, pixels)[0, 0].tolist() == [255, 255, 255]
+    window.show_slate("closed")
+    assert window.snapshot()[..., 1].max() == 255 and window.snapshot()[..., 2].max() < 128
+    theme = Theme(colour="#ff0000")
+    window.dress(Display(fullscreen=False, width=WIDTH, height=HEIGHT, mirror=True), theme, ())
+    assert shown(window, pixels)[0, 0].tolist() == [0, 0, 0]
+    window.show_slate("closed")
+    assert window.snapshot()[..., 2].max() == 255 and window.snapshot()[..., 1].max() < 128

@@ -6,4 +6,4 @@ from alone import run_alone
 
 
 def test_every_layout_comes_out_right():
-    assert "13 passed" in run_alone(Path(__file__).with_name("pixels.py"))
+    assert "15 passed" in run_alone(Path(__file__).with_name("pixels.py"))

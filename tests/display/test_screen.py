@@ -119,3 +119,13 @@ def test_a_monitor_that_is_not_there_is_one_line(server):
     window = on(display, script)
     _, err = window.communicate(timeout=60)
     assert "DisplayError: display.monitor: no monitor 'HDMI-7' is connected" in err
+
+
+@needs_xvfb
+def test_a_server_that_saves_no_energy_is_no_reason_to_complain(server):
+    _, display = server
+    script = "    for _ in range(3):\n        window.darken()\n        window.lighten()\n"
+    window = on(display, OPEN.format(display="") + script + "    print(window.moved)\n")
+    out, err = window.communicate(timeout=60)
+    assert (window.returncode, out.split("\n")[1]) == (0, "False"), err
+    assert "DPMS" not in err

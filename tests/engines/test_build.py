@@ -81,6 +81,8 @@ def test_an_interrupted_build_leaves_nothing_half_made(own, how):
         [
             sys.executable,
             "-c",
+            # What a shell starts in the background does not hear Ctrl-C by itself.
+            "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
             "import sys; from pathlib import Path; from engines.build import build;"
             "build(Path(sys.argv[1]), print)",
             str(own),

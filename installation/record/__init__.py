@@ -1,0 +1,1 @@
+"""What was said, never to whom: settled words by the hour, in a database that survives."""

@@ -1,0 +1,168 @@
+"""The threads beside the window's: each has a heartbeat, and its failure is kept for all."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+
+from engines.plan import CancelledError
+from installation.config import Config
+from installation.errors import InstallationError
+from installation.handover import Closed, Latest
+from installation.record.recorder import Recorder
+from installation.scene import Frame, Scene
+from installation.supervision.heartbeat import Heartbeat
+from installation.vision.observer import Observer, open_observer
+
+log = logging.getLogger(__name__)
+
+# Seconds between beats after which a stage counts as hung.
+PATIENCE = 8.0
+# Opening the engines beats only where something is built, and takes long on small machines.
+_OPENING = 300.0
+# Seconds after which a stage that waits shows that it lives.
+_BEAT = 1.0
+# Looks a second at the most: each keeps all processors busy, and in between boxes are predicted.
+_LOOKS = 20.0
+
+
+class Stage:
+    """A thread.
+
+    Parameters
+    ----------
+    heart
+        By which it shows that it lives; names it, too.
+    work
+        What it does until it is asked to stop.
+
+    Attributes
+    ----------
+    failure
+        What the work raised, if it did.
+    """
+
+    def __init__(self, heart: Heartbeat, work: Callable[[], None]) -> None:
+        self.heart = heart
+        self.failure: BaseException | None = None
+        self._work = work
+        self._thread = threading.Thread(target=self._run, name=heart.name, daemon=True)
+        heart.beat()
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self.failure = error
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is still at work."""
+        return self._thread.is_alive()
+
+    def join(self, timeout: float) -> None:
+        """Wait for it to end, some seconds at the most."""
+        self._thread.join(max(timeout, 0))
+        if self._thread.is_alive():
+            log.warning("%s did not stop in time", self.heart.name)
+
+
+class Vision:
+    """Turns frames into scenes, from opening the engines to closing them.
+
+    Parameters
+    ----------
+    config
+        How.
+    frames, scenes
+        Where frames come from and scenes go.
+    recorder
+        Takes note of every scene, and is closed with the engines; None for no record.
+
+    Attributes
+    ----------
+    heart
+        Beats with every look, and while it waits.
+    ready
+        Set once it could look at a frame.
+    words
+        What to tell those who wait until then.
+    device
+        What the engines run on; empty until then.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        frames: Latest[Frame],
+        scenes: Latest[Scene],
+        recorder: Recorder | None = None,
+    ) -> None:
+        self.heart = Heartbeat("vision", _OPENING)
+        self.ready = threading.Event()
+        self.words = config.theme.preparing
+        self.device = ""
+        self._config = config
+        self._changed = threading.Event()
+        self._frames = frames
+        self._scenes = scenes
+        self._recorder = recorder
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ask it to return, which may interrupt its preparations."""
+        self._stopped = True
+        self._frames.close()
+
+    def use(self, config: Config) -> None:
+        """Go on by another config, as far as that takes no other engines."""
+        self._config = config
+        self._changed.set()
+
+    def _prepared(self, _what: str, done: float) -> bool:
+        self.heart.beat()
+        self.words = f"{self._config.theme.preparing} {done:.0%}"
+        return not self._stopped
+
+    def _change(self, observer: Observer) -> None:
+        try:
+            observer.use(self._config)
+            if self._recorder is not None:
+                self._recorder.use(self._config.labels.policy)
+        except InstallationError as error:
+            log.warning("%s; going on as before", error)
+
+    def run(self) -> None:
+        """Turn the newest frame into a scene, again and again, until no more come."""
+        version, due = 0, -math.inf
+        try:
+            with open_observer(self._config, self._prepared) as observer:
+                self.device = observer.device
+                self.heart.patience = PATIENCE
+                self.heart.beat()
+                self.ready.set()
+                while True:
+                    self.heart.beat()
+                    if self._changed.is_set():
+                        self._changed.clear()
+                        self._change(observer)
+                    newest = self._frames.get(after=version, timeout=_BEAT)
+                    if newest is None:
+                        continue
+                    version, frame = newest
+                    if frame.captured_at < due:
+                        continue
+                    # Looks that come late are not made up for.
+                    due = max(due, frame.captured_at - 1 / _LOOKS) + 1 / _LOOKS
+                    scene = observer.observe(frame)
+                    self._scenes.put(scene)
+                    if self._recorder is not None:
+                        self._recorder.saw(scene)
+        except (Closed, CancelledError):
+            self._scenes.close()
+        finally:
+            if self._recorder is not None:
+                self._recorder.close()

@@ -1,0 +1,1 @@
+"""What keeps the wall up without a hand: heartbeats, word to systemd, opening hours."""

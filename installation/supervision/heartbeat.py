@@ -1,0 +1,45 @@
+"""Heartbeats: each stage shows that it lives; one that has stopped ends the whole."""
+
+from __future__ import annotations
+
+import time
+
+from installation.errors import InstallationError
+
+
+class HungError(InstallationError):
+    """A stage has stopped without having ended."""
+
+
+class Heartbeat:
+    """That of one stage.
+
+    Parameters
+    ----------
+    name
+        Of the stage.
+    patience
+        Seconds between beats after which it counts as hung.
+
+    Attributes
+    ----------
+    patience
+        May be changed as the work changes.
+    """
+
+    def __init__(self, name: str, patience: float) -> None:
+        self.name = name
+        self.patience = patience
+        self._beaten_at = time.monotonic()
+
+    def beat(self) -> None:
+        """Show a sign of life; from the stage's own thread."""
+        self._beaten_at = time.monotonic()
+
+    def check(self) -> None:
+        """Raise `HungError` where the last beat is too long ago; from any thread."""
+        silent = time.monotonic() - self._beaten_at
+        if silent > self.patience:
+            raise HungError(
+                f"{self.name} has not answered for {silent:.0f} s; leaving, to be started again"
+            )

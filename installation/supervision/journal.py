@@ -1,0 +1,40 @@
+"""Log lines as journald and people read them: one line an event."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+# Priorities of syslog(3), by which `journalctl -p` sorts; see sd-daemon(3) for the prefix.
+_PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+# Begins a line that ends a command.
+ERROR = f"<{_PRIORITIES['ERROR']}>"
+
+
+class _OneLine(logging.Formatter):
+    def __init__(self, journal: bool) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = record.levelname
+        begin = f"<{_PRIORITIES.get(level, 6)}>" if self._journal else f"{level} "
+        return begin + " ".join(record.getMessage().split())
+
+
+def to_journal() -> bool:
+    """Tell whether journald reads standard error (systemd.exec(5), JOURNAL_STREAM)."""
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):
+        # It is closed, or nothing that has a file behind it.
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def begin(level: int) -> None:
+    """Have everything from a level on logged to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine(to_journal()))
+    logging.basicConfig(level=level, handlers=[handler], force=True)

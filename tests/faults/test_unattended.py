@@ -1,0 +1,274 @@
+"""The whole program through what happens in months without a hand. Each row of faults a test."""
+
+import random
+import signal
+import sqlite3
+import time
+from textwrap import dedent
+
+import cv2
+import pytest
+from running import Running, needs_xvfb, x_server
+
+from installation.labels.synsets import load_synsets
+
+pytestmark = needs_xvfb
+
+STREAMING = "pictures a second"
+
+
+@pytest.fixture(scope="module")
+def screen():
+    with x_server() as (_, display):
+        yield display
+
+
+@pytest.fixture
+def folder(tmp_path, built):
+    write(tmp_path, built)
+    return tmp_path
+
+
+def write(folder, built, **sections):
+    sections = {
+        "camera": "{source: demo, width: 320, height: 240}",
+        "inference": f"{{engines: {built}, device: cpu}}",
+        "record": "{file: null}",
+    } | sections
+    text = "".join(f"{name}: {value}\n" for name, value in sections.items())
+    (folder / "config.yaml").write_text(text)
+
+
+@pytest.fixture
+def start(folder, screen):
+    started = []
+
+    def begin(patch="", display=screen):
+        started.append(Running(folder, display, dedent(patch)))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.close()
+        assert "Traceback" not in each.log.read_text()
+
+
+def test_its_manager_hears_all_it_needs(start):
+    wall = start()
+    wall.wait_for("READY=1")
+    wall.wait_for("WATCHDOG=1", times=3)
+    told = wall.wait_for("camera demo")
+    assert STREAMING in told and "CPU" in told and "\n" not in told
+    assert wall.end() == 0
+    assert wall._told.queue[-1] == "STOPPING=1" or "STOPPING=1" in list(wall._told.queue)
+
+
+HANGS = """
+    import threading, time
+    from installation import stages
+    from {room} import {owner}
+    stages.PATIENCE = 1.0
+    import installation.controller
+    installation.controller.PATIENCE = 1.0
+    healthy, calls = {owner}.{work}, []
+    def hang(*arguments):
+        calls.append(None)
+        if len(calls) > 20:
+            time.sleep(3600)
+        return healthy(*arguments)
+    {owner}.{work} = hang
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "room", "owner", "work"),
+    [
+        ("vision", "installation.vision.observer", "Observer", "observe"),
+        ("capture", "installation.capture.demo", "DemoSource", "read"),
+    ],
+)
+def test_a_stage_that_hangs_ends_it_in_one_line(start, stage, room, owner, work):
+    wall = start(HANGS.format(room=room, owner=owner, work=work))
+    assert wall.process.wait(60) == 1
+    assert wall.log.read_text().count(f"installation: {stage} has not answered for") == 1
+
+
+def test_a_stopped_process_feeds_no_watchdog(start):
+    wall = start()
+    wall.wait_for(STREAMING)
+    wall.send(signal.SIGSTOP)
+    time.sleep(1)
+    wall.heard += list(wall._told.queue)
+    wall._told.queue.clear()
+    time.sleep(2)
+    assert wall._told.empty()
+    wall.send(signal.SIGCONT)
+    wall.wait_for("WATCHDOG=1")
+
+
+def test_a_good_config_takes_effect_where_it_stands(start, folder, built, hopper):
+    wall = start()
+    wall.wait_for("camera demo")
+    cv2.imwrite(str(folder / "hopper.png"), hopper)
+    write(folder, built, camera="{source: hopper.png}", labels="{policy: inoffensive}")
+    wall.send(signal.SIGHUP)
+    wall.wait_for("RELOADING=1")
+    wall.wait_for("READY=1")
+    assert "hopper.png" in wall.wait_for("hopper.png")
+    wall.wait_for("1 face,")
+    assert "changed: camera.source, camera.width, camera.height, labels.policy" in (
+        wall.log.read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("theme:\n  colour: green\n", "config.yaml:2: theme.colour: 'green' is not of the form"),
+        ("theme: {colour: '#ffffff'", "config.yaml:1: expected"),
+        ("camera:\n  sourse: 0\n", "config.yaml:2: camera.sourse: unknown key; did you mean"),
+        (None, "config.yaml:1: cannot be read"),
+    ],
+)
+def test_a_broken_config_changes_nothing_and_says_where(start, folder, text, says):
+    wall = start()
+    wall.wait_for("camera demo")
+    config = folder / "config.yaml"
+    if text is None:
+        config.unlink()
+    else:
+        config.write_text(text)
+    wall.send(signal.SIGHUP)
+    wall.wait_for("RELOADING=1")
+    wall.wait_for("READY=1")
+    wall.wait_for("camera demo")
+    assert says in wall.log.read_text()
+    assert wall.log.read_text().count("going on by the config of before") == 1
+
+
+def test_what_takes_a_restart_says_so(start, folder, built):
+    wall = start()
+    wall.wait_for("camera demo")
+    write(folder, built, display="{rotate: 90, mirror: false}")
+    wall.send(signal.SIGHUP)
+    wall.wait_for("READY=1")
+    log = wall.log.read_text()
+    assert "WARNING display.rotate: takes effect at the next start; to have it now, restart" in log
+    assert "changed: display.mirror" in log
+
+
+def test_a_hundred_reloads_leak_nothing(start, folder, built):
+    wall = start()
+    wall.wait_for("camera demo")
+    for times in range(100):
+        write(folder, built, theme=f"{{colour: '#00ff{times:02x}', gloss: {times % 2 == 1}}}")
+        wall.send(signal.SIGHUP)
+        wall.wait_for("RELOADING=1")
+        wall.wait_for("READY=1")
+        if times == 20:
+            before = wall.threads, wall.descriptors
+    wall.wait_for(STREAMING)
+    # A scribe that has nothing to write yet has no thread.
+    assert wall.threads <= before[0] + 1 and wall.descriptors <= before[1]
+
+
+def test_it_can_be_told_to_stop_at_any_moment(start):
+    generator = random.Random(6)
+    for _ in range(15):
+        wall = start()
+        # Through the interpreter's start, the loading of engines, and a while of pictures.
+        time.sleep(generator.uniform(0, 4))
+        assert wall.end() in (0, 143, -signal.SIGTERM)
+        wall.close()
+
+
+def test_what_settles_is_recorded(start, folder, built, crowd_film):
+    write(folder, built, camera=f"{{source: {crowd_film}}}", record="{file: said.sqlite}")
+    wall = start()
+    wall.wait_for(" 2 faces,", times=2)
+    assert wall.end() == 0
+    with sqlite3.connect(folder / "said.sqlite") as record:
+        rows = record.execute("SELECT * FROM entry").fetchall()
+    assert rows
+    wnids = {synset.wnid for synset in load_synsets()}
+    for hour, wnid, confidence, seconds, *others in rows:
+        assert 0 <= time.time() // 3600 - hour <= 1
+        assert wnid in wnids
+        assert 0 < confidence <= 1
+        assert 0 <= seconds < 60
+        assert others == ["wall", "safe", "person-semantic"]
+
+
+def test_the_demonstration_is_not_recorded(start, folder, built):
+    write(folder, built, record="{file: said.sqlite}")
+    wall = start()
+    wall.wait_for(" 2 faces,")
+    assert wall.end() == 0
+    assert not (folder / "said.sqlite").exists()
+
+
+def test_without_a_screen_it_is_to_be_tried_again(start):
+    assert start(display=":987").process.wait(60) == 75
+    assert start(display="").process.wait(60) == 75
+
+
+def test_when_the_screen_is_lost_it_is_to_be_tried_again(start):
+    with x_server() as (server, display):
+        wall = start(display=display)
+        wall.wait_for("camera demo")
+        server.kill()
+        assert wall.process.wait(60) == 75
+    assert wall.log.read_text().count("the X server is gone") == 1
+    with x_server() as (_, display):
+        start(display=display).wait_for("camera demo")
+
+
+def test_without_a_camera_it_waits_and_hardly_works(start, folder, built):
+    write(folder, built, camera="{source: /dev/video987}")
+    wall = start()
+    wall.wait_for("/dev/video987: no camera there")
+    busy = wall.processor_seconds
+    time.sleep(5)
+    # The benchmark tells how little; this is for what runs away.
+    assert wall.processor_seconds - busy < 2
+    assert wall.end() == 0
+
+
+CLOSED = "{open: [mon-sun 00:00-24:00], closed: [01-01..12-31]}"
+
+
+def test_at_closing_time_nothing_is_seen_and_nothing_sees(start, folder, built):
+    read = folder / "read"
+    wall = start(
+        f"""
+        from pathlib import Path
+        from installation.capture.demo import DemoSource
+        healthy = DemoSource.read
+        def note(source):
+            Path({str(read)!r}).touch()
+            return healthy(source)
+        DemoSource.read = note
+        """
+    )
+    wall.wait_for("camera demo")
+    write(folder, built, hours=CLOSED)
+    wall.send(signal.SIGHUP)
+    wall.wait_for("STATUS=closed")
+    wall.wait_for("STATUS=closed")
+    read.unlink()
+    busy = wall.processor_seconds
+    wall.wait_for("WATCHDOG=1", times=6)
+    assert not read.exists()
+    assert wall.processor_seconds - busy < 2
+    write(folder, built)
+    wall.send(signal.SIGHUP)
+    wall.wait_for("camera demo")
+    assert read.exists()
+
+
+def test_started_at_night_it_opens_no_camera(start, folder, built):
+    write(folder, built, camera="{source: /dev/video987}", hours=CLOSED)
+    wall = start()
+    wall.wait_for("STATUS=closed", times=2)
+    assert "video987" not in wall.log.read_text().partition("running: ")[2].partition("\n")[2]
+    assert wall.end() == 0

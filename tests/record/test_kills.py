@@ -1,0 +1,20 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_a_thousand_kills_cost_no_row_that_was_written(tmp_path):
+    command = [sys.executable, "-m", "tests.record.kills", str(tmp_path)]
+    ran = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert report["kills"] == 1000
+    # Both kinds of moment were met: while it opens, and while it writes.
+    assert 0 < report["before the first row"] < 1000
+    assert report["rows"] > 1000
+    assert (report["missing"], report["checks"], report["set aside"]) == (0, ["ok"], 0)

@@ -1,0 +1,136 @@
+"""The whole program as systemd runs it: a process on an X server of its own, and what it tells."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Far beyond what anything here takes, on the slowest of machines.
+LONG = 90.0
+
+needs_xvfb = pytest.mark.skipif(not shutil.which("Xvfb"), reason="no Xvfb here")
+
+
+@contextmanager
+def x_server(*options):
+    """A real X server; yields its process and the name of its display."""
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x360x24", *options],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    try:
+        with os.fdopen(read) as told:
+            yield process, f":{told.readline().strip()}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+class Running:
+    """``installation run``, with its service manager's socket in our hands.
+
+    Parameters
+    ----------
+    folder
+        Holds its config.yaml, and receives its log.
+    display
+        Of an X server.
+    patch
+        Python to run in that process before the command: the edge at which hardware breaks.
+    """
+
+    def __init__(self, folder, display, patch=""):
+        self.log = folder / "log"
+        self._told = queue.Queue()
+        self.heard = []
+        address = folder / "notify"
+        address.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(address))
+        threading.Thread(target=self._listen, daemon=True).start()
+        code = f"{patch}\nimport sys\nfrom installation.cli import main\nsys.exit(main(['run']))"
+        command = [sys.executable, "-c", code] if patch else [sys.executable, "-m", "installation"]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command if patch else [*command, "run"],
+                cwd=folder,
+                env=os.environ
+                | {"DISPLAY": display, "NOTIFY_SOCKET": str(address), "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    def _listen(self):
+        while True:
+            try:
+                self._told.put(self._socket.recv(4096).decode())
+            except OSError:
+                return
+
+    def wait_for(self, what, times=1):
+        """Wait until it has told its manager a message that contains something, from now on."""
+        deadline = time.monotonic() + LONG
+        while times:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, (what, self.heard[-5:], self.log.read_text())
+            try:
+                message = self._told.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            self.heard.append(message)
+            times -= what in message
+        return self.heard[-1]
+
+    def wait_to_log(self, what, times=1):
+        """Wait until its log contains something."""
+        deadline = time.monotonic() + LONG
+        while self.log.read_text().count(what) < times:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, (what, self.log.read_text())
+            time.sleep(0.05)
+
+    def send(self, number):
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def end(self, number=signal.SIGTERM):
+        """End it; return its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(LONG)
+
+    def close(self):
+        """Leave nothing behind."""
+        self.process.kill()
+        self.process.wait()
+        self._socket.close()
+
+    @property
+    def threads(self):
+        """How many it has."""
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    @property
+    def descriptors(self):
+        """How many it has open."""
+        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+
+    @property
+    def processor_seconds(self):
+        """How long it has kept a processor busy."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
