@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 from installation.capture.capture import Capture
@@ -178,7 +179,7 @@ class _Show:
             self._notifier.status(self._status(now))
 
     def _mind_the_doors(self) -> None:
-        if self._doors.look():
+        if self._doors.look(datetime.now(timezone.utc)):
             log.info("%s", self._doors)
             if self._doors.open:
                 self._capture.wake()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime
 
 from installation.supervision.hours import Hours
 
@@ -24,17 +24,21 @@ class Doors:
     def __init__(self, hours: Hours) -> None:
         self.hours = hours
         self.open = True
-        self._looked_at = datetime.now(timezone.utc)
+        self._opens: datetime | None = None
 
-    def look(self) -> bool:
-        """Look at the clock; tell whether they have opened or closed since the last look."""
-        # The clock may have been set since, to either side: only what it shows now counts.
-        self._looked_at = datetime.now(timezone.utc)
-        before, self.open = self.open, self.hours.is_open(self._looked_at)
+    def look(self, at: datetime) -> bool:
+        """Tell whether they have opened or closed since the last look.
+
+        Parameters
+        ----------
+        at
+            What the clock shows, aware; it may have been set since, to either side.
+        """
+        before, self.open = self.open, self.hours.is_open(at)
+        self._opens = None if self.open else self.hours.next_change(at)
         return self.open != before
 
     def __str__(self) -> str:
         if self.open:
             return "open"
-        opens = self.hours.next_change(self._looked_at)
-        return f"closed until {opens:%a %-d %b %Y, %H:%M}" if opens else "closed"
+        return f"closed until {self._opens:%a %-d %b %Y, %H:%M}" if self._opens else "closed"
