@@ -484,7 +484,7 @@ def reload(machine: Machine) -> str:
     return expect(machine.pid == pid and state == "active", f"{state}, the same process")
 
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+NEVER_OPEN = ("hours", "closed", '["01-01..12-31"]')
 HOLDERS = "ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c '/dev/video' || true"
 POWER = "cat /sys/class/drm/card*-*/dpms | sort -u | tr '\\n' ' '"
 
@@ -492,10 +492,8 @@ POWER = "cat /sys/class/drm/card*-*/dpms | sort -u | tr '\\n' ' '"
 @row("close", "nobody holds the camera, the screen is off, the same process", "screenshot")
 def closing(machine: Machine) -> str:
     pid, text = machine.pid, machine.do(f"cat {CONFIG}") + "\n"
-    closed = re.sub(r"(?m)^hours:[^\n]*\n(?:(?:[ #][^\n]*)?\n)*", "", text)
-    days = "\n".join(f"    {day}: []" for day in DAYS)
     try:
-        machine.save(f"{closed}\nhours:\n  week:\n{days}\n")
+        machine.save(setting(text, *NEVER_OPEN))
 
         def dark() -> bool:
             held = machine.do(HOLDERS) != "0"
