@@ -113,12 +113,12 @@ def test_the_documentation_exists():
 
 
 def test_the_wall_asks_for_the_screen_but_depends_on_nothing(wall):
-    assert wall["Unit"]["Wants"] == "installation-display.service"
+    assert "installation-display.service" in wall["Unit"]["Wants"]
     for unit in UNITS:
         told = read(unit.name)["Unit"]
         assert not {"Requires", "BindsTo", "PartOf", "Requisite"} & set(told), unit
-    # A failed build of engines keeps nothing from starting.
-    assert read("installation-engines.service")["Unit"]["Before"] == "installation.service"
+    # A build of engines keeps nothing from starting.
+    assert "Before" not in read("installation-engines.service")["Unit"]
 
 
 def test_pictures_stay_in_memory(wall):
