@@ -389,10 +389,10 @@ def killed(machine: Machine) -> str:
 
 @row("kill -9 it ten times, fast", "it is back: no start limit")
 def killed_often(machine: Machine) -> str:
+    pid = machine.pid
     for _ in range(9):
-        machine.until_active()
-        machine.do(f"kill -9 {machine.pid}")
-    machine.until_active()
+        machine.do(f"kill -9 {pid}")
+        pid = machine.until_active(not_pid=pid)
     return again(machine, "kill -9 {pid}")
 
 
