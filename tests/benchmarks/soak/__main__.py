@@ -23,6 +23,7 @@ import time
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +41,8 @@ _PATIENCE = 60.0
 _BACK = 3.0
 # How many more there may be as chance has it.
 _SPARE = {"threads": 2, "descriptors": 2, "objects": 16}
-# Parts of the way at which the process ends.
-_ENDS = {0.25: "X server killed", 0.5: "SIGTERM", 0.75: "SIGKILL"}
-_STATUS = {"X server killed": 75, "SIGTERM": 0, "SIGKILL": -signal.SIGKILL}
+# How the process ends in between, in turn, and the status it then has.
+_ENDS = {"X server killed": 75, "SIGTERM": 0, "SIGKILL": -signal.SIGKILL}
 # The part of a process's life in which what is kept is filled, at least so many seconds; and what
 # is compared at both ends.
 _WARM_UP = 0.2
@@ -84,6 +84,7 @@ class _Soak:
         self._frames = arguments.frames
         self._seconds = arguments.hours * 3600 if arguments.hours else None
         self._quiet = arguments.json
+        self._processes, self._ended = arguments.processes, 0
         engines = ROOT / "engines" / "built"
         build(engines, lambda _line: None)
         self._folder = folder
@@ -175,19 +176,20 @@ class _Soak:
         took = time.monotonic() - began
         self._count[how] += 1
         self._recoveries[how].append(took)
-        if status != _STATUS[how]:
+        if status != _ENDS[how]:
             self._fail(f"{how}: ended with status {status}: {self._last_line()}")
         self._program = self._start()
 
     def run(self) -> bool:
         """Go all the way, and report; tell whether all is well."""
-        ends = dict(_ENDS)
+        ends = cycle(_ENDS)
         try:
             while (done := self._done) < 1:
                 if len(self._rows) <= done * _ROWS:
                     self._row()
-                if ends and done >= min(ends):
-                    self._end(ends.pop(min(ends)))
+                if done * self._processes >= self._ended + 1:
+                    self._ended += 1
+                    self._end(next(ends))
                 time.sleep(self._faults.chance.expovariate(1 / 8))
                 with self._lock:
                     self._troubled_until = time.monotonic() + _PATIENCE
@@ -317,6 +319,7 @@ def main() -> None:
     length.add_argument("--frames", type=int, default=1_000_000, help="taken from the camera")
     length.add_argument("--hours", type=float, help="go on for so long instead")
     parser.add_argument("--rate", type=float, default=300, help="pictures a second")
+    parser.add_argument("--processes", type=int, default=4, help="one after the other")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--keep", type=Path, help="a folder for the log and the record")
