@@ -51,7 +51,8 @@ def _run(arguments: argparse.Namespace) -> int:
     reread = partial(configuration.load, path)
     # Made-up visitors would be made-up figures.
     record = None if config.camera.source == "demo" else config.record.file
-    run(config, make_source(config), headless=False, reread=reread, record=record)
+    source, status = make_source(config), config.status
+    run(config, source, headless=False, reread=reread, record=record, status=status)
     return OK
 
 
