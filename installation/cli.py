@@ -20,6 +20,7 @@ from installation import config as configuration
 from installation.config import Config
 from installation.errors import InstallationError
 from installation.supervision import journal
+from installation.supervision.discretion import forgo_core_dumps
 from installation.terminal import Meter, confirm, say
 
 # Wrong use is 2; argparse sees to it.
@@ -44,6 +45,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from installation.capture.select import make_source
     from installation.controller import run
 
+    forgo_core_dumps()
     # It asks to read the config again, which is yet to be read.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = (arguments.config or configuration.find()).resolve()

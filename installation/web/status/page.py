@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Page:
     ) -> str:
         """Return it as HTML."""
         return self._template.render(
+            host=socket.gethostname(),
             health=health,
             look="ill" if health.faults else "well" if report and report.open else "closed",
             tiles=list(_tiles(history)),
@@ -96,8 +98,10 @@ def _tiles(history: History) -> Iterator[_Tile]:
         beside: str = "",
     ) -> _Tile:
         value = what(newest)
-        text = "-" if value is None else format(value * per, form)
-        return _Tile(name, text, unit, beside, sparkline(history.of(what), *_SPARK))
+        lines = sparkline(history.of(what), *_SPARK)
+        if value is None:
+            return _Tile(name, "-", "", "", lines)
+        return _Tile(name, format(value * per, form), unit, beside, lines)
 
     yield tile("pictures a second", lambda sample: sample.rate, 1, "", ".1f")
     slow = "" if newest.age_99 is None else f"99 % within {1000 * newest.age_99:.0f} ms"

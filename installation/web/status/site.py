@@ -83,6 +83,8 @@ class Site:
         routes = [
             Route("/", lambda _: HTMLResponse(self._cached("page", self._draw))),
             Route("/style.css", lambda _: Response(style, media_type="text/css")),
+            # Browsers ask for it unasked.
+            Route("/favicon.ico", lambda _: Response(status_code=204)),
             Route("/healthz", self._health),
             Route("/metrics", self._metrics),
         ]
