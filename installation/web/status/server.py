@@ -163,7 +163,10 @@ class _Connection(H11Protocol):
         self._end = self.loop.call_later(_LONGEST, self.transport.abort)
         if len(self.connections) > _MOST:
             here = [each for each in self.connections if isinstance(each, _Connection)]
-            min(here, key=lambda each: each._end.when()).transport.abort()
+            oldest = min(here, key=lambda each: each._end.when())
+            oldest.transport.abort()
+            # Its end is noticed later: the next one here has to choose another.
+            self.connections.discard(oldest)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
