@@ -34,7 +34,7 @@ debian_packages() {
     else
         packages="$packages libglib2.0-0"
     fi
-    [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev shellcheck"
+    [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev shellcheck strace"
     [ "$what" != packages ] || packages="$packages $*"
     missing=
     for package in $packages; do

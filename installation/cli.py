@@ -19,6 +19,7 @@ from installation import config as configuration
 from installation.config import Config
 from installation.errors import InstallationError
 from installation.supervision import journal
+from installation.supervision.discretion import forgo_core_dumps
 from installation.terminal import Meter, confirm, say
 
 # Wrong use is 2; argparse sees to it.
@@ -44,6 +45,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from installation.controller import run
     from installation.reload import ConfigFile
 
+    forgo_core_dumps()
     # It asks to read the config again, which is yet to be read.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = (arguments.config or configuration.find()).resolve()
@@ -51,7 +53,8 @@ def _run(arguments: argparse.Namespace) -> int:
     state = os.environ.get("STATE_DIRECTORY")
     file = ConfigFile(path, Path(state.partition(":")[0]) if state else None)
     config = file.start()
-    run(config, make_source(config), headless=False, file=file, record=config.record.file)
+    source, record, status = make_source(config), config.record.file, config.status
+    run(config, source, headless=False, file=file, record=record, status=status)
     return OK
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Hashable
 from datetime import date
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyAddress,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -187,6 +190,42 @@ class Record(_Section):
     file: Annotated[Path | None, AT_START] = Path("record.sqlite")
 
 
+_SHORTEST_TOKEN = 16
+
+
+def _secret(value: object) -> object:
+    # Told without the value: this error is logged.
+    if value is not None and (
+        not isinstance(value, str)
+        or len(value) < _SHORTEST_TOKEN
+        or not (value.isascii() and value.isprintable())
+    ):
+        raise ValueError(
+            f"needs {_SHORTEST_TOKEN} letters and digits or more, in quotes; "
+            "`openssl rand -hex 16` makes some"
+        )
+    return value
+
+
+class Status(_Section):
+    """What the wall tells technicians over HTTP, and whom."""
+
+    port: Annotated[int | None, Field(ge=1, le=65535), AT_START] = 8090
+    token: Annotated[SecretStr | None, BeforeValidator(_secret), AT_START] = None
+    address: Annotated[IPvAnyAddress, AT_START] = IPv4Address("127.0.0.1")
+    preview: Annotated[bool, AT_START] = False
+
+    @field_validator("address")
+    @classmethod
+    def _has_a_token(cls, address: IPvAnyAddress, info: ValidationInfo) -> IPvAnyAddress:
+        # Where the token is wrong, that is what there is to say.
+        if not address.is_loopback and info.data.get("token", "") is None:
+            raise ValueError(
+                f"{address} can be reached from other machines: set status.token too, or 127.0.0.1"
+            )
+        return address
+
+
 class Config(_Section):
     """The whole file, validated once; trusted everywhere else."""
 
@@ -198,6 +237,7 @@ class Config(_Section):
     theme: Theme = Theme()
     hours: Opening = Opening()
     record: Record = Record()
+    status: Status = Status()
 
 
 _FORMS: dict[tuple[Hashable, ...], str] = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from installation.capture.capture import Capture
 from installation.capture.select import make_source
 from installation.capture.source import Source
-from installation.config import Config
+from installation.config import Config, Status
 from installation.display.screen import DisplayError
 from installation.display.window import Window
 from installation.errors import InstallationError
@@ -28,11 +28,15 @@ from installation.supervision.notify import Notifier
 from installation.supervision.signals import Signals
 from installation.supervision.temperature import temperature
 from installation.wall import Wall, Witness, drifting
+from installation.web.status.report import Pulse, Report
+from installation.web.status.server import StatusServer
 
 log = logging.getLogger(__name__)
 
 # Seconds all stages together have to return when they are asked to.
 _FAREWELL = 1.5
+# And for nobody to be told any more.
+_LAST_WORD = 0.3
 # Seconds between looks at the stages and the clock, at the monitors, and between words on all that;
 # and between readings of the temperature, for which some machines take as long as for a picture.
 _WATCH = 0.5
@@ -48,6 +52,7 @@ def run(
     witness: Witness | None = None,
     file: ConfigFile | None = None,
     record: Path | None = None,
+    status: Status | None = None,
 ) -> None:
     """Run the installation until it is closed, told to stop, the film ends or the witness leaves.
 
@@ -65,6 +70,8 @@ def run(
         To read the config from again when SIGHUP asks for it; None where there is none.
     record
         Where to keep which words were given; None for nowhere.
+    status
+        Where to serve the status; None, or one without a port, for nowhere.
 
     Raises
     ------
@@ -73,6 +80,7 @@ def run(
     """
     signals = Signals()
     notifier = Notifier.from_environment()
+    server = StatusServer(status) if status is not None and status.port is not None else None
     try:
         if warning := config.labels.choice.warning:
             log.warning("%s", warning)
@@ -81,7 +89,8 @@ def run(
         try:
             log.info("running: %s, %d x %d", source.name, *window.size)
             notifier.ready()
-            _Show(config, source, window, witness, file, record, signals, notifier).run()
+            show = _Show(config, source, window, witness, file, record, signals, notifier, server)
+            show.run()
         finally:
             notifier.stopping()
             try:
@@ -90,6 +99,9 @@ def run(
             finally:
                 window.close()
     finally:
+        if server is not None:
+            server.stop()
+            server.join(_LAST_WORD)
         notifier.close()
         signals.restore()
 
@@ -107,6 +119,7 @@ class _Show:
         record: Path | None,
         signals: Signals,
         notifier: Notifier,
+        server: StatusServer | None,
     ) -> None:
         frames, scenes = Latest[Frame](), Latest[Scene]()
         self._config = config
@@ -114,6 +127,7 @@ class _Show:
         self._file = file
         self._signals = signals
         self._notifier = notifier
+        self._server = server
         self._recorder = None
         if record is not None:
             self._recorder = Recorder(record, config)
@@ -127,6 +141,7 @@ class _Show:
         self._stages: list[Stage] = []
         self._watched_at = self._told_at = self._monitored_at = self._felt_at = -math.inf
         self._hot: float | None = None
+        self._open_seconds = 0.0
 
     def run(self) -> None:
         """Go on until there is a reason to stop; raise what a stage raised."""
@@ -138,6 +153,8 @@ class _Show:
         except Closed:
             pass
         finally:
+            if self._server is not None:
+                self._server.stop()
             self._capture.stop()
             self._vision.stop()
             deadline = time.monotonic() + _FAREWELL
@@ -171,13 +188,17 @@ class _Show:
             self._signals.reload = False
             self._reload()
         now = time.monotonic()
-        if now - self._watched_at >= _WATCH:
+        if (passed := now - self._watched_at) >= _WATCH:
             self._watched_at = now
+            # At the first watch, and after the machine slept, nobody knows since when.
+            self._open_seconds += passed if self._doors.open and passed < _MONITORS else 0.0
             for stage in self._stages:
                 if stage.alive:
                     stage.heart.check()
             self._notifier.alive()
             self._mind_the_doors()
+            if self._server is not None:
+                self._server.publish(self._report(now))
         if now - self._monitored_at >= _MONITORS:
             self._monitored_at = now
             if self._window.moved:
@@ -193,6 +214,34 @@ class _Show:
                 self._capture.wake()
             else:
                 self._capture.rest()
+
+    def _report(self, now: float) -> Report:
+        config, wall, recorder = self._config, self._wall, self._recorder
+        return Report(
+            at=now,
+            open=self._doors.open,
+            doors=str(self._doors),
+            open_seconds=self._open_seconds,
+            preparing=None if self._vision.ready.is_set() else self._vision.words,
+            waiting=wall.waiting,
+            shown_at=wall.shown_at,
+            stuck=wall.stillness.stuck,
+            metrics=wall.metrics.copy(),
+            faces=wall.faces,
+            pulses=tuple(
+                Pulse(stage.heart.name, stage.heart.silent, stage.heart.patience)
+                for stage in self._stages
+            ),
+            camera=self._capture.name,
+            trouble=self._capture.trouble,
+            losses=self._capture.losses,
+            device=self._vision.device,
+            classifier=config.inference.classifier,
+            policy=config.labels.policy,
+            recording=recorder is not None,
+            pause=None if recorder is None else recorder.trouble,
+            frame=wall.frame if config.status.preview else None,
+        )
 
     def _status(self, now: float) -> str:
         if not self._doors.open:

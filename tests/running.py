@@ -53,9 +53,13 @@ class Running:
         Of an X server.
     patch
         Python to run in that process before the command: the edge at which hardware breaks.
+    under
+        What to put before the command.
+    environment
+        Variables to add.
     """
 
-    def __init__(self, folder, display, patch=""):
+    def __init__(self, folder, display, patch="", under=(), environment=()):
         self.log = folder / "log"
         self._told = queue.Queue()
         self.heard = []
@@ -66,12 +70,14 @@ class Running:
         self._listener.start()
         code = f"{patch}\nimport sys\nfrom installation.cli import main\nsys.exit(main(['run']))"
         command = [sys.executable, "-c", code] if patch else [sys.executable, "-m", "installation"]
+        command = command if patch else [*command, "run"]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                command if patch else [*command, "run"],
+                [*under, *command],
                 cwd=folder,
                 env=os.environ
-                | {"DISPLAY": display, "NOTIFY_SOCKET": self._address, "PYTHONPATH": str(ROOT)},
+                | {"DISPLAY": display, "NOTIFY_SOCKET": self._address, "PYTHONPATH": str(ROOT)}
+                | dict(environment),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
