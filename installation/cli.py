@@ -73,6 +73,15 @@ def _demo(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def _web(arguments: argparse.Namespace) -> int:
+    from installation.web.upload.serve import serve
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    path = (arguments.config or configuration.find()).resolve()
+    serve(configuration.load(path), partial(configuration.load, path))
+    return OK
+
+
 def _classify(arguments: argparse.Namespace) -> int:
     from installation.classify import CopyFolder, Reading, open_reader
     from installation.inference.engine import InferenceError
@@ -319,6 +328,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command(action, _labels, does, among=words).set_defaults(action=action)
     words.choices["show"].add_argument("word", nargs="+", metavar="WORD", help="a word or wnid")
+
+    command("web", _web, "Serve a page to which visitors send pictures from their phones.")
 
     _describe_bench(command("bench", _bench, "Measure it beside what demonstrations do."))
 
