@@ -72,7 +72,7 @@ class Word(Step):
     score: float = Field(ge=0, le=1, description="How firmly it was said, not how right it is")
     gloss: str = Field(description="What WordNet says it means")
     paths: list[list[Step]] = Field(
-        description="The ways up from it to *person* in WordNet, the shortest first"
+        description="The ways up from it to “person” in WordNet, the shortest first"
     )
 
 

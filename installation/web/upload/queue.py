@@ -105,7 +105,7 @@ class FairQueue(Generic[T]):
             if self._rate and guest.allowance < 1:
                 wait = ceil((1 - guest.allowance) * MINUTE / self._rate)
                 raise Trouble(429, "Too many pictures came from you: wait a little.", wait)
-            guest.allowance -= 1
+            guest.allowance -= self._rate > 0
             guest.held += 1
             self.held += 1
 

@@ -97,6 +97,8 @@ class _Service:
         self._reread = reread
         self._signals = signals
         self._notifier = notifier
+        self._address = ""
+        self._announced = False
 
     def run(self, listening: socket.socket) -> None:
         """Serve until there is a reason to stop; raise what made a thread fail."""
@@ -125,14 +127,19 @@ class _Service:
             self._studio.dismiss,
         )
         address, port = listening.getsockname()[:2]
-        shown = f"[{address}]" if ":" in address else address
-        log.info("serving the web extension at http://%s:%d/", shown, port)
+        self._address = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
+        asyncio.run(server.serve(sockets=[listening]))
+
+    def _announce(self) -> None:
+        log.info("serving the web extension at %s", self._address)
         if warning := self._config.labels.choice.warning:
             log.warning("%s", warning)
         self._notifier.ready()
-        asyncio.run(server.serve(sockets=[listening]))
 
     def _watch(self) -> None:
+        if not self._announced:
+            self._announced = True
+            self._announce()
         if self._signals.reload:
             self._signals.reload = False
             self._reload()
@@ -158,12 +165,11 @@ class _Service:
             log.error("%s; going on by the config of before", error)  # noqa: TRY400  # one line
         else:
             now, later = changes(self._config, new)
-            if later:
-                log.warning("changed, but only in force after a restart: %s", ", ".join(later))
-            if now:
-                log.info("changed: %s", ", ".join(now))
             self._config = in_force(self._config, new)
             self._site.use(self._config)
             if {key.partition(".")[0] for key in now} & {"labels", "theme"}:
                 self._studio.use(self._config)
+            for key in later:
+                log.warning("%s: takes effect at the next start; to have it now, restart", key)
+            log.info("config read again; changed: %s", ", ".join(now) or "nothing")
         self._notifier.ready()

@@ -88,7 +88,8 @@ class Studio:
         self._config = config
         self._changed = threading.Event()
         self._closing = False
-        self._orders: SimpleQueue[_Order] = SimpleQueue()
+        # None only wakes whoever waits for an order.
+        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._keeper = Keeper(record) if record is not None else None
         self._eyes_heart = Heartbeat("vision", _OPENING)
         hearts = [Heartbeat(f"desk {number + 1}", _PATIENCE) for number in range(config.web.jobs)]
@@ -133,6 +134,7 @@ class Studio:
         for stage in self._stages[1:]:
             stage.join(deadline - time.monotonic())
         self._closing = True
+        self._orders.put(None)
         self._stages[0].join(deadline - time.monotonic())
         if self._keeper is not None:
             self._keeper.close()
@@ -159,7 +161,10 @@ class Studio:
                             order = self._orders.get(timeout=_BEAT)
                         except Empty:
                             continue
-                        if not order.found.set_running_or_notify_cancel():
+                        if self._changed.is_set():
+                            self._orders.put(order)
+                            break
+                        if order is None or not order.found.set_running_or_notify_cancel():
                             continue
                         try:
                             order.found.set_result((reader.look(order.picture), config))
