@@ -1,7 +1,8 @@
 import cv2
 import numpy as np
 import pytest
-from serving import Serving, encoded
+
+from tests.web.upload.serving import Serving, encoded
 
 
 @pytest.fixture(scope="module")

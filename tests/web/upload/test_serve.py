@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import pytest
-from serving import LONG, ROOT, Serving, encoded, form, nothing_may_be_written
 
 from installation.record.entry import Entry
 from installation.record.keeper import Keeper
 from installation.record.store import count
+from tests.web.upload.serving import LONG, ROOT, Serving, encoded, form, nothing_may_be_written
 
 
 class TestNothingIsKept:

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from portraits import COLLINS_FACE, HOPPER_FACE
-from serving import Serving, encoded, form
 
 from installation.labels.synsets import load_synsets
 from installation.vision.boxes import iou
 from installation.web.upload.answer import Reply
+from tests.web.upload.serving import Serving, encoded, form
 
 SAFE = {synset.wnid for synset in load_synsets() if synset.safety == "safe"}
 GREEN = (0x39, 0xFF, 0x14)

@@ -60,11 +60,11 @@ function say(sentence) {
   const content = document.createElement("section");
   content.id = "answer";
   content.tabIndex = -1;
-  const heading = document.createElement("h2");
-  heading.className = "trouble";
-  heading.setAttribute("role", "alert");
-  heading.textContent = sentence;
-  content.append(heading);
+  const line = document.createElement("p");
+  line.className = "trouble";
+  line.setAttribute("role", "alert");
+  line.textContent = sentence;
+  content.append(line);
   show(content);
 }
 
@@ -97,6 +97,42 @@ for (const input of inputs) {
   });
 }
 form.addEventListener("submit", (event) => event.preventDefault());
+
+// Where the file dialogue opens no camera, the page does; its picture is not mirrored any more.
+const camera = document.getElementById("camera");
+const video = camera.querySelector("video");
+
+async function watch() {
+  try {
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
+    camera.showModal();
+  } catch {
+    say("The camera cannot be used. Choose a picture instead.");
+  }
+}
+
+function shoot() {
+  const canvas = document.createElement("canvas");
+  canvas.width = video.videoWidth;
+  canvas.height = video.videoHeight;
+  canvas.getContext("2d").drawImage(video, 0, 0);
+  canvas.toBlob((picture) => picture && send(picture), "image/jpeg", 0.92);
+  camera.close();
+}
+
+const opener = form.querySelector(".camera");
+opener.addEventListener("click", watch);
+camera.querySelector(".shoot").addEventListener("click", () => video.videoWidth && shoot());
+camera.querySelector(".cancel").addEventListener("click", () => camera.close());
+camera.addEventListener("close", () => {
+  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  video.srcObject = null;
+});
+if (!matchMedia("(hover: none) and (pointer: coarse)").matches) {
+  navigator.mediaDevices?.enumerateDevices().then((devices) => {
+    opener.hidden = !devices.some((device) => device.kind === "videoinput");
+  });
+}
 
 // Dropped or pasted pictures are as good as chosen ones.
 addEventListener("dragover", (event) => {
