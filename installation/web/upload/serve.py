@@ -102,8 +102,8 @@ class _Service:
 
     def run(self, listening: socket.socket) -> None:
         """Serve until there is a reason to stop; raise what made a thread fail."""
-        # Others log addresses and tracebacks; what matters is logged here, without either.
-        for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio"):
+        # They log tracebacks and what visitors sent; what matters is logged here, without either.
+        for name in ("uvicorn.error", "uvicorn.access", "python_multipart", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         proxies = self._config.web.proxies
         connection = type("Connection", (Connection,), {"proxies": tuple(map(ip_network, proxies))})
