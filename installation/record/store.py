@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -74,6 +75,7 @@ class Store:
                 self._database = _open(path)
             except _Damaged:
                 self._database = _open(path)
+            self._inode = path.stat().st_ino
         except (OSError, sqlite3.Error, _Damaged) as error:
             raise _explained(path, error) from error
 
@@ -86,12 +88,15 @@ class Store:
             They could not be written; open the store anew before the next attempt.
         """
         try:
+            # SQLite would go on writing to a file that was moved or deleted, where nobody looks.
+            if self._path.stat().st_ino != self._inode:
+                raise FileNotFoundError(errno.ENOENT, "the file was replaced")
             with self._database:
                 self._database.executemany(
                     f"INSERT INTO entry ({_COLUMNS}) VALUES ({_PLACES})",  # noqa: S608
                     map(astuple, entries),
                 )
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise _explained(self._path, error) from error
 
     def close(self) -> None:
