@@ -12,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,15 @@ def _demo(arguments: argparse.Namespace) -> int:
             seconds = _DEMO_SECONDS
     say(f"demo: running{f' for {seconds:g} seconds' if seconds else ''}")
     print(demonstrate(config, headless, arguments.frames, seconds, output))
+    return OK
+
+
+def _web(arguments: argparse.Namespace) -> int:
+    from installation.web.upload.serve import serve
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    path = (arguments.config or configuration.find()).resolve()
+    serve(configuration.load(path), partial(configuration.load, path))
     return OK
 
 
@@ -322,6 +332,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         command(action, _labels, does, among=words).set_defaults(action=action)
     words.choices["show"].add_argument("word", nargs="+", metavar="WORD", help="a word or wnid")
+
+    command("web", _web, "Serve a page to which visitors send pictures from their phones.")
 
     _describe_bench(command("bench", _bench, "Measure it beside what demonstrations do."))
 

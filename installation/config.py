@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Hashable
 from datetime import date
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -226,6 +226,28 @@ class Status(_Section):
         return address
 
 
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no address and no network such as 10.0.0.0/8") from error
+    return text
+
+
+class Web(_Section):
+    """What the web extension takes and how much of it."""
+
+    address: Annotated[IPvAnyAddress, AT_START] = IPv4Address("127.0.0.1")
+    port: Annotated[int, Field(ge=0, le=65535), AT_START] = 8080
+    proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], AT_START] = ()
+    size: Annotated[float, Field(gt=0, le=100), AT_START] = 12
+    pixels: Annotated[float, Field(gt=0, le=150), AT_START] = 40
+    jobs: Annotated[int, Field(ge=1, le=64), AT_START] = 2
+    seconds: Annotated[float, Field(gt=0, le=600), AT_START] = 20
+    places: Annotated[int, Field(ge=2, le=1000), AT_START] = 64
+    rate: Annotated[int, Field(ge=0, le=100_000), AT_START] = 120
+
+
 class Config(_Section):
     """The whole file, validated once; trusted everywhere else."""
 
@@ -238,6 +260,7 @@ class Config(_Section):
     hours: Opening = Opening()
     record: Record = Record()
     status: Status = Status()
+    web: Web = Web()
 
 
 _FORMS: dict[tuple[Hashable, ...], str] = {
