@@ -185,6 +185,7 @@ class Record(_Section):
     """What is kept of what was said."""
 
     file: Annotated[Path | None, AT_START] = Path("record.sqlite")
+    keep_days: Annotated[int | None, Field(ge=1, le=36500), AT_START] = None
 
 
 class Config(_Section):

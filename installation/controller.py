@@ -111,7 +111,8 @@ class _Show:
         self._notifier = notifier
         self._recorder = None
         if record is not None:
-            self._recorder = Recorder(record, config.labels.policy, config.inference.classifier)
+            names = config.labels.policy, config.inference.classifier
+            self._recorder = Recorder(record, *names, config.record.keep_days)
         self._vision = Vision(config, frames, scenes, self._recorder)
         self._capture_heart = Heartbeat("capture", PATIENCE)
         self._capture = Capture(source, frames, self._capture_heart.beat)

@@ -19,6 +19,8 @@ class Recorder:
         The record.
     policy, engine
         Names of what chooses the words; see `Entry`.
+    keep_days
+        For how long; see `Keeper`.
 
     Attributes
     ----------
@@ -26,8 +28,8 @@ class Recorder:
         Why nothing is recorded just now, in a line; None while all is well. For any thread.
     """
 
-    def __init__(self, path: Path, policy: str, engine: str) -> None:
-        self._keeper = Keeper(path)
+    def __init__(self, path: Path, policy: str, engine: str, keep_days: int | None = None) -> None:
+        self._keeper = Keeper(path, keep_days)
         self._engine = engine
         self._tally = Tally(policy, engine)
 
