@@ -32,8 +32,8 @@ _LEFT, _RIGHT, _BARS = 0.07, 0.93, 0.40
 # Parts of the height: where each part ends and how high it is.
 _HEAD, _WORDS, _WEEK, _SUBTREES = 0.835, (0.415, 0.355), (0.245, 0.105), (0.06, 0.12)
 _MOST, _MOST_SUBTREES = 20, 8
-# Hours that a week is drawn with at the least.
-_FEWEST_HOURS = 8
+# Hours that a week is drawn with at the least; how many have room for their names.
+_FEWEST_HOURS, _EACH_HOUR = 8, 12
 # Letters that have room beside a bar, and below the box.
 _LETTERS, _BOXED = 32, 24
 _CAVEAT = (
@@ -89,6 +89,8 @@ def _matplotlib() -> Iterator[None]:
         try:
             import matplotlib as mpl
             import matplotlib.font_manager  # looks for fonts, once, and notes them there
+
+            mpl.get_configdir()
         finally:
             del os.environ["MPLCONFIGDIR"]
             if before is not None:
@@ -210,9 +212,8 @@ def _week(axes: Axes, summary: Summary) -> None:
     axes.set_xlim(first, max(end, first + _FEWEST_HOURS))
     axes.set_ylim(7, 0)
     axes.set_yticks([day + 0.5 for day in range(7)], [name[:3] for name in WEEKDAYS])
-    axes.set_xticks(range(first, end + 1), [f"{hour}:00" for hour in range(first, end + 1)])
-    if end - first > 12:
-        axes.set_xticks(range(first, end + 1, 2), [f"{h}:00" for h in range(first, end + 1, 2)])
+    ticks = range(first, end + 1, 1 if end - first <= _EACH_HOUR else 2)
+    axes.set_xticks(ticks, [f"{hour}:00" for hour in ticks])
     for day, hour in zip(*week.nonzero(), strict=True):
         count = int(week[day, hour])
         dark = count > week.max() / 2
@@ -244,6 +245,7 @@ table { border-collapse: collapse; margin-bottom: 2rem; font-variant-numeric: ta
 caption { text-align: left; font-weight: bold; font-size: 1.2rem; padding: 1rem 0 .5rem }
 th, td { text-align: left; padding: .15rem 1rem .15rem 0; border-bottom: 1px solid #ccc }
 td { text-align: right }
+tbody th { font-weight: normal }
 .wide { overflow-x: auto }
 .wide th, .wide td { padding-right: .6rem }
 @media print { .wide { font-size: .5rem } }
@@ -264,9 +266,11 @@ def _page(summary: Summary, zone: str, drawing: str) -> str:
     tables = "".join(
         (
             _table("Words", ("word", "times", "seconds"), _rows(summary.words)),
-            _table("Below person in WordNet", ("", "times", "seconds"), _rows(summary.subtrees)),
+            _table(
+                "Below person in WordNet", ("child", "times", "seconds"), _rows(summary.subtrees)
+            ),
             f'<div class="wide" tabindex="0" role="region" aria-label="When">'
-            f"{_table(f'When ({zone})', ('', *hours), week)}</div>",
+            f"{_table(f'When ({zone})', ('weekday', *hours), week)}</div>",
         )
     )
     return (

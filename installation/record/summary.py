@@ -216,13 +216,13 @@ def export(path: Path, period: Period, file: TextIO) -> None:
     hours = period.hours
     writer = csv.writer(file, lineterminator="\n")
     columns = ("wnid", "confidence", "seconds", "source", "policy", "engine")
-    writer.writerow(("hour", "words", *columns))
     with reading(path) as database:
         # Not in the order they came in, which would tell more than the hour.
         rows = database.execute(
             f"SELECT hour, {', '.join(columns)} {_SELECTED} ORDER BY hour, wnid, seconds",
             (hours.start, hours.stop),
         )
+        writer.writerow(("hour", "words", *columns))
         for hour, wnid, *rest in rows:
             begins = period.local(hour).isoformat(timespec="minutes")
             writer.writerow((begins, words_known(wnid), wnid, *rest))
