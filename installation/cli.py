@@ -211,6 +211,20 @@ def _export(path: Path, period: Period, to: Path | None) -> None:
         summary.export(path, period, file)
 
 
+def _check(arguments: argparse.Namespace) -> int:
+    from installation.doctor.examine import examine
+
+    findings = []
+    for finding in examine(arguments.config):
+        findings.append(finding)
+        if not arguments.json:
+            print(finding, flush=True)
+    well = all(finding.level != "trouble" for finding in findings)
+    if arguments.json:
+        print(json.dumps({"ok": well, "findings": [each.as_json() for each in findings]}))
+    return OK if well else TROUBLE
+
+
 def _print_standings(config: Config) -> bool:
     """Print how everything stands; tell whether all is well."""
     from installation.workshop import standings
@@ -389,6 +403,9 @@ def _parser() -> argparse.ArgumentParser:
         ("plot", "The summary as a sheet to print (.png) or a page to read (.html)."),
     ):
         _describe_record(action, command(action, _record, does, logging.WARNING, record))
+
+    check = command("check", _check, "Look at everything a technician would, and say what to do.")
+    check.add_argument("--json", action="store_true", help="print one object")
 
     _describe_bench(command("bench", _bench, "Measure it beside what demonstrations do."))
 
