@@ -225,6 +225,20 @@ def _check(arguments: argparse.Namespace) -> int:
     return OK if well else TROUBLE
 
 
+def _cameras(arguments: argparse.Namespace) -> int:
+    from installation.capture.modes import webcams
+
+    found = webcams()
+    if arguments.json:
+        print(json.dumps([webcam.as_json() for webcam in found]))
+    elif not found:
+        print("no camera is plugged in")
+    for webcam in () if arguments.json else found:
+        for line in webcam.as_text():
+            print(line)
+    return OK
+
+
 def _print_standings(config: Config) -> bool:
     """Print how everything stands; tell whether all is well."""
     from installation.workshop import standings
@@ -404,6 +418,10 @@ def _parser() -> argparse.ArgumentParser:
     ):
         _describe_record(action, command(action, _record, does, logging.WARNING, record))
 
+    cameras = command(
+        "cameras", _cameras, "Every camera here, its lasting names, what it can send."
+    )
+    cameras.add_argument("--json", action="store_true", help="print one list")
     check = command("check", _check, "Look at everything a technician would, and say what to do.")
     check.add_argument("--json", action="store_true", help="print one object")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import Protocol
 
 from installation.config import Config
@@ -184,6 +185,7 @@ def drifting(config: Config) -> tuple[Drift, ...]:
     return tuple(Drift(synset.words, _way_down(synset.wnid)) for synset, may_be in shown if may_be)
 
 
+@cache
 def _way_down(wnid: str) -> str:
     above = paths(wnid)[0][1:]
     return " > ".join(words_of(each).partition(",")[0] for each in reversed(above))

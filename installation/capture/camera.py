@@ -51,8 +51,9 @@ class Camera:
         """See `Source.open`."""
         self.close()
         node = self._find().resolve()
-        # Looked for first: OpenCV would take longer to find nothing.
-        capture = cv2.VideoCapture(str(node), cv2.CAP_V4L2) if node.exists() else None
+        # OpenCV would take longer to find nothing, and takes what tells of pictures for a camera.
+        there = node.exists() and v4l2.captures(node)
+        capture = cv2.VideoCapture(str(node), cv2.CAP_V4L2) if there else None
         if capture is None or not capture.isOpened():
             raise CaptureError(f"{self.name}: {v4l2.why(node)}")
         self._capture = capture

@@ -38,7 +38,8 @@ class Capture:
     frames
         Receives each frame.
     beat
-        Called every second or more often, except while a source hangs.
+        Called about every second or more often, except while a source hangs: a network camera that
+        does not answer can do so for four seconds at a time, and no longer unless FFmpeg is stuck.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Capture:
             self._frames.close()
 
     def stop(self) -> None:
-        """Ask `run` to return; it does when the picture it is waiting for has come, or has not."""
+        """Ask `run` to return; it does within about a second, or as soon as a source that hangs."""
         self._stopped = True
         self._orders.set()
 
@@ -179,7 +180,7 @@ class Capture:
         """Take a sound picture as the end of a loss, and one of a broken camera as a loss."""
         if self._source.pace is None and self._health.look(frame):
             raise CaptureError(
-                f"{self.name}: {self._health.doubt}; "
+                f"{self._source.name}: {self._health.doubt}; "
                 "where that is not what it sees, plug it in again or try another cable"
             )
         if self._health.doubt is None:

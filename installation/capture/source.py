@@ -17,7 +17,10 @@ SILENCE = 1
 # technicians.
 os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(SILENCE)
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+_NO_LOG = 0
+# OpenCV 5 has it in another place than 4.
+_set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+_set_log_level(_NO_LOG)
 
 
 class CaptureError(InstallationError):

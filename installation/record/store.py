@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import logging
 import os
@@ -75,6 +76,7 @@ class Store:
                 self._database = _open(path)
             except _Damaged:
                 self._database = _open(path)
+            self._inode = path.stat().st_ino
         except (OSError, sqlite3.Error, _Damaged) as error:
             raise explained(path, error) from error
 
@@ -87,12 +89,15 @@ class Store:
             They could not be written; open the store anew before the next attempt.
         """
         try:
+            # SQLite would go on writing to a file that was moved or deleted, where nobody looks.
+            if self._path.stat().st_ino != self._inode:
+                raise FileNotFoundError(errno.ENOENT, "the file was replaced")
             with self._database:
                 self._database.executemany(
                     f"INSERT INTO entry ({_COLUMNS}) VALUES ({_PLACES})",  # noqa: S608
                     map(astuple, entries),
                 )
-        except sqlite3.Error as error:
+        except (OSError, sqlite3.Error) as error:
             raise explained(self._path, error) from error
 
     def forget(self, before: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from installation import config
+from installation.capture import v4l2
 from installation.capture.camera import Camera
 from installation.capture.source import CaptureError, SilentError
 from installation.scene import Frame
@@ -56,6 +57,7 @@ class Webcam:
 
 def opened(monkeypatch, tmp_path, format_, webcam):
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: webcam)
+    monkeypatch.setattr(v4l2, "captures", lambda _: True)
     device = tmp_path / "video0"
     device.touch()
     camera = Camera(device, config.Camera(width=WIDTH, height=HEIGHT, format=format_))

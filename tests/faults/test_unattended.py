@@ -15,6 +15,7 @@ from installation.labels.synsets import load_synsets
 pytestmark = needs_xvfb
 
 STREAMING = "pictures a second"
+CLOSED = "{open: [mon-sun 00:00-24:00], closed: [01-01..12-31]}"
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +112,7 @@ def test_a_good_config_takes_effect_where_it_stands(start, folder, built, hopper
     wall.wait_for("camera demo")
     cv2.imwrite(str(folder / "hopper.png"), hopper)
     write(folder, built, camera="{source: hopper.png}", labels="{policy: inoffensive}")
-    wall.send(signal.SIGHUP)
-    wall.wait_for("RELOADING=1")
-    wall.wait_for("READY=1")
+    reload(wall)
     assert "hopper.png" in wall.wait_for("hopper.png")
     wall.wait_for("1 face,")
     assert "changed: camera.source, camera.width, camera.height, labels.policy" in (
@@ -138,9 +137,7 @@ def test_a_broken_config_changes_nothing_and_says_where(start, folder, text, say
         config.unlink()
     else:
         config.write_text(text)
-    wall.send(signal.SIGHUP)
-    wall.wait_for("RELOADING=1")
-    wall.wait_for("READY=1")
+    reload(wall)
     wall.wait_for("camera demo")
     assert says in wall.log.read_text()
     assert wall.log.read_text().count("going on by the config of before") == 1
@@ -150,26 +147,35 @@ def test_what_takes_a_restart_says_so(start, folder, built):
     wall = start()
     wall.wait_for("camera demo")
     write(folder, built, display="{rotate: 90, mirror: false}")
-    wall.send(signal.SIGHUP)
-    wall.wait_for("READY=1")
+    reload(wall)
     log = wall.log.read_text()
     assert "WARNING display.rotate: takes effect at the next start; to have it now, restart" in log
     assert "changed: display.mirror" in log
 
 
-def test_a_hundred_reloads_leak_nothing(start, folder, built):
+def test_a_hundred_times_broken_closed_and_opened_it_is_as_before(start, folder, built):
     wall = start()
     wall.wait_for("camera demo")
     for times in range(100):
+        (folder / "config.yaml").write_text("theme: {colour: green}")
+        reload(wall)
+        write(folder, built, hours=CLOSED)
+        reload(wall)
         write(folder, built, theme=f"{{colour: '#00ff{times:02x}', gloss: {times % 2 == 1}}}")
-        wall.send(signal.SIGHUP)
-        wall.wait_for("RELOADING=1")
-        wall.wait_for("READY=1")
+        reload(wall)
         if times == 20:
+            wall.wait_for("camera demo")
             before = wall.threads, wall.descriptors
-    wall.wait_for(STREAMING)
+    wall.wait_for("camera demo")
     # A scribe that has nothing to write yet has no thread.
     assert wall.threads <= before[0] + 1 and wall.descriptors <= before[1]
+    assert wall.log.read_text().count("going on by the config of before") == 100
+
+
+def reload(wall):
+    wall.send(signal.SIGHUP)
+    wall.wait_for("RELOADING=1")
+    wall.wait_for("READY=1")
 
 
 def test_it_can_be_told_to_stop_at_any_moment(start):
@@ -232,9 +238,6 @@ def test_without_a_camera_it_waits_and_hardly_works(start, folder, built):
     # The benchmark tells how little; this is for what runs away.
     assert wall.processor_seconds - busy < 2
     assert wall.end() == 0
-
-
-CLOSED = "{open: [mon-sun 00:00-24:00], closed: [01-01..12-31]}"
 
 
 def test_at_closing_time_nothing_is_seen_and_nothing_sees(start, folder, built):

@@ -14,7 +14,7 @@ import pytest
 from installation.record import keeper as keeping
 from installation.record.entry import Entry, hour_of
 from installation.record.keeper import Keeper
-from installation.record.store import RecordError, count
+from installation.record.store import RecordError, Store, count
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 30
@@ -141,6 +141,20 @@ def test_a_record_that_is_damaged_meanwhile_is_set_aside(path, caplog):
     assert count(path) == 2
     assert list(path.parent.glob("*.damaged-*"))
     assert any("set aside" in line for line in messages(caplog))
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_record_that_is_taken_away_is_begun_anew(path, replaced):
+    keeper = Keeper(path)
+    keeper.keep(entries(3))
+    wait(lambda: not keeper.waiting)
+    path.rename(path.with_name("last-year.sqlite"))
+    if replaced:
+        Store(path).close()
+    keeper.keep(entries(2))
+    wait(lambda: not keeper.waiting)
+    keeper.close()
+    assert count(path) == 2
 
 
 def test_a_newer_record_is_not_written_to_and_said_to_be_so(path):

@@ -1,0 +1,136 @@
+"""What goes wrong, one thing after the other, as chance has it."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.benchmarks.soak.camera import SIZE, Camera
+from tests.benchmarks.soak.program import Program
+
+_BROKEN = (
+    "theme: {colour: green}\n",
+    "thme: {size: 1}\n",
+    "theme: [\n",
+    "theme: {size: 1}\ntheme: {size: 2}\n",
+    "labels: {policy: harmless}\n",
+    "hours: {open: [noon]}\n",
+    "\x00\x01",
+)
+
+
+class Faults:
+    """Lets things go wrong.
+
+    Parameters
+    ----------
+    folder
+        Holds the program's config.
+    engines
+        Which it uses.
+    camera
+        Which it looks through.
+    seed
+        The same gives the same faults.
+    """
+
+    def __init__(self, folder: Path, engines: Path, camera: Camera, seed: int) -> None:
+        self._path = folder / "config.yaml"
+        self._engines = engines
+        self._camera = camera
+        self.chance = random.Random(seed)
+        self._settings: dict[str, object] = {}
+        self.write_config()
+        self._all: dict[str, Callable[[Program], None]] = {
+            "camera gone": self._camera_gone,
+            **{f"camera {fault}": self._camera_fault(fault) for fault in _CAMERA},
+            "good config": self._good_config,
+            "broken config": self._broken_config,
+            "closing time": self._closing_time,
+            "process stopped": self._stopped,
+        }
+
+    def happen(self, program: Program) -> str:
+        """Let one thing go wrong and end; return what it was. Takes some seconds."""
+        name = self.chance.choice(sorted(self._all))
+        self._all[name](program)
+        return name
+
+    def write_config(self, **changed: object) -> None:
+        """Write a config that is in order, some of its sections changed."""
+        sections = {
+            "camera": {"source": self._camera.url},
+            "inference": {"engines": str(self._engines)},
+            "display": {"fullscreen": False, "width": SIZE[0], "height": SIZE[1]},
+            "vision": {"smallest_face": 24},
+        }
+        self._write("".join(f"{k}: {json.dumps(v)}\n" for k, v in (sections | changed).items()))
+
+    def _write(self, text: str) -> None:
+        # As editors save.
+        new = self._path.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self._path)
+
+    def _wait(self, shortest: float, longest: float) -> None:
+        time.sleep(self.chance.uniform(shortest, longest))
+
+    def _camera_gone(self, _program: Program) -> None:
+        self._camera.switch_off()
+        self._wait(0, 5)
+        self._camera.switch_on()
+
+    def _camera_fault(self, fault: str) -> Callable[[Program], None]:
+        def happen(_program: Program) -> None:
+            self._camera.fault = fault
+            self._wait(0.5, _CAMERA[fault])
+            self._camera.fault = None
+
+        return happen
+
+    def _good_config(self, program: Program) -> None:
+        chance = self.chance
+        self._settings = {
+            "theme": {
+                "colour": f"#{chance.randrange(2**24):06x}",
+                "size": round(chance.uniform(0.5, 2), 1),
+                "line": round(chance.uniform(0, 4), 1),
+                **{key: chance.random() < 0.5 for key in ("gloss", "score", "reveal")},
+                "idle": {"after": chance.choice([0, 1, 5]), "text": chance.choice(["", "Closer"])},
+            },
+            "labels": {
+                "policy": chance.choice(["safe", "inoffensive"]),
+                "exclude": chance.choice([[], ["boss"]]),
+            },
+            "vision": {"smallest_face": chance.choice([20, 24, 32])},
+        }
+        self.write_config(**self._settings)
+        program.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+
+    def _broken_config(self, program: Program) -> None:
+        self._write(self.chance.choice(_BROKEN))
+        program.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        self.write_config(**self._settings)
+
+    def _closing_time(self, program: Program) -> None:
+        # Closed on every day of the year.
+        self.write_config(**self._settings, hours={"closed": ["01-01..12-31"]})
+        program.process.send_signal(signal.SIGHUP)
+        self._wait(1, 4)
+        self.write_config(**self._settings)
+        program.process.send_signal(signal.SIGHUP)
+
+    def _stopped(self, program: Program) -> None:
+        program.process.send_signal(signal.SIGSTOP)
+        self._wait(0.2, 2)
+        program.process.send_signal(signal.SIGCONT)
+
+
+# What the camera may do wrong while it is there, and for how many seconds at the most.
+_CAMERA = {"hangs": 8, "garbage": 4, "cut": 4, "frozen": 8, "dark": 4, "other size": 4}
