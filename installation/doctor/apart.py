@@ -54,10 +54,12 @@ def apart(about: str, look: Look, seconds: float, user: str | None = None) -> It
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
         ended, status = _wait(child)
-    if ended and os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGKILL:
-        name = signal.Signals(os.WTERMSIG(status)).name
+    how = os.waitstatus_to_exitcode(status) if ended else 0
+    # Killed is what it was here, if it was not gone already.
+    if how not in (0, -signal.SIGKILL):
+        said = signal.Signals(-how).name if how < 0 else f"status {how}"
         yield trouble(
-            about, f"looking at it crashed ({name})", "is its driver installed and sound?"
+            about, f"looking at it crashed ({said})", "is its driver installed and sound?"
         )
 
 

@@ -74,7 +74,7 @@ def name(config: Config) -> Iterator[Finding]:
 
 def _device(config: Config) -> Path:
     written = config.camera.source
-    return Path(f"/dev/video{written}" if written.isdecimal() else written)
+    return v4l2.DEV / (f"video{written}" if written.isdecimal() else written)
 
 
 def _node(config: Config) -> Path | None:
@@ -91,7 +91,7 @@ def holder_of(node: Path) -> tuple[int, str] | None:
     """Return process and command of another program that has a device open, if one may know."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if any(each.resolve() == node for each in (folder / "fd").iterdir()):
+            if any(each.readlink() == node for each in (folder / "fd").iterdir()):
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
                 return int(folder.name), command
         except (OSError, UnicodeDecodeError):
