@@ -23,15 +23,14 @@ def preloaded(folder):
     return {"LD_PRELOAD": ":".join(before)}
 
 
-def installation_over(folder, environment, *arguments):
-    """Run a command with the cameras in folder/dev, and its config."""
-    code = (
+def run_over(folder, environment, code, *arguments):
+    """Run Python with the cameras in folder/dev."""
+    begin = (
         "import sys; from pathlib import Path; from installation.capture import v4l2;"
-        f"v4l2.DEV = Path({str(folder / 'dev')!r});"
-        "from installation.cli import main; sys.exit(main(sys.argv[1:]))"
+        f"v4l2.DEV = Path({str(folder / 'dev')!r})\n"
     )
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", begin + code, *arguments],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         capture_output=True,
@@ -39,3 +38,9 @@ def installation_over(folder, environment, *arguments):
         check=False,
         timeout=300,
     )
+
+
+def installation_over(folder, environment, *arguments):
+    """Run a command with the cameras in folder/dev."""
+    code = "from installation.cli import main; sys.exit(main(sys.argv[1:]))"
+    return run_over(folder, environment, code, *arguments)

@@ -101,14 +101,15 @@ def _answer(about: str, look: Look, user: str | None, to: int) -> NoReturn:
             os.dup2(nothing, standard)
         if user is not None:
             _become(user)
-        for finding in _found(about, look):
+        for finding in told(about, look):
             os.write(to, json.dumps(finding.as_json()).encode() + b"\n")
         status = 0
     finally:
         os._exit(status)
 
 
-def _found(about: str, look: Look) -> Iterator[Finding]:
+def told(about: str, look: Look) -> Iterator[Finding]:
+    """Look at something, and tell also what is raised meanwhile."""
     try:
         yield from look()
     except InstallationError as error:
