@@ -13,7 +13,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,15 +46,16 @@ def _config(arguments: argparse.Namespace) -> Config:
 def _run(arguments: argparse.Namespace) -> int:
     from installation.capture.select import make_source
     from installation.controller import run
+    from installation.reload import ConfigFile
 
     # It asks to read the config again, which is yet to be read.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = (arguments.config or configuration.find()).resolve()
-    config = configuration.load(path)
-    reread = partial(configuration.load, path)
-    # Made-up visitors would be made-up figures.
-    record = None if config.camera.source == "demo" else config.record.file
-    run(config, make_source(config), headless=False, reread=reread, record=record)
+    # Named by systemd where there is one; see systemd.exec(5).
+    state = os.environ.get("STATE_DIRECTORY")
+    file = ConfigFile(path, Path(state.partition(":")[0]) if state else None)
+    config = file.start()
+    run(config, make_source(config), headless=False, file=file, record=config.record.file)
     return OK
 
 

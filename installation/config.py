@@ -309,11 +309,25 @@ def load(path: str | Path) -> Config:
         The file cannot be read, is not YAML, or a key or value is wrong.
     """
     path = Path(path)
+    return parse(read(path), path)
+
+
+def read(path: Path) -> str:
+    """Return the text of a config file; raises `ConfigError`."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text"
-        raise ConfigError(f"{path}:1: cannot be read: {reason}") from error
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}:1: cannot be read: not a UTF-8 text") from error
+    except PermissionError as error:
+        raise ConfigError(
+            f"{path}:1: cannot be read; let this user or its group read it"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}:1: cannot be read: {error.strerror}") from error
+
+
+def parse(text: str, path: Path) -> Config:
+    """Validate the text of the config file at some path; see `load`."""
     try:
         node = yaml.compose(text, Loader=_Loader)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  # derived from SafeLoader
@@ -367,6 +381,9 @@ def find() -> Path:
         There is neither.
     """
     for place in PLACES:
-        if place.is_file():
-            return place
+        try:
+            if place.is_file():
+                return place
+        except PermissionError:
+            continue  # Somebody else's folder is no place to look for it.
     raise ConfigError(f"{PLACES[0]}:1: no such file, nor {PLACES[1]}; name one with --config FILE")

@@ -151,6 +151,7 @@ class Wall:
         """Show a slate for a moment; to be called again as long as it is to stand."""
         self._lighten()
         self._draw(words)
+        self._shown_at = time.monotonic()
         time.sleep(_BEAT)
 
     def _draw(self, words: str) -> None:
@@ -165,6 +166,9 @@ class Wall:
         """Show nothing for a moment; to be called again as long as it is to stay so."""
         now = time.monotonic()
         self._window.attend()
+        # Nobody who went home is on the wall in the morning, nor in memory overnight.
+        self._frames.clear()
+        self._scenes.clear()
         self._frame = self._scene = self._slate = None
         if self._dark_at is None or now - self._dark_at >= _DARK:
             self._window.darken()

@@ -54,6 +54,8 @@ class Window:
         Draw into memory, through EGL, instead of onto a screen.
     words
         What drifts by while nobody is there.
+    last
+        To be done before the process ends with its X server.
 
     Attributes
     ----------
@@ -69,7 +71,12 @@ class Window:
     """
 
     def __init__(
-        self, display: Display, theme: Theme, headless: bool, words: tuple[Drift, ...] = ()
+        self,
+        display: Display,
+        theme: Theme,
+        headless: bool,
+        words: tuple[Drift, ...] = (),
+        last: Callable[[], None] = lambda: None,
     ) -> None:
         if not headless and not has_screen():
             raise DisplayError("no screen: DISPLAY is not set; start it from a graphical session")
@@ -85,7 +92,7 @@ class Window:
             where: dict[str, Any] = {"width": display.width, "height": display.height}
             self._connection: Any = None
             if not headless:
-                leave_with_the_server()
+                leave_with_the_server(last)
                 screen = choose(get_display().get_screens(), display.monitor)
                 self._connection = screen.display._display
                 self._monitors = monitors(self._connection)
@@ -197,6 +204,7 @@ class Window:
     def show_slate(self, words: str) -> None:
         """Show a sentence on black, when there is no picture to show."""
         self.attend()
+        self._picture.forget()
         self._draw_slate(words)
         self._flip()
         self._draw_again = partial(self._draw_slate, words)

@@ -32,9 +32,9 @@ class Heartbeat:
         self.patience = patience
         self._beaten_at = time.monotonic()
 
-    def beat(self) -> None:
-        """Show a sign of life; from the stage's own thread."""
-        self._beaten_at = time.monotonic()
+    def beat(self, more: float = 0.0) -> None:
+        """Show a sign of life, from the stage's own thread; the next may take some seconds more."""
+        self._beaten_at = time.monotonic() + more
 
     def check(self) -> None:
         """Raise `HungError` where the last beat is too long ago; from any thread."""

@@ -279,6 +279,20 @@ def test_an_upgrade_keeps_config_engines_records_and_one_release_to_go_back_to(m
     assert (state / "record.sqlite").read_text() == "said"
 
 
+def test_packages_are_taken_over_from_the_release_before_if_the_same_are_wanted(machine):
+    machine.installs()
+    current = machine.root / "opt/installation/current"
+    (current / ".venv/lib").mkdir()
+    (current / ".venv/lib/numpy").write_text("big")
+    machine.spoil("changed")
+    machine.installs()
+    assert (current / ".venv/lib/numpy").read_text() == "big"
+    pins = machine.tree / "setup.cfg"
+    pins.write_text(pins.read_text() + "# others\n")
+    machine.installs()
+    assert not (current / ".venv/lib").exists()
+
+
 def test_units_that_a_version_no_longer_has_are_removed(machine):
     machine.installs()
     (machine.tree / "systemd/installation-restart.timer").unlink()
