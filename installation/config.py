@@ -21,6 +21,7 @@ from pydantic import (
     SecretStr,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -53,7 +54,12 @@ def _source(value: object) -> object:
 class Camera(_Section):
     """Where pictures come from; see ``config.yaml`` for each key."""
 
-    source: Annotated[str, BeforeValidator(_source), Field(min_length=1)] = "0"
+    source: Annotated[
+        str,
+        BeforeValidator(_source),
+        Field(min_length=1),
+        WithJsonSchema({"type": ["string", "integer"], "minLength": 1}),
+    ] = "0"
     width: Annotated[int, Field(ge=160, le=7680)] = 1280
     height: Annotated[int, Field(ge=120, le=4320)] = 720
     fps: Annotated[float, Field(ge=1, le=240)] = 30
@@ -114,7 +120,12 @@ class Display(_Section):
     """What the screen shows."""
 
     fullscreen: Annotated[bool, AT_START] = True
-    monitor: Annotated[str | None, BeforeValidator(_source), AT_START] = None
+    monitor: Annotated[
+        str | None,
+        BeforeValidator(_source),
+        AT_START,
+        WithJsonSchema({"type": ["string", "integer", "null"]}),
+    ] = None
     width: Annotated[int, Field(ge=320, le=7680), AT_START] = 1280
     height: Annotated[int, Field(ge=240, le=7680), AT_START] = 720
     rotate: Annotated[Literal[0, 90, 180, 270], AT_START] = 0
@@ -188,6 +199,7 @@ class Record(_Section):
     """What is kept of what was said."""
 
     file: Annotated[Path | None, AT_START] = Path("record.sqlite")
+    keep_days: Annotated[int | None, Field(ge=1, le=36500), AT_START] = None
 
 
 _SHORTEST_TOKEN = 16

@@ -171,9 +171,14 @@ def _leave(last: Callable[[], None], _connection: int) -> int:
     os._exit(TRY_AGAIN)
 
 
+def is_software(renderer: str) -> bool:
+    """Tell whether what draws is the processor."""
+    return any(name in renderer.lower() for name in _SOFTWARE)
+
+
 def tell_renderer(renderer: str) -> None:
     """Log what draws, and warn where that is the processor."""
-    if any(name in renderer.lower() for name in _SOFTWARE):
+    if is_software(renderer):
         log.warning("drawing without a graphics card (%s): is its driver installed?", renderer)
     else:
         log.info("drawing with %s", renderer)

@@ -21,7 +21,7 @@ class Recorder:
     path
         The record; begun with the first visitor.
     config
-        What chooses the words.
+        What chooses the words, and for how long they are kept.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Recorder:
         """Take note of a scene; never waits."""
         if self._config.camera.source != "demo":
             if self._keeper is None:
-                self._keeper = Keeper(self._path)
+                self._keeper = Keeper(self._path, self._config.record.keep_days)
             if entries := self._tally.add(scene, time.time()):
                 self._keeper.keep(entries)
 
