@@ -34,7 +34,7 @@ from installation.web.status.server import StatusServer
 log = logging.getLogger(__name__)
 
 # Seconds all stages together have to return when they are asked to.
-_FAREWELL = 1.5
+_FAREWELL = 1.0
 # And for nobody to be told any more.
 _LAST_WORD = 0.3
 # Seconds between looks at the stages and the clock, at the monitors, and between words on all that;
