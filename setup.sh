@@ -34,7 +34,11 @@ debian_packages() {
     else
         packages="$packages libglib2.0-0"
     fi
-    [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev shellcheck"
+    [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev shellcheck strace"
+    # Ubuntu has it as a snap alone; there the page is not shown to a browser.
+    if [ "$what" = test ] && apt-cache show chromium-driver >/dev/null 2>&1; then
+        packages="$packages chromium"
+    fi
     [ "$what" != packages ] || packages="$packages $*"
     missing=
     for package in $packages; do

@@ -47,13 +47,11 @@ class NamedFace:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class Found:
     """What was found in one picture.
 
     Attributes
     ----------
-    path
-        Of the file.
     picture
         uint8 (height, width, 3), BGR, upright.
     faces
@@ -62,10 +60,33 @@ class Reading:
         Labels for the picture as a whole, best first.
     """
 
-    path: Path
     picture: NDArray[np.uint8]
     faces: tuple[NamedFace, ...]
     whole: tuple[Label, ...]
+
+    def drawn(self, theme: Theme) -> NDArray[np.uint8]:
+        """Draw boxes and best labels into a copy of the picture, BGR."""
+        height, width = self.picture.shape[:2]
+        still = (0.0, 0.0, 0.0, 0.0)
+        tracks = tuple(
+            Track(index + 1, 0.0, face.box, still, Verdict(face.labels[0], True))
+            for index, face in enumerate(self.faces)
+        )
+        whole = None if tracks else Verdict(self.whole[0], True)
+        return paint(self.picture, Scene(0, 0.0, width, height, tracks, whole), theme)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading(Found):
+    """What was found in one file.
+
+    Attributes
+    ----------
+    path
+        Of the file.
+    """
+
+    path: Path
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``classify --json`` prints."""
@@ -84,17 +105,6 @@ class Reading:
             ],
             "scene": {"labels": _as_json(self.whole)},
         }
-
-    def drawn(self, theme: Theme) -> NDArray[np.uint8]:
-        """Draw boxes and best labels into a copy of the picture, BGR."""
-        height, width = self.picture.shape[:2]
-        still = (0.0, 0.0, 0.0, 0.0)
-        tracks = tuple(
-            Track(index + 1, 0.0, face.box, still, Verdict(face.labels[0], True))
-            for index, face in enumerate(self.faces)
-        )
-        whole = None if tracks else Verdict(self.whole[0], True)
-        return paint(self.picture, Scene(0, 0.0, width, height, tracks, whole), theme)
 
 
 def _as_json(labels: tuple[Label, ...]) -> list[dict[str, Any]]:
@@ -122,7 +132,11 @@ class PictureReader:
 
     def read(self, path: Path) -> Reading:
         """Read one file; raises `CaptureError` where it is no usable picture."""
-        picture = read_picture(path)
+        found = self.look(read_picture(path))
+        return Reading(found.picture, found.faces, found.whole, path)
+
+    def look(self, picture: NDArray[np.uint8]) -> Found:
+        """Find and name the faces in a picture, uint8 (height, width, 3), BGR."""
         faces = self._detector.find(picture)
         faces = faces[np.argsort(faces.xyxy[:, 0], kind="stable")]
         scores = self._classifier.score_faces(picture, faces.xyxy)
@@ -135,7 +149,7 @@ class PictureReader:
             for box, certainty, row in zip(faces.xyxy, faces.scores, scores, strict=True)
         )
         whole = self._classifier.best(self._classifier.score_whole(picture), self._top)
-        return Reading(path, picture, named, tuple(whole))
+        return Found(picture, named, tuple(whole))
 
 
 @contextmanager

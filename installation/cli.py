@@ -12,15 +12,20 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from installation import config as configuration
 from installation.config import Config
 from installation.errors import InstallationError
 from installation.supervision import journal
+from installation.supervision.discretion import forgo_core_dumps
 from installation.terminal import Meter, confirm, say
+
+if TYPE_CHECKING:
+    from installation.record.reading import Period
 
 # Wrong use is 2; argparse sees to it.
 OK, TROUBLE, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
@@ -43,15 +48,18 @@ def _config(arguments: argparse.Namespace) -> Config:
 def _run(arguments: argparse.Namespace) -> int:
     from installation.capture.select import make_source
     from installation.controller import run
+    from installation.reload import ConfigFile
 
+    forgo_core_dumps()
     # It asks to read the config again, which is yet to be read.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = (arguments.config or configuration.find()).resolve()
-    config = configuration.load(path)
-    reread = partial(configuration.load, path)
-    # Made-up visitors would be made-up figures.
-    record = None if config.camera.source == "demo" else config.record.file
-    run(config, make_source(config), headless=False, reread=reread, record=record)
+    # Named by systemd where there is one; see systemd.exec(5).
+    state = os.environ.get("STATE_DIRECTORY")
+    file = ConfigFile(path, Path(state.partition(":")[0]) if state else None)
+    config = file.start()
+    source, record, status = make_source(config), config.record.file, config.status
+    run(config, source, headless=False, file=file, record=record, status=status)
     return OK
 
 
@@ -70,6 +78,15 @@ def _demo(arguments: argparse.Namespace) -> int:
             seconds = _DEMO_SECONDS
     say(f"demo: running{f' for {seconds:g} seconds' if seconds else ''}")
     print(demonstrate(config, headless, arguments.frames, seconds, output))
+    return OK
+
+
+def _web(arguments: argparse.Namespace) -> int:
+    from installation.web.upload.serve import serve
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    path = (arguments.config or configuration.find()).resolve()
+    serve(configuration.load(path), partial(configuration.load, path))
     return OK
 
 
@@ -172,6 +189,69 @@ def _labels(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def _record(arguments: argparse.Namespace) -> int:
+    from installation.record import sheet, summary
+    from installation.record.reading import Period
+
+    config = _config(arguments)
+    path, zone = config.record.file, config.hours.schedule.zone
+    if path is None:
+        raise InstallationError("record.file is null: nothing is recorded; give the record a name")
+    period = Period(zone, arguments.since, arguments.until)
+    if arguments.action == "export":
+        _export(path, period, arguments.csv)
+        return OK
+    found = summary.summarise(path, period, config.labels.choice)
+    name = config.hours.timezone or f"{datetime.now(zone):%Z}"
+    if arguments.action == "plot":
+        sheet.save(found, name, arguments.file)
+    elif arguments.json:
+        print(json.dumps({"timezone": name, **found.as_json()}))
+    else:
+        never = (f"{wnid}  {summary.words_known(wnid)}" for wnid in found.never)
+        for line in never if arguments.never else summary.as_text(found):
+            print(line)
+    return OK
+
+
+def _export(path: Path, period: Period, to: Path | None) -> None:
+    from installation.record import summary
+
+    if to is None:
+        summary.export(path, period, sys.stdout)
+        return
+    with to.open("w", encoding="utf-8", newline="") as file:
+        summary.export(path, period, file)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from installation.doctor.examine import examine
+
+    findings = []
+    for finding in examine(arguments.config):
+        findings.append(finding)
+        if not arguments.json:
+            print(finding, flush=True)
+    well = all(finding.level != "trouble" for finding in findings)
+    if arguments.json:
+        print(json.dumps({"ok": well, "findings": [each.as_json() for each in findings]}))
+    return OK if well else TROUBLE
+
+
+def _cameras(arguments: argparse.Namespace) -> int:
+    from installation.capture.modes import webcams
+
+    found = webcams()
+    if arguments.json:
+        print(json.dumps([webcam.as_json() for webcam in found]))
+    elif not found:
+        print("no camera is plugged in")
+    for webcam in () if arguments.json else found:
+        for line in webcam.as_text():
+            print(line)
+    return OK
+
+
 def _print_standings(config: Config) -> bool:
     """Print how everything stands; tell whether all is well."""
     from installation.workshop import standings
@@ -234,6 +314,26 @@ def _size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal() and int(width) >= 320 and int(height) >= 240):
         raise argparse.ArgumentTypeError(f"must be of the form 1280x720, not {text}")
     return int(width), int(height)
+
+
+def _day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = date.min
+    # Others have no hours that can be counted from 1970.
+    if not 1970 <= day.year < 9000:
+        raise argparse.ArgumentTypeError(f"must be of the form 2026-12-24, not {text}")
+    return day
+
+
+def _sheet(text: str) -> Path:
+    from installation.record.sheet import SUFFIXES
+
+    path = Path(text)
+    if path.suffix not in SUFFIXES:
+        raise argparse.ArgumentTypeError(f"must end in {' or '.join(SUFFIXES)}, not {text}")
+    return path
 
 
 def _picture_or_film(text: str) -> Path:
@@ -320,6 +420,25 @@ def _parser() -> argparse.ArgumentParser:
         command(action, _labels, does, among=words).set_defaults(action=action)
     words.choices["show"].add_argument("word", nargs="+", metavar="WORD", help="a word or wnid")
 
+    command("web", _web, "Serve a page to which visitors send pictures from their phones.")
+    about = "Tell which words were given, and when."
+    record = commands.add_parser("record", help=about, description=about).add_subparsers(
+        title="actions", metavar="ACTION", required=True
+    )
+    for action, does in (
+        ("summary", "Which words were given most often, which never, and when."),
+        ("export", "All that was recorded, as CSV."),
+        ("plot", "The summary as a sheet to print (.png) or a page to read (.html)."),
+    ):
+        _describe_record(action, command(action, _record, does, logging.WARNING, record))
+
+    cameras = command(
+        "cameras", _cameras, "Every camera here, its lasting names, what it can send."
+    )
+    cameras.add_argument("--json", action="store_true", help="print one list")
+    check = command("check", _check, "Look at everything a technician would, and say what to do.")
+    check.add_argument("--json", action="store_true", help="print one object")
+
     _describe_bench(command("bench", _bench, "Measure it beside what demonstrations do."))
 
     about = "Fetch, build and look after the networks."
@@ -338,6 +457,22 @@ def _parser() -> argparse.ArgumentParser:
     command("list", _list, "Tell what is there, where from, and what runs it.", among=actions)
     command("verify", _verify, "The same; exit status 1 unless all is ready.", among=actions)
     return parser
+
+
+def _describe_record(action: str, parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(action=action)
+    for name, which in (("--since", "first"), ("--until", "last")):
+        parser.add_argument(name, type=_day, metavar="DATE", help=f"the {which} day to look at")
+    if action == "summary":
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument("--json", action="store_true", help="print one object")
+        how.add_argument(
+            "--never", action="store_true", help="list the words that were never given instead"
+        )
+    elif action == "export":
+        parser.add_argument("--csv", type=Path, nargs="?", metavar="FILE", help="not to be printed")
+    else:
+        parser.add_argument("file", type=_sheet, metavar="FILE")
 
 
 def _describe_bench(bench: argparse.ArgumentParser) -> None:

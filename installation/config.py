@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Hashable
 from datetime import date
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +17,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyAddress,
+    SecretStr,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
@@ -50,7 +54,12 @@ def _source(value: object) -> object:
 class Camera(_Section):
     """Where pictures come from; see ``config.yaml`` for each key."""
 
-    source: Annotated[str, BeforeValidator(_source), Field(min_length=1)] = "0"
+    source: Annotated[
+        str,
+        BeforeValidator(_source),
+        Field(min_length=1),
+        WithJsonSchema({"type": ["string", "integer"], "minLength": 1}),
+    ] = "0"
     width: Annotated[int, Field(ge=160, le=7680)] = 1280
     height: Annotated[int, Field(ge=120, le=4320)] = 720
     fps: Annotated[float, Field(ge=1, le=240)] = 30
@@ -111,7 +120,12 @@ class Display(_Section):
     """What the screen shows."""
 
     fullscreen: Annotated[bool, AT_START] = True
-    monitor: Annotated[str | None, BeforeValidator(_source), AT_START] = None
+    monitor: Annotated[
+        str | None,
+        BeforeValidator(_source),
+        AT_START,
+        WithJsonSchema({"type": ["string", "integer", "null"]}),
+    ] = None
     width: Annotated[int, Field(ge=320, le=7680), AT_START] = 1280
     height: Annotated[int, Field(ge=240, le=7680), AT_START] = 720
     rotate: Annotated[Literal[0, 90, 180, 270], AT_START] = 0
@@ -185,6 +199,65 @@ class Record(_Section):
     """What is kept of what was said."""
 
     file: Annotated[Path | None, AT_START] = Path("record.sqlite")
+    keep_days: Annotated[int | None, Field(ge=1, le=36500), AT_START] = None
+
+
+_SHORTEST_TOKEN = 16
+
+
+def _secret(value: object) -> object:
+    # Told without the value: this error is logged.
+    if value is not None and (
+        not isinstance(value, str)
+        or len(value) < _SHORTEST_TOKEN
+        or not (value.isascii() and value.isprintable())
+    ):
+        raise ValueError(
+            f"needs {_SHORTEST_TOKEN} letters and digits or more, in quotes; "
+            "`openssl rand -hex 16` makes some"
+        )
+    return value
+
+
+class Status(_Section):
+    """What the wall tells technicians over HTTP, and whom."""
+
+    port: Annotated[int | None, Field(ge=1, le=65535), AT_START] = 8090
+    token: Annotated[SecretStr | None, BeforeValidator(_secret), AT_START] = None
+    address: Annotated[IPvAnyAddress, AT_START] = IPv4Address("127.0.0.1")
+    preview: Annotated[bool, AT_START] = False
+
+    @field_validator("address")
+    @classmethod
+    def _has_a_token(cls, address: IPvAnyAddress, info: ValidationInfo) -> IPvAnyAddress:
+        # Where the token is wrong, that is what there is to say.
+        if not address.is_loopback and info.data.get("token", "") is None:
+            raise ValueError(
+                f"{address} can be reached from other machines: set status.token too, or 127.0.0.1"
+            )
+        return address
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no address and no network such as 10.0.0.0/8") from error
+    return text
+
+
+class Web(_Section):
+    """What the web extension takes and how much of it."""
+
+    address: Annotated[IPvAnyAddress, AT_START] = IPv4Address("127.0.0.1")
+    port: Annotated[int, Field(ge=0, le=65535), AT_START] = 8080
+    proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], AT_START] = ()
+    size: Annotated[float, Field(gt=0, le=100), AT_START] = 12
+    pixels: Annotated[float, Field(gt=0, le=150), AT_START] = 40
+    jobs: Annotated[int, Field(ge=1, le=64), AT_START] = 2
+    seconds: Annotated[float, Field(gt=0, le=600), AT_START] = 20
+    places: Annotated[int, Field(ge=2, le=1000), AT_START] = 64
+    rate: Annotated[int, Field(ge=0, le=100_000), AT_START] = 120
 
 
 class Config(_Section):
@@ -198,6 +271,8 @@ class Config(_Section):
     theme: Theme = Theme()
     hours: Opening = Opening()
     record: Record = Record()
+    status: Status = Status()
+    web: Web = Web()
 
 
 _FORMS: dict[tuple[Hashable, ...], str] = {
@@ -308,11 +383,25 @@ def load(path: str | Path) -> Config:
         The file cannot be read, is not YAML, or a key or value is wrong.
     """
     path = Path(path)
+    return parse(read(path), path)
+
+
+def read(path: Path) -> str:
+    """Return the text of a config file; raises `ConfigError`."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a UTF-8 text"
-        raise ConfigError(f"{path}:1: cannot be read: {reason}") from error
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}:1: cannot be read: not a UTF-8 text") from error
+    except PermissionError as error:
+        raise ConfigError(
+            f"{path}:1: cannot be read; let this user or its group read it"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}:1: cannot be read: {error.strerror}") from error
+
+
+def parse(text: str, path: Path) -> Config:
+    """Validate the text of the config file at some path; see `load`."""
     try:
         node = yaml.compose(text, Loader=_Loader)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  # derived from SafeLoader
@@ -366,6 +455,9 @@ def find() -> Path:
         There is neither.
     """
     for place in PLACES:
-        if place.is_file():
-            return place
+        try:
+            if place.is_file():
+                return place
+        except PermissionError:
+            continue  # Somebody else's folder is no place to look for it.
     raise ConfigError(f"{PLACES[0]}:1: no such file, nor {PLACES[1]}; name one with --config FILE")

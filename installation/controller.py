@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from installation.capture.capture import Capture
 from installation.capture.select import make_source
 from installation.capture.source import Source
-from installation.config import Config
+from installation.config import Config, Status
 from installation.display.screen import DisplayError
 from installation.display.window import Window
 from installation.errors import InstallationError
 from installation.handover import Closed, Latest
+from installation.inference.device import excuse
 from installation.record.recorder import Recorder
-from installation.reload import changes, in_force
+from installation.reload import ConfigFile, changes, in_force
 from installation.scene import Frame, Scene
 from installation.stages import PATIENCE, Stage, Vision
 from installation.supervision.doors import Doors
@@ -26,15 +28,21 @@ from installation.supervision.notify import Notifier
 from installation.supervision.signals import Signals
 from installation.supervision.temperature import temperature
 from installation.wall import Wall, Witness, drifting
+from installation.web.status.report import Pulse, Report
+from installation.web.status.server import StatusServer
 
 log = logging.getLogger(__name__)
 
 # Seconds all stages together have to return when they are asked to.
 _FAREWELL = 1.5
-# Seconds between looks at the stages and the clock, at the monitors, and between words on all that.
+# And for nobody to be told any more.
+_LAST_WORD = 0.3
+# Seconds between looks at the stages and the clock, at the monitors, and between words on all that;
+# and between readings of the temperature, for which some machines take as long as for a picture.
 _WATCH = 0.5
 _MONITORS = 5.0
 _STATUS = 2.0
+_TEMPERATURE = 30.0
 
 
 def run(
@@ -42,8 +50,9 @@ def run(
     source: Source,
     headless: bool,
     witness: Witness | None = None,
-    reread: Callable[[], Config] | None = None,
+    file: ConfigFile | None = None,
     record: Path | None = None,
+    status: Status | None = None,
 ) -> None:
     """Run the installation until it is closed, told to stop, the film ends or the witness leaves.
 
@@ -57,10 +66,12 @@ def run(
         Draw into memory instead of onto a screen.
     witness
         Sees every picture shown.
-    reread
-        Reads the config again when SIGHUP asks for it; None where there is nothing to read.
+    file
+        To read the config from again when SIGHUP asks for it; None where there is none.
     record
         Where to keep which words were given; None for nowhere.
+    status
+        Where to serve the status; None, or one without a port, for nowhere.
 
     Raises
     ------
@@ -69,14 +80,17 @@ def run(
     """
     signals = Signals()
     notifier = Notifier.from_environment()
+    server = StatusServer(status) if status is not None and status.port is not None else None
     try:
         if warning := config.labels.choice.warning:
             log.warning("%s", warning)
-        window = Window(config.display, config.theme, headless, drifting(config))
+        last = partial(excuse, config.inference.engines)
+        window = Window(config.display, config.theme, headless, drifting(config), last)
         try:
             log.info("running: %s, %d x %d", source.name, *window.size)
             notifier.ready()
-            _Show(config, source, window, witness, reread, record, signals, notifier).run()
+            show = _Show(config, source, window, witness, file, record, signals, notifier, server)
+            show.run()
         finally:
             notifier.stopping()
             try:
@@ -85,6 +99,9 @@ def run(
             finally:
                 window.close()
     finally:
+        if server is not None:
+            server.stop()
+            server.join(_LAST_WORD)
         notifier.close()
         signals.restore()
 
@@ -98,20 +115,22 @@ class _Show:
         source: Source,
         window: Window,
         witness: Witness | None,
-        reread: Callable[[], Config] | None,
+        file: ConfigFile | None,
         record: Path | None,
         signals: Signals,
         notifier: Notifier,
+        server: StatusServer | None,
     ) -> None:
         frames, scenes = Latest[Frame](), Latest[Scene]()
         self._config = config
         self._window = window
-        self._reread = reread
+        self._file = file
         self._signals = signals
         self._notifier = notifier
+        self._server = server
         self._recorder = None
         if record is not None:
-            self._recorder = Recorder(record, config.labels.policy, config.inference.classifier)
+            self._recorder = Recorder(record, config)
         self._vision = Vision(config, frames, scenes, self._recorder)
         self._capture_heart = Heartbeat("capture", PATIENCE)
         self._capture = Capture(source, frames, self._capture_heart.beat)
@@ -120,7 +139,9 @@ class _Show:
         self._wall = Wall(window, config.theme.lost, frames, scenes, witness)
         self._doors = Doors(config.hours.schedule)
         self._stages: list[Stage] = []
-        self._watched_at = self._told_at = self._monitored_at = 0.0
+        self._watched_at = self._told_at = self._monitored_at = self._felt_at = -math.inf
+        self._hot: float | None = None
+        self._open_seconds = 0.0
 
     def run(self) -> None:
         """Go on until there is a reason to stop; raise what a stage raised."""
@@ -132,11 +153,15 @@ class _Show:
         except Closed:
             pass
         finally:
+            if self._server is not None:
+                self._server.stop()
             self._capture.stop()
             self._vision.stop()
             deadline = time.monotonic() + _FAREWELL
             for stage in reversed(self._stages):
                 stage.join(deadline - time.monotonic())
+            if self._signals.end and self._stages[0].alive:
+                excuse(self._config.inference.engines)
         for stage in self._stages:
             if stage.failure is not None:
                 raise stage.failure
@@ -163,13 +188,17 @@ class _Show:
             self._signals.reload = False
             self._reload()
         now = time.monotonic()
-        if now - self._watched_at >= _WATCH:
+        if (passed := now - self._watched_at) >= _WATCH:
             self._watched_at = now
+            # At the first watch, and after the machine slept, nobody knows since when.
+            self._open_seconds += passed if self._doors.open and passed < _MONITORS else 0.0
             for stage in self._stages:
                 if stage.alive:
                     stage.heart.check()
             self._notifier.alive()
             self._mind_the_doors()
+            if self._server is not None:
+                self._server.publish(self._report(now))
         if now - self._monitored_at >= _MONITORS:
             self._monitored_at = now
             if self._window.moved:
@@ -186,6 +215,34 @@ class _Show:
             else:
                 self._capture.rest()
 
+    def _report(self, now: float) -> Report:
+        config, wall, recorder = self._config, self._wall, self._recorder
+        return Report(
+            at=now,
+            open=self._doors.open,
+            doors=str(self._doors),
+            open_seconds=self._open_seconds,
+            preparing=None if self._vision.ready.is_set() else self._vision.words,
+            waiting=wall.waiting,
+            shown_at=wall.shown_at,
+            stuck=wall.stillness.stuck,
+            metrics=wall.metrics.copy(),
+            faces=wall.faces,
+            pulses=tuple(
+                Pulse(stage.heart.name, stage.heart.silent, stage.heart.patience)
+                for stage in self._stages
+            ),
+            camera=self._capture.name,
+            trouble=self._capture.trouble,
+            losses=self._capture.losses,
+            device=self._vision.device,
+            classifier=config.inference.classifier,
+            policy=config.labels.policy,
+            recording=recorder is not None,
+            pause=None if recorder is None else recorder.trouble,
+            frame=wall.frame if config.status.preview else None,
+        )
+
     def _status(self, now: float) -> str:
         if not self._doors.open:
             return str(self._doors)
@@ -201,19 +258,23 @@ class _Show:
             camera,
             self._vision.device,
         ]
-        if (hot := temperature()) is not None:
-            said.append(f"{hot:.0f} °C")
+        if now - self._felt_at >= _TEMPERATURE:
+            self._felt_at, self._hot = now, temperature()
+        if self._hot is not None:
+            said.append(f"{self._hot:.0f} °C")
         if self._recorder is not None and self._recorder.trouble:
             said.append(self._recorder.trouble)
+        if self._file is not None and self._file.complaint:
+            said.append(self._file.complaint)
         return ", ".join(said)
 
     def _reload(self) -> None:
         """Read the config again, and go on by it as far as that is possible now."""
         self._notifier.reloading()
         try:
-            if self._reread is not None:
-                self._change_to(self._reread())
-        except InstallationError as error:
+            if self._file is not None:
+                self._change_to(self._file.reread())
+        except (InstallationError, OSError) as error:
             log.error("%s; going on by the config of before", error)  # noqa: TRY400  # one line
         self._notifier.ready()
 
@@ -222,16 +283,15 @@ class _Show:
         for key in later:
             log.warning("%s: takes effect at the next start; to have it now, restart", key)
         log.info("config read again; changed: %s", ", ".join(now) or "nothing")
-        config = in_force(self._config, config)
+        config = self._config = in_force(self._config, config)
         sections = {key.partition(".")[0] for key in now}
         if "labels" in sections and (warning := config.labels.choice.warning):
             log.warning("%s", warning)
         if "camera" in sections:
             self._capture.use(make_source(config))
-        if sections & {"labels", "vision", "theme"}:
+        if sections & {"labels", "vision", "theme", "camera"}:
             self._vision.use(config)
         if sections & {"labels", "theme", "display"}:
             self._wall.dress(config)
         if "hours" in sections:
             self._doors.hours = config.hours.schedule
-        self._config = config

@@ -65,13 +65,21 @@ class Latest(Generic[T]):
             Nothing newer is there and nothing will come.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._version > after or self._closed, timeout)
-            if self._version > after and self._value is not None:
+            self._changed.wait_for(lambda: self._is_newer(after) or self._closed, timeout)
+            if self._value is not None and self._is_newer(after):
                 self._seen = self._version
                 return self._version, self._value
             if self._closed:
                 raise Closed
             return None
+
+    def _is_newer(self, after: int) -> bool:
+        return self._version > after and self._value is not None
+
+    def clear(self) -> None:
+        """Let go of the value, as if it had never been put."""
+        with self._changed:
+            self._value = None
 
     def close(self) -> None:
         """Wake every reader; values not yet taken can still be had."""

@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 
+from installation.scene import Scene
+
 # Upper edges in seconds: fine where a mirror is judged, coarse where it is no mirror any more.
 EDGES = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05),
@@ -13,6 +15,8 @@ EDGES = (
 )
 # The rate is that of the last so many seconds.
 _RECENT = 5.0
+# Faces of which it is remembered that they have their word; ids are never reused.
+_NAMED = 256
 
 
 class Histogram:
@@ -50,6 +54,19 @@ class Histogram:
                 return edge
         return 0.0
 
+    def copy(self) -> Histogram:
+        """Return it as it is now."""
+        copied = Histogram()
+        copied.counts, copied.total = self.counts.copy(), self.total
+        return copied
+
+    def since(self, earlier: Histogram) -> Histogram:
+        """Return what has been added to an earlier copy."""
+        added = Histogram()
+        added.counts = [b - a for a, b in zip(earlier.counts, self.counts, strict=True)]
+        added.total = self.total - earlier.total
+        return added
+
 
 @dataclass(slots=True)
 class Metrics:
@@ -64,6 +81,8 @@ class Metrics:
         From taking a frame until the screen has it.
     presented, dropped
         Frames shown, and captured but not shown.
+    named
+        Words that settled on a face.
     """
 
     frame_age: Histogram = field(default_factory=Histogram)
@@ -71,7 +90,9 @@ class Metrics:
     draw: Histogram = field(default_factory=Histogram)
     presented: int = 0
     dropped: int = 0
+    named: int = 0
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=1024))
+    _words: dict[int, str] = field(default_factory=dict)
 
     def present(self, at: float, captured_at: float, scene_at: float | None, drawn: float) -> None:
         """Note that a frame is on the screen.
@@ -91,6 +112,23 @@ class Metrics:
         self.draw.add(drawn)
         self.presented += 1
         self._recent.append(at)
+
+    def copy(self) -> Metrics:
+        """Return what has been measured up to now; of the rate nothing."""
+        ages = self.frame_age.copy(), self.overlay_age.copy(), self.draw.copy()
+        return Metrics(*ages, self.presented, self.dropped, self.named)
+
+    def name(self, scene: Scene) -> None:
+        """Note which faces have got their word, or another one."""
+        for track in scene.tracks:
+            if track.verdict is None or not track.verdict.settled:
+                continue
+            wnid = track.verdict.label.wnid
+            if self._words.get(track.id) != wnid:
+                self._words[track.id] = wnid
+                self.named += 1
+        while len(self._words) > _NAMED:
+            del self._words[next(iter(self._words))]
 
     def rate(self, at: float) -> float:
         """Frames shown a second, of late."""

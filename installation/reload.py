@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from installation.config import AT_START, Config
+from engines.sealed import write_whole
+from installation.config import AT_START, Config, ConfigError, parse, read
 
+log = logging.getLogger(__name__)
+
+_COPY = "config.last-good.yaml"
 Section = TypeVar("Section", bound=BaseModel)
 
 
@@ -49,3 +55,78 @@ def in_force(old: Section, new: Section) -> Section:
         elif at_start(field):
             kept[name] = one
     return new.model_copy(update=kept)
+
+
+class ConfigFile:
+    """The config file of a running installation, and a copy of what was good in it last.
+
+    A mistake in the file so changes nothing, not even when the machine is started again.
+
+    Parameters
+    ----------
+    path
+        The file.
+    state
+        Folder for the copy; None keeps none.
+
+    Attributes
+    ----------
+    complaint
+        What is wrong with the file as it is now, in a line; None: nothing.
+    """
+
+    def __init__(self, path: Path, state: Path | None) -> None:
+        self.complaint: str | None = None
+        self._path = path
+        self._copy = state / _COPY if state is not None else None
+
+    def start(self) -> Config:
+        """Return the config to start by: what was good last, should the file be broken.
+
+        Raises
+        ------
+        ConfigError
+            It is broken, and there is no good copy.
+        """
+        try:
+            return self.reread()
+        except ConfigError as error:
+            try:
+                if self._copy is None or not self._copy.exists():
+                    raise error from None
+                config = parse(read(self._copy), self._path)
+            except (ConfigError, OSError):
+                raise error from None
+            log.error("%s; starting by the last good one, %s", error, self._copy)  # noqa: TRY400
+            return config
+
+    def reread(self) -> Config:
+        """Return the config as it stands in the file.
+
+        Raises
+        ------
+        ConfigError
+            It is broken, or empty, as a file is while it is being written.
+        """
+        try:
+            text = read(self._path)
+            if not text.strip():
+                raise ConfigError(
+                    f"{self._path}:1: is empty; a comment alone asks for the defaults"
+                )
+            config = parse(text, self._path)
+        except ConfigError as error:
+            self.complaint = str(error)
+            raise
+        self.complaint = None
+        self._keep(text)
+        return config
+
+    def _keep(self, text: str) -> None:
+        if self._copy is None:
+            return
+        try:
+            if not (self._copy.exists() and self._copy.read_text(encoding="utf-8") == text):
+                write_whole(self._copy, text.encode())
+        except (OSError, UnicodeDecodeError) as error:
+            log.warning("%s: no copy of the config could be kept (%s)", self._copy, error)

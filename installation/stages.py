@@ -131,8 +131,8 @@ class Vision:
         try:
             observer.use(self._config)
             if self._recorder is not None:
-                self._recorder.use(self._config.labels.policy)
-        except InstallationError as error:
+                self._recorder.use(self._config)
+        except (InstallationError, OSError) as error:
             log.warning("%s; going on as before", error)
 
     def run(self) -> None:
@@ -158,6 +158,8 @@ class Vision:
                     # Looks that come late are not made up for.
                     due = max(due, frame.captured_at - 1 / _LOOKS) + 1 / _LOOKS
                     scene = observer.observe(frame)
+                    # Kept no longer than it takes: the next may come in the morning.
+                    del newest, frame
                     self._scenes.put(scene)
                     if self._recorder is not None:
                         self._recorder.saw(scene)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from installation.config import Config
 from installation.display.idle import Drift
+from installation.display.stillness import Stillness
 from installation.display.window import Window
 from installation.handover import Latest
 from installation.labels.policy import allowed
@@ -25,6 +26,8 @@ _FADES = 1.5
 _SLATE = 0.5
 # Seconds between notes to technicians who look at the wall.
 _NOTES = 1.0
+# Seconds between looks at the screen itself.
+_GLANCES = 5.0
 # Seconds after which a screen that is to be dark is turned off once more: a key may have woken it.
 _DARK = 10.0
 
@@ -61,6 +64,10 @@ class Wall:
         How many of them there were in the last picture.
     waiting
         Whether there is no picture to show.
+    frame, shown_at
+        The picture on the wall, if any, and when there last was one or could first have been.
+    stillness
+        Whether the screen follows the camera.
     over
         Whether somebody closed the window, or the witness has seen enough.
     """
@@ -75,6 +82,8 @@ class Wall:
     ) -> None:
         self.metrics = Metrics()
         self.waiting = True
+        self.frame: Frame | None = None
+        self.stillness = Stillness()
         self._window = window
         self._lost = lost
         self._frames = frames
@@ -82,9 +91,8 @@ class Wall:
         self._witness = witness
         self._enough = False
         self._version = self._scene_version = 0
-        self._frame: Frame | None = None
         self._scene: Scene | None = None
-        self._shown_at = self._noted_at = time.monotonic()
+        self.shown_at = self._noted_at = self._glanced_at = time.monotonic()
         self._slate: tuple[str, float] | None = None
         self._dark_at: float | None = None
 
@@ -115,42 +123,47 @@ class Wall:
         news = self._scenes.get(after=self._scene_version, timeout=0)
         if news is not None:
             self._scene_version, self._scene = news
+            self.metrics.name(self._scene)
         if newest is None:
             self._do_without()
             return
         began = time.monotonic()
         self._version, frame = newest
-        self._window.show(frame, self._scene)
-        now = self._shown_at = time.monotonic()
+        glance = began - self._glanced_at >= _GLANCES
+        self._window.show(frame, self._scene, self.stillness if glance else None)
+        now = self.shown_at = time.monotonic()
         scene_at = self._scene.at if self._scene else None
         self.metrics.present(now, frame.captured_at, scene_at, now - began)
         # After a gap the camera was away; what it would have given is not left out by us.
-        if self._frame is not None and not self.waiting:
-            self.metrics.dropped += frame.seq - self._frame.seq - 1
-        self._frame, self.waiting, self._slate = frame, False, None
+        if self.frame is not None and not self.waiting:
+            self.metrics.dropped += frame.seq - self.frame.seq - 1
+        self.frame, self.waiting, self._slate = frame, False, None
+        if glance:
+            self._glanced_at = now
         if now - self._noted_at >= _NOTES:
             self._window.note, self._noted_at = self.metrics.as_text(now), now
         if self._witness is not None:
             self._enough = not self._witness.saw(frame, self._scene, self._window)
 
     def _do_without(self) -> None:
-        gone = time.monotonic() - self._shown_at - _PATIENCE
+        gone = time.monotonic() - self.shown_at - _PATIENCE
         if gone <= 0:
             self._window.attend()
             return
         self.waiting = True
         # Who comes back into the picture is somebody else.
         self._scene = None
-        if self._frame is not None and gone < _FADES:
-            self._window.fade(self._frame, gone / _FADES)
+        if self.frame is not None and gone < _FADES:
+            self._window.fade(self.frame, gone / _FADES)
             return
-        self._frame = None
+        self.frame = None
         self._draw(self._lost)
 
     def wait(self, words: str) -> None:
         """Show a slate for a moment; to be called again as long as it is to stand."""
         self._lighten()
         self._draw(words)
+        self.shown_at = time.monotonic()
         time.sleep(_BEAT)
 
     def _draw(self, words: str) -> None:
@@ -165,7 +178,10 @@ class Wall:
         """Show nothing for a moment; to be called again as long as it is to stay so."""
         now = time.monotonic()
         self._window.attend()
-        self._frame = self._scene = self._slate = None
+        # Nobody who went home is on the wall in the morning, nor in memory overnight.
+        self._frames.clear()
+        self._scenes.clear()
+        self.frame = self._scene = self._slate = None
         if self._dark_at is None or now - self._dark_at >= _DARK:
             self._window.darken()
             self._dark_at = now
@@ -175,7 +191,7 @@ class Wall:
         if self._dark_at is not None:
             self._window.lighten()
             self._dark_at = None
-            self._shown_at = time.monotonic()
+            self.shown_at = time.monotonic()
 
 
 def drifting(config: Config) -> tuple[Drift, ...]:

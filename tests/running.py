@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,41 +53,45 @@ class Running:
         Of an X server.
     patch
         Python to run in that process before the command: the edge at which hardware breaks.
+    under
+        What to put before the command.
+    environment
+        Variables to add.
     """
 
-    def __init__(self, folder, display, patch=""):
+    def __init__(self, folder, display, patch="", under=(), environment=()):
         self.log = folder / "log"
         self._told = queue.Queue()
         self.heard = []
-        address = folder / "notify"
-        address.unlink(missing_ok=True)
+        self._address = str(folder / f"notify-{uuid.uuid4().hex[:8]}")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(address))
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._socket.bind(self._address)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
         code = f"{patch}\nimport sys\nfrom installation.cli import main\nsys.exit(main(['run']))"
         command = [sys.executable, "-c", code] if patch else [sys.executable, "-m", "installation"]
+        command = command if patch else [*command, "run"]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                command if patch else [*command, "run"],
+                [*under, *command],
                 cwd=folder,
                 env=os.environ
-                | {"DISPLAY": display, "NOTIFY_SOCKET": str(address), "PYTHONPATH": str(ROOT)},
+                | {"DISPLAY": display, "NOTIFY_SOCKET": self._address, "PYTHONPATH": str(ROOT)}
+                | dict(environment),
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
 
     def _listen(self):
-        while True:
-            try:
-                self._told.put(self._socket.recv(4096).decode())
-            except OSError:
-                return
+        # An empty message, from ourselves, is the last.
+        while message := self._socket.recv(4096).decode():
+            self._told.put(message)
 
-    def wait_for(self, what, times=1):
+    def wait_for(self, what, times=1, ended=False):
         """Wait until it has told its manager a message that contains something, from now on."""
         deadline = time.monotonic() + LONG
         while times:
-            assert self.process.poll() is None, self.log.read_text()
+            assert ended or self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, (what, self.heard[-5:], self.log.read_text())
             try:
                 message = self._told.get(timeout=0.2)
@@ -117,7 +122,11 @@ class Running:
         """Leave nothing behind."""
         self.process.kill()
         self.process.wait()
-        self._socket.close()
+        if self._listener.is_alive():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+                last.sendto(b"", self._address)
+            self._listener.join()
+            self._socket.close()
 
     @property
     def threads(self):

@@ -175,3 +175,46 @@ def test_hours_that_are_none_are_told_with_their_line(tmp_path, text, line, says
 def test_the_record_is_kept_beside_the_config(tmp_path):
     assert load(tmp_path, "record: {file: words.sqlite}").record.file == tmp_path / "words.sqlite"
     assert load(tmp_path, "record: {file: null}").record.file is None
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("status:\n  address: 0.0.0.0\n", 2, "status.address: 0.0.0.0 can be reached"),
+        ("status:\n\n  address: '::'\n", 3, "set status.token too, or 127.0.0.1"),
+        ("status: {address: wall}\n", 1, "status.address: value is not a valid IPv4 or IPv6"),
+        (
+            "status:\n  token: a-secret\n",
+            2,
+            "status.token: needs 16 letters and digits or more",
+        ),
+        ("status:\n  token: 1234567890123456\n", 2, "in quotes"),
+        ("status:\n  address: 0.0.0.0\n  token: 'sécret-sécret-sécret'\n", 3, "status.token"),
+        ("status:\n  token: ''\n", 2, "status.token: needs 16"),
+        ("status:\n  port: 0\n", 2, "status.port"),
+        ("status:\n  tokne: x\n", 2, "did you mean token?"),
+    ],
+)
+def test_nobody_is_told_how_it_is_by_mistake(tmp_path, text, line, says):
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/config.yaml:{line}: ")
+    assert says in message
+    # It is logged: the secret is not.
+    assert "cret" not in message.partition("status.token")[2] and "1234" not in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{port: null}",
+        "{address: '::1'}",
+        "{address: 127.0.0.2}",
+        "{address: 0.0.0.0, token: 0123456789abcdef}",
+        "{token: correct horse battery staple}",
+    ],
+)
+def test_status_may_be_served_so(tmp_path, text):
+    status = load(tmp_path, f"status: {text}").status
+    assert "0123456789abcdef" not in repr(status) and "battery" not in repr(status)

@@ -21,6 +21,8 @@ _SLOW_START = 6.0
 _SILENT = 2.5
 # Signs of life are given this often, seconds, whatever is waited for.
 _BEAT = 1.0
+# Seconds that opening a source may take without one.
+_OPENING = 60.0
 # A film that lags this many seconds goes on from where it is.
 _TOO_LATE = 1.0
 
@@ -39,11 +41,15 @@ class Capture:
         Receives each frame.
     beat
         Called about every second or more often, except while a source hangs: a network camera that
-        does not answer can do so for four seconds at a time, and no longer unless FFmpeg is stuck.
+        does not answer can do so for four seconds at a time. It is given how many seconds more the
+        next call may take: many while a source is opened, which looks up names and asks webcams.
     """
 
     def __init__(
-        self, source: Source, frames: Latest[Frame], beat: Callable[[], None] = lambda: None
+        self,
+        source: Source,
+        frames: Latest[Frame],
+        beat: Callable[[float], object] = lambda _more: None,
     ) -> None:
         self._source = self._wanted = source
         self._frames = frames
@@ -125,7 +131,6 @@ class Capture:
                 return False
             if self._source is not self._wanted:
                 self._source = self._wanted
-                self._health = Health()
                 self._forget()
             if not self._resting:
                 return True
@@ -135,6 +140,7 @@ class Capture:
     def _capture(self) -> bool:
         """Open, read on and close; True at the end of a film."""
         try:
+            self._beat(_OPENING)
             self._source.open()
             self._unproven = None
             return self._read_on()
@@ -149,7 +155,7 @@ class Capture:
         skipped = False
         pace = self._source.pace
         while not self._orders.is_set():
-            self._beat()
+            self._beat(0.0)
             try:
                 picture = self._source.read()
             except SilentError:
@@ -189,11 +195,13 @@ class Capture:
 
     def _forget(self) -> None:
         self._losses.forget()
+        # It remembers a picture.
+        self._health = Health()
         self._wait = _FIRST_WAIT
 
     def _pause(self, seconds: float) -> None:
         """Wait, with signs of life, unless something is asked for."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0 and not self._orders.is_set():
-            self._beat()
+            self._beat(0.0)
             self._orders.wait(min(left, _BEAT))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from installation.capture import v4l2
 from installation.capture.camera import Camera
 from installation.capture.demo import DemoSource
 from installation.capture.film import Film, Stream
@@ -24,4 +23,4 @@ def make_source(config: Config) -> Source:
         return DemoSource(config.inference.engines, camera.width, camera.height, camera.fps)
     if "://" in written:
         return Stream(written)
-    return Camera(Path(f"/dev/video{written}" if written.isdecimal() else written), camera)
+    return Camera(v4l2.DEV / (f"video{written}" if written.isdecimal() else written), camera)

@@ -60,7 +60,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
                         f"{path}: {image.width} x {image.height} pixels are too many; "
                         f"scale it down to {_MAX_PIXELS // 10**6} megapixels or fewer"
                     )
-                return _to_bgr(_upright(image))
+                return as_seen(image)
     except CaptureError:
         raise
     except FileNotFoundError:
@@ -72,6 +72,14 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     except Exception as error:
         # Decoders raise almost anything on damaged data.
         raise CaptureError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
+
+
+def as_seen(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of an open picture as people see them; see `read_picture`.
+
+    Decoders raise almost anything on damaged data.
+    """
+    return _to_bgr(_upright(image))
 
 
 def _upright(image: Image.Image) -> Image.Image:

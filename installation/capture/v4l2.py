@@ -51,13 +51,19 @@ def nodes() -> list[Path]:
     return [found[each] for each in sorted(each for each in found if each is not None)]
 
 
+def links_to(node: Path) -> list[Path]:
+    """Return the names of a node that it keeps: by what it is, then by where it is plugged in."""
+    return [
+        link
+        for folder in ("by-id", "by-path")
+        for link in sorted((DEV / "v4l" / folder).glob("*"))
+        if link.resolve() == node
+    ]
+
+
 def link_to(node: Path) -> Path | None:
-    """Return the name of a node that it keeps: by what it is, else by where it is plugged in."""
-    for folder in ("by-id", "by-path"):
-        for link in sorted((DEV / "v4l" / folder).glob("*")):
-            if link.resolve() == node:
-                return link
-    return None
+    """Return the best of `links_to`, if there is one."""
+    return next(iter(links_to(node)), None)
 
 
 def connected() -> str:
@@ -69,7 +75,7 @@ def connected() -> str:
 def captures(node: Path) -> bool:
     """Tell a node for pictures from one for something else, unless it keeps that to itself."""
     try:
-        with _Opened(node) as file:
+        with Opened(node) as file:
             return bool(_capabilities(file) & (_CAPTURE | _CAPTURE_BY_PLANES))
     except OSError as error:
         return _REFUSALS.get(error.errno or 0) != _NO_CAMERA
@@ -98,7 +104,7 @@ def why(device: Path) -> str:
         What is wrong and what to do.
     """
     try:
-        with _Opened(device) as file:
+        with Opened(device) as file:
             capabilities = _capabilities(file)
             if not capabilities & (_CAPTURE | _CAPTURE_BY_PLANES):
                 return f"not the part of a camera that sends pictures; connected: {connected()}"
@@ -107,11 +113,26 @@ def why(device: Path) -> str:
     except FileNotFoundError:
         return f"no camera there; connected: {connected()}; plug it in or set camera.source"
     except OSError as error:
-        return _REFUSALS.get(error.errno or 0, f"{error.strerror}; plug it in again")
+        return refusal(error)
     return "its pictures break off; try another cable, another socket or another camera.format"
 
 
-class _Opened:
+def refusal(error: OSError) -> str:
+    """Tell why a webcam refuses, and what to do."""
+    return _REFUSALS.get(error.errno or 0, f"{error.strerror}; plug it in again")
+
+
+def names(file: int) -> tuple[str, str]:
+    """Return what a device that is open calls itself, and where it says that it is plugged in."""
+    answer = fcntl.ioctl(file, _QUERYCAP, bytes(104))
+    name, bus = (
+        part.partition(b"\0")[0].decode("utf-8", "replace")
+        for part in struct.unpack_from("16x32s32s", answer)
+    )
+    return name, bus
+
+
+class Opened:
     """A device open for questions, which starts nothing; whatever was started ends with it."""
 
     def __init__(self, device: Path) -> None:

@@ -19,7 +19,7 @@ from installation.display.layout import Style
 
 log = logging.getLogger(__name__)
 
-_FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf")
+FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf")
 # Thickness of the dark outline, as a part of the type's height.
 _OUTLINE = 0.11
 _SMALLEST_TYPE = 8
@@ -97,7 +97,7 @@ class Typesetter:
 
     def __init__(self, theme: Theme) -> None:
         self._colour = theme.colour
-        self._font = theme.font or (_FONT if _FONT.is_file() else None)
+        self._font = theme.font or (FONT if FONT.is_file() else None)
         self.draw = lru_cache(maxsize=_KEPT)(self._draw_anyway)
 
     def measure(self, style: Style) -> tuple[int, int]:

@@ -110,10 +110,14 @@ class Picture:
         program = self._programs[frame.layout]
         self._canvas.draw(self._textures, view.picture, (left, 0.0, right, 1.0), program)
 
-    def _allocate(self, layout: PixelLayout, width: int, height: int) -> None:
+    def forget(self) -> None:
+        """Let go of the frame that was drawn last, here and on the card."""
         for texture in self._textures:
             texture.delete()
-        self._textures, self._form = [], None
+        self._textures, self._form, self._written = [], None, None
+
+    def _allocate(self, layout: PixelLayout, width: int, height: int) -> None:
+        self.forget()
         largest = ctypes.c_int()
         self._gl.glGetIntegerv(self._gl.GL_MAX_TEXTURE_SIZE, ctypes.byref(largest))
         if max(width, height) > largest.value:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from installation.errors import TRY_AGAIN, InstallationError
@@ -145,27 +147,38 @@ def monitors(connection: Any) -> list[tuple[int, int, int, int]]:
     return places
 
 
-def leave_with_the_server() -> None:
+def leave_with_the_server(last: Callable[[], None]) -> None:
     """End the process with one line and status 75 when the X server dies.
 
     Xlib would end it with status 1 and without a word, whatever Python had in mind: an error of
     its connection cannot be returned from.
+
+    Parameters
+    ----------
+    last
+        To be done before.
     """
     xlib = _xlib()
-    handler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(_leave)
+    handler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(partial(_leave, last))
     _kept.append(handler)
     xlib.XSetIOErrorHandler(handler)
 
 
-def _leave(_connection: int) -> int:
+def _leave(last: Callable[[], None], _connection: int) -> int:
     log.error("the X server is gone; leaving, to be started again when it is back")
+    last()
     logging.shutdown()
     os._exit(TRY_AGAIN)
 
 
+def is_software(renderer: str) -> bool:
+    """Tell whether what draws is the processor."""
+    return any(name in renderer.lower() for name in _SOFTWARE)
+
+
 def tell_renderer(renderer: str) -> None:
     """Log what draws, and warn where that is the processor."""
-    if any(name in renderer.lower() for name in _SOFTWARE):
+    if is_software(renderer):
         log.warning("drawing without a graphics card (%s): is its driver installed?", renderer)
     else:
         log.info("drawing with %s", renderer)

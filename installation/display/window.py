@@ -31,6 +31,7 @@ from installation.display.screen import (
     tell_renderer,
     turn_off,
 )
+from installation.display.stillness import GRID, Stillness
 from installation.scene import Frame, Scene
 
 _TEXTURES_KEPT = 128
@@ -54,6 +55,8 @@ class Window:
         Draw into memory, through EGL, instead of onto a screen.
     words
         What drifts by while nobody is there.
+    last
+        To be done before the process ends with its X server.
 
     Attributes
     ----------
@@ -69,7 +72,12 @@ class Window:
     """
 
     def __init__(
-        self, display: Display, theme: Theme, headless: bool, words: tuple[Drift, ...] = ()
+        self,
+        display: Display,
+        theme: Theme,
+        headless: bool,
+        words: tuple[Drift, ...] = (),
+        last: Callable[[], None] = lambda: None,
     ) -> None:
         if not headless and not has_screen():
             raise DisplayError("no screen: DISPLAY is not set; start it from a graphical session")
@@ -85,7 +93,7 @@ class Window:
             where: dict[str, Any] = {"width": display.width, "height": display.height}
             self._connection: Any = None
             if not headless:
-                leave_with_the_server()
+                leave_with_the_server(last)
                 screen = choose(get_display().get_screens(), display.monitor)
                 self._connection = screen.display._display
                 self._monitors = monitors(self._connection)
@@ -173,7 +181,9 @@ class Window:
         self._window.switch_to()
         self._window.dispatch_events()
 
-    def show(self, frame: Frame, scene: Scene | None) -> Layout | None:
+    def show(
+        self, frame: Frame, scene: Scene | None, stillness: Stillness | None = None
+    ) -> Layout | None:
         """Put a frame on the screen and over it what is known, in step with the screen.
 
         Parameters
@@ -182,6 +192,8 @@ class Window:
             Usually newer than the scene: boxes are predicted to its time.
         scene
             The newest, or None before the first.
+        stillness
+            Compares what is drawn with the frame; None: nobody does.
 
         Returns
         -------
@@ -190,6 +202,8 @@ class Window:
         """
         self.attend()
         layout = self._compose(frame, scene)
+        if stillness is not None:
+            stillness.look(self._visible(frame), self._glance())
         self._flip()
         self._draw_again = partial(self._compose, frame, scene)
         return layout
@@ -197,6 +211,7 @@ class Window:
     def show_slate(self, words: str) -> None:
         """Show a sentence on black, when there is no picture to show."""
         self.attend()
+        self._picture.forget()
         self._draw_slate(words)
         self._flip()
         self._draw_again = partial(self._draw_slate, words)
@@ -270,6 +285,31 @@ class Window:
 
     def _measure(self, style: Style) -> tuple[int, int] | None:
         return (self._typesetter if self._patient else self._scribe).measure(style)
+
+    def _visible(self, frame: Frame) -> NDArray[np.uint8]:
+        """Return a grid of a frame's brightness, where it is on the screen."""
+        view = View((frame.width, frame.height), self.size, self._display.fit, self._display.mirror)
+        x, y = (
+            ((np.arange(count) + 0.5) / count - 0.5) * min(screen / view.scale, side) + side / 2
+            for count, screen, side in zip(GRID, self.size, view.frame_wh, strict=True)
+        )
+        pixels = frame.pixels[: frame.height]
+        grid: NDArray[np.uint8] = pixels[np.ix_(y.astype(int), x.astype(int))]
+        # Green, or luma.
+        return grid if grid.ndim == 2 else grid[..., 1 if frame.layout == "BGR" else 0]
+
+    def _glance(self) -> NDArray[np.uint8]:
+        """Return some rows of what was drawn and is not on the screen yet."""
+        gl = self._gl
+        width, height = self._screen_size
+        rows = np.empty((GRID[1], width, 4), np.uint8)
+        gl.glReadBuffer(gl.GL_BACK)
+        gl.glPixelStorei(gl.GL_PACK_ALIGNMENT, 1)
+        for index, row in enumerate(rows):
+            y = (2 * index + 1) * height // (2 * GRID[1])
+            data = row.ctypes.data_as(ctypes.c_void_p)
+            gl.glReadPixels(0, y, width, 1, gl.GL_BGRA, gl.GL_UNSIGNED_BYTE, data)
+        return rows[:, width // (2 * GRID[0]) :: width // GRID[0]]
 
     def _darken(self, by: float) -> None:
         self._shade.write(np.array([0, 0, 0, round(255 * by)], np.uint8))

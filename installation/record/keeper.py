@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
-from installation.record.entry import Entry
+from installation.record.entry import Entry, hour_of
 from installation.record.store import RecordError, Store
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ _FIRST_WAIT = 1.0
 _LAST_WAIT = 30.0
 # Trouble that lasts is logged this often, seconds.
 _LOG_EVERY = 60.0
+# Rows that are too old are looked for this often, seconds: hours are what rows have.
+_SWEEP = 3600.0
 # Seconds that closing may take.
 _FAREWELL = 1.0
 
@@ -35,10 +38,14 @@ class Keeper:
     ----------
     path
         The record; opened, or begun, by the thread.
+    keep_days
+        Rows older than so many times 24 hours are deleted, at opening and each hour; None keeps
+        all.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep_days: int | None = None) -> None:
         self._path = path
+        self._keep_days = keep_days
         self._waiting: deque[Entry] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -98,12 +105,16 @@ class Keeper:
         last = self._closing
         try:
             with contextlib.closing(Store(self._path)) as store:
+                swept_at = -math.inf
                 while True:
                     self._write(store)
+                    if time.monotonic() - swept_at >= _SWEEP:
+                        swept_at = time.monotonic()
+                        self._sweep(store)
                     self._resume()
                     with self._changed:
-                        self._changed.wait_for(lambda: self._waiting or self._closing)
-                        if not self._waiting:
+                        self._changed.wait_for(lambda: self._waiting or self._closing, _SWEEP)
+                        if self._closing and not self._waiting:
                             return True
         except RecordError as error:
             self._pause(str(error))
@@ -119,6 +130,10 @@ class Keeper:
             # Only now: what the disk has not taken yet still waits.
             for _ in batch:
                 self._waiting.popleft()
+
+    def _sweep(self, store: Store) -> None:
+        if self._keep_days is not None:
+            store.forget(hour_of(time.time()) - 24 * self._keep_days)
 
     def _pause(self, reason: str) -> None:
         self._trouble = f"recording pauses: {reason}"

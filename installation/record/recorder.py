@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from installation.config import Config
 from installation.record.keeper import Keeper
 from installation.record.tally import Tally
 from installation.scene import Scene
@@ -13,12 +14,14 @@ from installation.scene import Scene
 class Recorder:
     """Records which words settle; used from one thread.
 
+    Made-up visitors, those of the demonstration, would be made-up figures: they are left out.
+
     Parameters
     ----------
     path
-        The record.
-    policy, engine
-        Names of what chooses the words; see `Entry`.
+        The record; begun with the first visitor.
+    config
+        What chooses the words, and for how long they are kept.
 
     Attributes
     ----------
@@ -26,27 +29,38 @@ class Recorder:
         Why nothing is recorded just now, in a line; None while all is well. For any thread.
     """
 
-    def __init__(self, path: Path, policy: str, engine: str) -> None:
-        self._keeper = Keeper(path)
-        self._engine = engine
-        self._tally = Tally(policy, engine)
+    def __init__(self, path: Path, config: Config) -> None:
+        self._path = path
+        self._config = config
+        self._keeper: Keeper | None = None
+        self._tally = self._begin()
+
+    def _begin(self) -> Tally:
+        return Tally(self._config.labels.policy, self._config.inference.classifier)
 
     @property
     def trouble(self) -> str | None:  # noqa: D102  # see above
-        return self._keeper.trouble
+        return self._keeper.trouble if self._keeper is not None else None
 
     def saw(self, scene: Scene) -> None:
         """Take note of a scene; never waits."""
-        entries = self._tally.add(scene, time.time())
-        if entries:
-            self._keeper.keep(entries)
+        if self._config.camera.source != "demo":
+            if self._keeper is None:
+                self._keeper = Keeper(self._path, self._config.record.keep_days)
+            if entries := self._tally.add(scene, time.time()):
+                self._keeper.keep(entries)
 
-    def use(self, policy: str) -> None:
-        """Go on under another policy."""
-        self._keeper.keep(self._tally.flush())
-        self._tally = Tally(policy, self._engine)
+    def use(self, config: Config) -> None:
+        """Go on by another config."""
+        before, self._config = self._config, config
+        if (config.labels, config.camera.source) != (before.labels, before.camera.source):
+            # What is said next is said to somebody else, or by another policy.
+            if self._keeper is not None:
+                self._keeper.keep(self._tally.flush())
+            self._tally = self._begin()
 
     def close(self) -> None:
         """Record what is on the wall still; takes a second at the most."""
-        self._keeper.keep(self._tally.flush())
-        self._keeper.close()
+        if self._keeper is not None:
+            self._keeper.keep(self._tally.flush())
+            self._keeper.close()

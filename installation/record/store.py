@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import logging
 import os
 import sqlite3
@@ -13,7 +14,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 from installation.errors import InstallationError
-from installation.record.entry import Entry
+from installation.record.entry import Entry, hour_of
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Store:
                 self._database = _open(path)
             self._inode = path.stat().st_ino
         except (OSError, sqlite3.Error, _Damaged) as error:
-            raise _explained(path, error) from error
+            raise explained(path, error) from error
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Write entries, all or none; on return they outlast a power cut.
@@ -97,7 +98,35 @@ class Store:
                     map(astuple, entries),
                 )
         except (OSError, sqlite3.Error) as error:
-            raise _explained(self._path, error) from error
+            raise explained(self._path, error) from error
+
+    def forget(self, before: int) -> None:
+        """Delete all from before an hour, and with it every trace in the files.
+
+        So are sets of files that were set aside as damaged, once nothing in them is newer.
+
+        Parameters
+        ----------
+        before
+            Hour, as in `Entry`.
+
+        Raises
+        ------
+        RecordError
+            They could not be deleted; open the store anew before the next attempt.
+        """
+        try:
+            with self._database:
+                self._database.execute("DELETE FROM entry WHERE hour < ?", (before,))
+            # The journal still has the pages as they were. One who reads keeps them there: until
+            # the next time.
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            for aside in self._path.parent.glob(f"{glob.escape(self._path.name)}.damaged-*"):
+                if hour_of(aside.stat().st_mtime) < before:
+                    aside.unlink()
+                    log.info("%s: deleted, as record.keep_days says", aside)
+        except (OSError, sqlite3.Error) as error:
+            raise explained(self._path, error) from error
 
     def close(self) -> None:
         """Let go of the file; what was added is safe already."""
@@ -117,7 +146,7 @@ def count(path: Path) -> int:
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as database:
             return int(database.execute("SELECT count(*) FROM entry").fetchone()[0])
     except (sqlite3.Error, OSError) as error:
-        raise _explained(path, error) from error
+        raise explained(path, error) from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -132,12 +161,14 @@ def _open(path: Path) -> sqlite3.Connection:
         (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise sqlite3.DatabaseError(" ".join(str(found).split()))
-        _migrate(path, database)
+        migrate(path, database)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        # What is deleted is overwritten.
+        database.execute("PRAGMA secure_delete = ON")
     except BaseException as error:
         try:
-            if _is_damage(error):
+            if is_damage(error):
                 # Before it is closed: SQLite leaves alone what is not in its place any more.
                 raise _set_aside(path, str(error)) from error
         finally:
@@ -146,7 +177,8 @@ def _open(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _is_damage(error: BaseException) -> bool:
+def is_damage(error: BaseException) -> bool:
+    """Tell an error of a database that is none, or is broken, from others."""
     # Python has no better class for "malformed" and "not a database"; and what is malformed may
     # be quoted in the message, which then is no text.
     return (
@@ -156,7 +188,18 @@ def _is_damage(error: BaseException) -> bool:
     )
 
 
-def _migrate(path: Path, database: sqlite3.Connection) -> None:
+def up_to_date(path: Path, database: sqlite3.Connection) -> bool:
+    """Tell whether a database has this version's form; the path is for messages.
+
+    Raises
+    ------
+    RecordError
+        It is another program's, or of a newer version.
+    """
+    return _version(path, database) == len(_MIGRATIONS)
+
+
+def _version(path: Path, database: sqlite3.Connection) -> int:
     def ask(what: str) -> int:
         return int(database.execute(what).fetchone()[0])
 
@@ -168,6 +211,18 @@ def _migrate(path: Path, database: sqlite3.Connection) -> None:
             f"{path}: written by a newer version of this program (format {version}, "
             f"known here: {len(_MIGRATIONS)}); install that, or set record.file to another name"
         )
+    return version
+
+
+def migrate(path: Path, database: sqlite3.Connection) -> None:
+    """Bring a database up to date.
+
+    Raises
+    ------
+    RecordError
+        See `up_to_date`.
+    """
+    version = _version(path, database)
     if version == len(_MIGRATIONS):
         return
     with database:
@@ -196,7 +251,8 @@ def _part(path: Path, part: str) -> Path:
     return path.with_name(path.name + part)
 
 
-def _explained(path: Path, error: Exception) -> RecordError:
+def explained(path: Path, error: Exception) -> RecordError:
+    """Return an error met while writing to a record as one that says what to do."""
     reason = (isinstance(error, OSError) and error.strerror) or str(error)
     if _is_full(path):
         remedy = "make room on this disk"

@@ -32,13 +32,18 @@ class Heartbeat:
         self.patience = patience
         self._beaten_at = time.monotonic()
 
-    def beat(self) -> None:
-        """Show a sign of life; from the stage's own thread."""
-        self._beaten_at = time.monotonic()
+    def beat(self, more: float = 0.0) -> None:
+        """Show a sign of life, from the stage's own thread; the next may take some seconds more."""
+        self._beaten_at = time.monotonic() + more
+
+    @property
+    def silent(self) -> float:
+        """Seconds since the last beat; for any thread."""
+        return time.monotonic() - self._beaten_at
 
     def check(self) -> None:
         """Raise `HungError` where the last beat is too long ago; from any thread."""
-        silent = time.monotonic() - self._beaten_at
+        silent = self.silent
         if silent > self.patience:
             raise HungError(
                 f"{self.name} has not answered for {silent:.0f} s; leaving, to be started again"

@@ -121,6 +121,11 @@ class Hours:
         self._zone = None if zone is None else _parse_zone(zone)
         self._always = self._spans == always and not self._closed
 
+    @property
+    def zone(self) -> tzinfo:
+        """The room's time zone: the one named, else the machine's as it is now."""
+        return self._zone or _machine_zone()
+
     def is_open(self, at: datetime) -> bool:
         """Tell whether it is open at a moment.
 
@@ -162,7 +167,7 @@ class Hours:
 
     def _openings(self, at: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
         """Yield openings in UTC by when they start, from those of the day before a moment on."""
-        zone = self._zone or _machine_zone()
+        zone = self.zone
         today = at.astimezone(zone).date()
         # One may have begun the day before; and in a zone that skips a day, the day before that.
         for offset in range(-2, days + 1):
@@ -179,7 +184,7 @@ class Hours:
     def _shown(self, moment: datetime) -> datetime:
         # With an offset instead of a zone: two moments in the same zone are subtracted as if no
         # clock had been changed between them.
-        local = moment.astimezone(self._zone or _machine_zone())
+        local = moment.astimezone(self.zone)
         return moment.astimezone(timezone(local.utcoffset() or timedelta()))
 
 

@@ -83,7 +83,9 @@ class Running:
     def __init__(self, source):
         self.frames = Latest()
         self.beats = []
-        self.capture = Capture(source, self.frames, lambda: self.beats.append(time.monotonic()))
+        self.capture = Capture(
+            source, self.frames, lambda _more: self.beats.append(time.monotonic())
+        )
         self.thread = threading.Thread(target=self.capture.run)
 
     def __enter__(self):

@@ -70,7 +70,9 @@ class Wall:
         self.frames = Latest()
         self.beats = [time.monotonic()]
         camera = Camera(device, config.Camera(width=320, height=180, format=format_))
-        self.capture = Capture(camera, self.frames, lambda: self.beats.append(time.monotonic()))
+        self.capture = Capture(
+            camera, self.frames, lambda _more: self.beats.append(time.monotonic())
+        )
         self.thread = threading.Thread(target=self.capture.run)
 
     def until(self, condition, seconds=20):

@@ -2,7 +2,7 @@
  *
  * Files whose path ends in /dev/videoN are cameras that send YUYV of any size. What is wrong with
  * one stands in the file beside it, videoN.fault; one that is removed is unplugged. Only what
- * OpenCV asks is answered.
+ * OpenCV asks is answered, and what tells of modes.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -145,10 +145,49 @@ static int answer(struct camera *camera, int file, unsigned long request, void *
     case VIDIOC_QUERYCAP: {
         struct v4l2_capability *capability = argument;
         memset(capability, 0, sizeof *capability);
+        strcpy((char *)capability->card, "Acme Eye");
+        strcpy((char *)capability->bus_info, "usb-0000:00:14.0-1");
         capability->capabilities = V4L2_CAP_VIDEO_CAPTURE | V4L2_CAP_META_CAPTURE
             | V4L2_CAP_STREAMING | V4L2_CAP_DEVICE_CAPS;
         capability->device_caps = V4L2_CAP_STREAMING
             | (fault(camera, "metadata") ? V4L2_CAP_META_CAPTURE : V4L2_CAP_VIDEO_CAPTURE);
+        return 0;
+    }
+    case VIDIOC_ENUM_FMT: {
+        struct v4l2_fmtdesc *format = argument;
+        if (fault(camera, "shy")) return refuse(ENOTTY);
+        if (format->type != V4L2_BUF_TYPE_VIDEO_CAPTURE || format->index > 1) return refuse(EINVAL);
+        format->pixelformat = format->index ? V4L2_PIX_FMT_MJPEG : V4L2_PIX_FMT_YUYV;
+        return 0;
+    }
+    case VIDIOC_ENUM_FRAMESIZES: {
+        /* YUYV in two sizes, MJPEG in steps up to one. */
+        struct v4l2_frmsizeenum *size = argument;
+        if (size->pixel_format == V4L2_PIX_FMT_YUYV) {
+            if (size->index > 1) return refuse(EINVAL);
+            size->type = V4L2_FRMSIZE_TYPE_DISCRETE;
+            size->discrete.width = size->index ? 640 : 1280;
+            size->discrete.height = size->index ? 480 : 720;
+        } else {
+            if (size->index) return refuse(EINVAL);
+            size->type = V4L2_FRMSIZE_TYPE_STEPWISE;
+            size->stepwise = (struct v4l2_frmsize_stepwise){16, 1920, 8, 16, 1080, 8};
+        }
+        return 0;
+    }
+    case VIDIOC_ENUM_FRAMEINTERVALS: {
+        struct v4l2_frmivalenum *interval = argument;
+        if (interval->pixel_format == V4L2_PIX_FMT_YUYV) {
+            static const unsigned rates[] = {10, 5};
+            if (interval->index > (interval->width == 640)) return refuse(EINVAL);
+            interval->type = V4L2_FRMIVAL_TYPE_DISCRETE;
+            interval->discrete = (struct v4l2_fract){2, 2 * rates[interval->index]};
+        } else {
+            if (interval->index) return refuse(EINVAL);
+            interval->type = V4L2_FRMIVAL_TYPE_CONTINUOUS;
+            interval->stepwise.min = (struct v4l2_fract){1001, 60000};
+            interval->stepwise.max = (struct v4l2_fract){1, 1};
+        }
         return 0;
     }
     case VIDIOC_S_FMT: {

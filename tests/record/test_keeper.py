@@ -6,12 +6,13 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from installation.record import keeper as keeping
-from installation.record.entry import Entry
+from installation.record.entry import Entry, hour_of
 from installation.record.keeper import Keeper
 from installation.record.store import RecordError, Store, count
 
@@ -247,3 +248,31 @@ def test_on_a_disk_that_is_full_or_read_only_it_pauses_and_goes_on(tmp_path):
     assert seen["seconds to close"] < 10
     assert seen["safe in the end"]
     assert seen["aside"] == []
+
+
+def hours(path):
+    with closing(sqlite3.connect(path)) as database:
+        return [hour for (hour,) in database.execute("SELECT hour FROM entry ORDER BY hour")]
+
+
+def test_rows_that_are_too_old_go_at_opening_and_each_hour(path, monkeypatch):
+    now = hour_of(time.time())
+    ages = [24 * 30 + 2, 24 * 30 + 1, 24 * 30 - 1, 1]
+    keeper = Keeper(path)
+    keeper.keep([replace(entries(1)[0], hour=now - age) for age in ages])
+    keeper.close()
+    monkeypatch.setattr(keeping, "_SWEEP", 0.05)
+    keeper = Keeper(path, keep_days=30)
+    wait(lambda: len(hours(path)) == 2)
+    keeper.keep([replace(entries(1)[0], hour=now - 24 * 365)])
+    wait(lambda: not keeper.waiting)
+    wait(lambda: hours(path) == [now - (24 * 30 - 1), now - 1])
+    keeper.close()
+
+
+def test_without_a_limit_all_is_kept(path):
+    for _ in range(2):
+        keeper = Keeper(path)
+        keeper.keep([replace(entries(1)[0], hour=1)])
+        keeper.close()
+    assert count(path) == 2

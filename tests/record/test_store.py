@@ -3,6 +3,7 @@ import random
 import sqlite3
 import stat
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -257,3 +258,58 @@ def test_a_file_that_may_not_be_written_is_named(full):
     full.chmod(0o440)
     with pytest.raises(RecordError, match="Permission denied; let this user write"):
         Store(full)
+
+
+def old_and_new(path):
+    """A record in which half the entries come from an engine that is gone."""
+    store = Store(path)
+    store.add([replace(each, hour=100, engine="forgotten-engine") for each in entries(500)])
+    store.add(entries(500))
+    return store
+
+
+def traces(path, what=b"forgotten-engine"):
+    return [each.name for each in path.parent.iterdir() if what in each.read_bytes()]
+
+
+def test_what_is_forgotten_has_left_the_files(path):
+    with closing(old_and_new(path)) as store:
+        assert traces(path)
+        store.forget(101)
+        assert traces(path) == []
+    assert traces(path) == []
+    assert [row[0] for row in rows(path)] == [472222] * 500
+
+
+def test_what_is_forgotten_is_counted_by_the_hour(path):
+    with closing(old_and_new(path)) as store:
+        store.forget(100)
+        assert count(path) == 1000
+        store.forget(472222)
+        assert count(path) == 500
+
+
+def test_one_who_reads_while_something_is_forgotten_delays_it_only(path):
+    with closing(old_and_new(path)) as store:
+        with closing(sqlite3.connect(path)) as reader:
+            reader.execute("BEGIN")
+            assert reader.execute("SELECT count(*) FROM entry").fetchone() == (1000,)
+            store.forget(101)
+            assert reader.execute("SELECT count(*) FROM entry").fetchone() == (1000,)
+        assert count(path) == 500
+        store.forget(101)
+        assert traces(path) == []
+
+
+def test_what_was_set_aside_is_forgotten_when_all_in_it_is_old(path):
+    aside_long_ago = path.with_name("record.sqlite.damaged-19700105-040000")
+    aside_now = path.with_name("record.sqlite.damaged-20261122-180000-wal")
+    another = path.with_name("record.sqlite.backup")
+    for each in (aside_long_ago, aside_now, another):
+        each.touch()
+    for each in (aside_long_ago, another):
+        os.utime(each, (100 * 3600, 100 * 3600))
+    with closing(Store(path)) as store:
+        store.forget(101)
+    assert not aside_long_ago.exists()
+    assert aside_now.exists() and another.exists()

@@ -215,7 +215,6 @@ def test_installed_are_program_units_config_and_command(machine):
     assert {path.name for path in wanted.iterdir()} == {
         "installation.service",
         "installation-display.service",
-        "installation-engines.service",
         "installation-config.path",
     }
     command = machine.root / "usr/local/bin/installation"
@@ -443,7 +442,7 @@ def _wait_for(path):
 
 
 def test_two_at_a_time_are_one_too_many(machine):
-    lock = machine.root / "run/lock/installation.lock"
+    lock = machine.root / "run/installation.lock"
     lock.parent.mkdir(parents=True)
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -535,3 +534,38 @@ def test_it_takes_systemd(machine):
     ran = subprocess.run([machine.script], env=environment, capture_output=True, text=True)
     assert ran.returncode == 1
     assert "no systemd here" in ran.stderr
+
+
+def test_what_cannot_be_put_in_place_is_taken_back(machine):
+    machine.start_systemd()
+    machine.installs()
+    before = machine.current
+    machine.spoil("changed")
+    machine.play(
+        "systemctl",
+        SYSTEMCTL.replace("case $* in", "case $* in\n        daemon-reload) exit 1 ;;", 1).replace(
+            "daemon-reload) exit 1",
+            "*daemon-reload*) [ -e {root}/once ] || { touch {root}/once; exit 1; }".replace(
+                "{ touch", "{{ touch"
+            ).replace("exit 1; }", "exit 1; }}"),
+        ),
+    )
+    line = machine.refuses()
+    assert "could not be put in place" in line
+    assert machine.current == before
+
+
+def test_it_waits_until_the_engines_are_open(machine):
+    machine.start_systemd()
+    machine.play(
+        "systemctl",
+        SYSTEMCTL.replace(
+            "*MainPID*",
+            "*StatusText*) n=$(cat {root}/n 2>/dev/null); echo x$n >{root}/n;\n"
+            "            case $n in xxxx*) echo '30.0 pictures a second' ;;\n"
+            "                *) echo 'preparing 12%' ;; esac ;;\n"
+            "        *MainPID*",
+        ),
+    )
+    machine.installs()
+    assert len((machine.root / "n").read_text()) > 4

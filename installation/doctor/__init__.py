@@ -1,0 +1,1 @@
+"""What a technician would look at, looked at: ``installation check``."""

@@ -1,0 +1,150 @@
+"""What the program needs of the machine: room, time, and leave to use it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import grp
+import os
+import pwd
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from installation.config import Config
+from installation.doctor.finding import Finding, ok, trouble, warning
+from installation.record.reading import reading
+from installation.supervision.temperature import temperature
+
+_GB, _MB = 10**9, 10**6
+# An upgrade with its engines takes the first; below the second nothing goes well any more.
+_ROOM, _LITTLE = 2.5 * _GB, 100 * _MB
+_HOT = 85.0
+# What adjtimex(2) returns while nobody keeps the clock right.
+_UNSYNCHRONISED = 5
+_LAST_YEAR = 2100
+_GRAPHICS = ("dri/card*", "dri/renderD*", "nvidia[0-9]*", "nvidiactl")
+_DEV = Path("/dev")
+
+
+def disk(config: Config) -> Iterator[Finding]:
+    """Look at the room for record and engines."""
+    folders = [config.inference.engines]
+    if config.record.file is not None:
+        folders.append(config.record.file.parent)
+    seen = set()
+    for folder in map(_there, folders):
+        if (disk := folder.stat().st_dev) in seen:
+            continue
+        seen.add(disk)
+        free = shutil.disk_usage(folder).free
+        said = f"{free / _GB:.1f} GB free in {folder}"
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            yield trouble("disk", f"{folder} is read-only", "look for errors with: dmesg")
+        elif free < _LITTLE:
+            yield trouble("disk", said, "make room")
+        elif free < _ROOM:
+            yield warning("disk", said, f"an upgrade takes {_ROOM / _GB:g} GB")
+        else:
+            yield ok("disk", said)
+
+
+def _there(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.is_dir())
+
+
+def clock(config: Config) -> Iterator[Finding]:
+    """Look at the time."""
+    zone = config.hours.schedule.zone
+    now = datetime.now(zone)
+    named = config.hours.timezone or f"{now:%Z}, the machine's"
+    said = f"{now:%Y-%m-%d %H:%M} ({named})"
+    # Nobody can run a program that is yet to be installed.
+    if now.timestamp() < Path(__file__).stat().st_mtime - 86400 or now.year >= _LAST_YEAR:
+        remedy = "set it, with timedatectl, or connect the machine to the network"
+        yield trouble("clock", f"{said} cannot be", remedy)
+    elif not _synchronised():
+        remedy = "connect the machine to the network, and see timedatectl"
+        yield warning("clock", f"{said}, kept right by nobody", remedy)
+    elif config.hours.open and config.hours.timezone is None and now.tzname() == "UTC":
+        remedy = "set hours.timezone, such as Europe/Berlin"
+        yield warning("clock", f"{said}; opening hours are in UTC", remedy)
+    else:
+        yield ok("clock", f"{said}, synchronised")
+
+
+def _synchronised() -> bool:
+    """Ask the kernel (adjtimex(2)), which whatever keeps the time tells."""
+    with contextlib.suppress(OSError, AttributeError):
+        # Larger than its structure is anywhere; zeros ask and change nothing.
+        return bool(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) != _UNSYNCHRONISED)
+    return False
+
+
+def heat(_config: Config) -> Iterator[Finding]:
+    """Look at the temperature."""
+    found = temperature()
+    if found is None:
+        return
+    said = f"{found:.0f} °C"
+    if found >= _HOT:
+        yield warning("temperature", said, "let it have more air")
+    else:
+        yield ok("temperature", said)
+
+
+def permissions(config: Config) -> Iterator[Finding]:
+    """Look at what this user may use."""
+    about = "permissions"
+    who = str(os.geteuid())
+    with contextlib.suppress(KeyError):
+        who = pwd.getpwuid(os.geteuid()).pw_name
+    refused = False
+    for pattern in _GRAPHICS:
+        for node in sorted(_DEV.glob(pattern)):
+            if not os.access(node, os.R_OK | os.W_OK):
+                refused = True
+                yield warning(about, f"{who} may not use {node}", _join(node, who))
+    written = config.camera.source
+    node = Path(f"/dev/video{written}" if written.isdecimal() else written)
+    if node.is_relative_to(_DEV) and node.exists() and not os.access(node, os.R_OK | os.W_OK):
+        refused = True
+        yield trouble(about, f"{who} may not use {node}", _join(node, who))
+    if not refused:
+        yield ok(about, f"camera and graphics card are open to {who}")
+
+
+def _join(node: Path, who: str) -> str:
+    with contextlib.suppress(KeyError):
+        return f"sudo usermod -aG {grp.getgrgid(node.stat().st_gid).gr_name} {who}"
+    return "see the rules of udev"
+
+
+def record(config: Config) -> Iterator[Finding]:
+    """Look at the record."""
+    about, path = "record", config.record.file
+    if path is None:
+        yield ok(about, "none is kept, as record.file says")
+        return
+    if not path.parent.is_dir():
+        yield trouble(about, f"{path.parent}: no such folder", "make it, or set record.file")
+        return
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        yield trouble(about, f"{path} cannot be written", "let this user, or set record.file")
+        return
+    if path.exists():
+        with reading(path) as database:
+            rows = database.execute("SELECT count(*) FROM entry").fetchone()[0]
+        yield ok(about, f"{path}: {rows:,} words")
+    else:
+        yield ok(about, f"{path}: nothing yet")
+    aside = {
+        each.name.removesuffix("-wal").removesuffix("-shm")
+        for each in path.parent.glob(f"{path.name}.damaged-*")
+    }
+    if aside:
+        said = (
+            f"{len(aside)} damaged {'was' if len(aside) == 1 else 'were'} set aside: {min(aside)}"
+        )
+        yield warning(about, said, "keep it elsewhere or delete it, and look at the disk")

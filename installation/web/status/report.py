@@ -1,0 +1,87 @@
+"""What the wall tells of itself, twice a second: values that stay as they are, for any thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from installation.metrics import Metrics
+from installation.scene import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """How a stage lives.
+
+    Attributes
+    ----------
+    name
+        Of the stage.
+    silent
+        Seconds since it last showed that it lives.
+    patience
+        Seconds of silence after which the process ends.
+    """
+
+    name: str
+    silent: float
+    patience: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The wall at one moment.
+
+    Attributes
+    ----------
+    at
+        That moment, monotonic seconds; so are all others.
+    open, doors
+        Whether it is open by its hours, and how a technician would say it.
+    open_seconds
+        For how long it has been open since the start.
+    preparing
+        What is said while the engines are opened; None once they are.
+    waiting
+        Whether there is no picture on the wall.
+    shown_at
+        When there last was one, or could first have been.
+    stuck
+        Whether the screen stays the same while what the camera sees changes.
+    metrics
+        A copy.
+    faces
+        In the last frame.
+    pulses
+        Of the stages at work.
+    camera, trouble, losses
+        The source's name, why there are no frames of it now, and how often that began.
+    device, classifier, policy
+        What the networks run on, which one names, and which words may be given.
+    recording
+        Whether there is a record.
+    pause
+        Why nothing is recorded just now; None while all is well.
+    frame
+        What is on the wall, where it may be looked at.
+    """
+
+    at: float
+    open: bool
+    doors: str
+    open_seconds: float
+    preparing: str | None
+    waiting: bool
+    shown_at: float
+    stuck: bool
+    metrics: Metrics
+    faces: int
+    pulses: tuple[Pulse, ...]
+    camera: str
+    trouble: str | None
+    losses: int
+    device: str
+    classifier: str
+    policy: str
+    recording: bool
+    pause: str | None
+    frame: Frame | None

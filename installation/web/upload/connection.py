@@ -1,0 +1,159 @@
+"""uvicorn's HTTP, with an end to the patience for whoever sends or reads slowly."""
+
+from __future__ import annotations
+
+import sys
+from asyncio import Transport
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from socket import socket
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from installation.web.upload.queue import guest_of
+
+# Bytes that a request's line and headers may have together.
+MOST_HEADERS = 16 * 1024
+# Seconds for a request's head to come, for the rest of a body that nobody wants any more to go by,
+# and for anything to be read of an answer.
+_HEAD = 10.0
+_READING = 30.0
+# Connections at a time; half of them from one address, unless that is a proxy's.
+_MOST = 400
+# Added to each response, whatever it is.
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": (
+        "camera=(self), microphone=(), geolocation=(), browsing-topics=(), interest-cohort=()"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Connection(H11Protocol):
+    """One connection; `check` is to be called every second or so.
+
+    Attributes
+    ----------
+    proxies
+        Many come through these, each for somebody else.
+    """
+
+    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """See `asyncio.Protocol`."""
+        super().connection_made(transport)
+        self._waits_since = self.loop.time()
+        self._unread = 0
+        self._unread_since = self._waits_since
+        self._guest = guest_of(self.client[0] if self.client else None)
+        if len(self.connections) > _MOST or self._has_its_share():
+            self._refuse(503, "Too many are here just now: try again soon.\n")
+
+    def _has_its_share(self) -> bool:
+        if self.client is None or any(ip_address(self.client[0]) in each for each in self.proxies):
+            return False
+        same = [each for each in self.connections if getattr(each, "_guest", "") == self._guest]
+        return len(same) > _MOST // 2
+
+    def on_response_complete(self) -> None:
+        """See `H11Protocol`."""
+        self._waits_since = self.loop.time()
+        super().on_response_complete()
+
+    def send_400_response(self, _msg: str) -> None:
+        """See `H11Protocol`; h11 knows better which status it is."""
+        error = sys.exc_info()[1]
+        too_long = isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431
+        if too_long:
+            self._refuse(431, "The request's headers are too long.\n")
+        else:
+            self._refuse(400, "This is no HTTP request.\n")
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        headers = {
+            **HEADERS,
+            "Content-Type": "text/plain; charset=utf-8",
+            "Content-Length": str(len(sentence)),
+            "Connection": "close",
+            **({"Retry-After": "5"} if status == 503 else {}),
+        }
+        lines = [
+            f"HTTP/1.1 {status} Refused",
+            *(f"{key}: {value}" for key, value in headers.items()),
+        ]
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write("\r\n".join([*lines, "", sentence]).encode("ascii"))
+        self.transport.close()
+
+    def check(self) -> None:
+        """Cut off whoever takes too long."""
+        now = self.loop.time()
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and now - self._waits_since > _HEAD:
+            self.transport.close()
+        unread = self.transport.get_write_buffer_size()
+        if unread == 0 or unread < self._unread:
+            self._unread_since = now
+        self._unread = unread
+        if now - self._unread_since > _READING:
+            self.transport.abort()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which leaves signals and log to us.
+
+    Parameters
+    ----------
+    config
+        Its own; ``http`` is a `Connection`.
+    over
+        Asked ten times a second whether to end.
+    watch
+        Called every second; what it raises ends the server.
+    farewell
+        Called when no more requests are taken, before those that are here are waited for.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        over: Callable[[], bool],
+        watch: Callable[[], None],
+        farewell: Callable[[], None],
+    ) -> None:
+        super().__init__(config)
+        self._over = over
+        self._watch = watch
+        self._farewell = farewell
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """See `uvicorn.Server`."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """See `uvicorn.Server`."""
+        if counter % 10 == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.check()
+            self._watch()
+        return await super().on_tick(counter) or self._over()
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """See `uvicorn.Server`."""
+        self._farewell()
+        await super().shutdown(sockets)

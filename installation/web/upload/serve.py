@@ -1,0 +1,175 @@
+"""``installation web``: opens the studio and serves the site until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from ipaddress import ip_network
+
+import uvicorn
+
+from installation.config import Config
+from installation.errors import InstallationError
+from installation.labels.glosses import load_glosses
+from installation.reload import changes, in_force
+from installation.supervision.notify import Notifier
+from installation.supervision.signals import Signals
+from installation.web.upload.connection import MOST_HEADERS, Connection, Server
+from installation.web.upload.site import Site
+from installation.web.upload.studio import Studio
+
+log = logging.getLogger(__name__)
+
+_WATCH = 0.1
+# Seconds for requests that are here to get their answers at the end, and for threads to return.
+_GRACE = 2
+_FAREWELL = 0.5
+
+
+def serve(config: Config, reread: Callable[[], Config]) -> None:
+    """Serve the web extension until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    config
+        How.
+    reread
+        Reads the config again when SIGHUP asks for it.
+
+    Raises
+    ------
+    InstallationError
+        Something a technician has to mend.
+    """
+    signals = Signals()
+    notifier = Notifier.from_environment()
+    try:
+        with _bound(config) as listening:
+            glosses = load_glosses(config.inference.engines)
+            studio = Studio(config, config.record.file)
+            try:
+                while not studio.ready.wait(_WATCH):
+                    studio.check()
+                    if signals.end:
+                        return
+                _Service(config, studio, glosses, reread, signals, notifier).run(listening)
+            finally:
+                notifier.stopping()
+                studio.close(_FAREWELL)
+    finally:
+        notifier.close()
+        signals.restore()
+
+
+def _bound(config: Config) -> socket.socket:
+    address, port = config.web.address, config.web.port
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((str(address), port))
+    except OSError as error:
+        listening.close()
+        raise InstallationError(
+            f"web.address {address}, web.port {port}: cannot be used: {error.strerror}; "
+            "set another, or end what uses it"
+        ) from error
+    return listening
+
+
+class _Service:
+    """One run: the server, and what is asked of it meanwhile."""
+
+    def __init__(
+        self,
+        config: Config,
+        studio: Studio,
+        glosses: dict[str, str],
+        reread: Callable[[], Config],
+        signals: Signals,
+        notifier: Notifier,
+    ) -> None:
+        self._config = config
+        self._studio = studio
+        self._site = Site(config, studio, glosses)
+        self._reread = reread
+        self._signals = signals
+        self._notifier = notifier
+        self._address = ""
+        self._announced = False
+
+    def run(self, listening: socket.socket) -> None:
+        """Serve until there is a reason to stop; raise what made a thread fail."""
+        # They log tracebacks and what visitors sent; what matters is logged here, without either.
+        for name in ("uvicorn.error", "uvicorn.access", "python_multipart", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        proxies = self._config.web.proxies
+        connection = type("Connection", (Connection,), {"proxies": tuple(map(ip_network, proxies))})
+        server = Server(
+            uvicorn.Config(
+                self._site.app,
+                http=connection,
+                ws="none",
+                loop="asyncio",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=list(proxies),
+                server_header=False,
+                h11_max_incomplete_event_size=MOST_HEADERS,
+                timeout_graceful_shutdown=_GRACE,
+            ),
+            lambda: self._signals.end,
+            self._watch,
+            self._studio.dismiss,
+        )
+        address, port = listening.getsockname()[:2]
+        self._address = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
+        asyncio.run(server.serve(sockets=[listening]))
+
+    def _announce(self) -> None:
+        log.info("serving the web extension at %s", self._address)
+        if warning := self._config.labels.choice.warning:
+            log.warning("%s", warning)
+        self._notifier.ready()
+
+    def _watch(self) -> None:
+        if not self._announced:
+            self._announced = True
+            self._announce()
+        if self._signals.reload:
+            self._signals.reload = False
+            self._reload()
+        self._studio.check()
+        self._studio.queue.forget()
+        self._notifier.alive()
+        self._notifier.status(self._status())
+
+    def _status(self) -> str:
+        statuses = self._site.statuses
+        busy = statuses[429] + statuses[503]
+        refused = sum(count for status, count in statuses.items() if status >= 400) - busy
+        return (
+            f"{self._studio.answered} pictures answered, {self._studio.queue.held} here now; "
+            f"{busy} sent away as busy, {refused} requests refused, {statuses[500]} failed"
+        )
+
+    def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            new = self._reread()
+        except InstallationError as error:
+            log.error("%s; going on by the config of before", error)  # noqa: TRY400  # one line
+        else:
+            now, later = changes(self._config, new)
+            self._config = in_force(self._config, new)
+            self._site.use(self._config)
+            if {key.partition(".")[0] for key in now} & {"labels", "theme"}:
+                self._studio.use(self._config)
+            for key in later:
+                log.warning("%s: takes effect at the next start; to have it now, restart", key)
+            log.info("config read again; changed: %s", ", ".join(now) or "nothing")
+        self._notifier.ready()

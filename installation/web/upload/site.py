@@ -1,0 +1,189 @@
+"""What is to be had at which address: the page, the API, and what describes them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from concurrent.futures import Future
+from http import HTTPStatus
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from installation.config import Config
+from installation.web.upload.answer import Answer, reply
+from installation.web.upload.api import API, describe
+from installation.web.upload.connection import HEADERS
+from installation.web.upload.pages import Pages
+from installation.web.upload.queue import guest_of
+from installation.web.upload.receive import receive
+from installation.web.upload.studio import Studio, where
+from installation.web.upload.trouble import Trouble
+
+log = logging.getLogger(__name__)
+
+# What is told about a request that leads nowhere.
+_SENTENCES = {
+    404: "There is nothing at this address.",
+    405: "This address does not take such requests.",
+}
+
+
+class Site:
+    """The web extension as an ASGI application.
+
+    Parameters
+    ----------
+    config
+        How; see its ``web``.
+    studio
+        Answers pictures.
+    glosses
+        What the words mean, by wnid.
+
+    Attributes
+    ----------
+    app
+        For the server.
+    statuses
+        How many responses had which status.
+    """
+
+    def __init__(self, config: Config, studio: Studio, glosses: dict[str, str]) -> None:
+        self.statuses: Counter[int] = Counter()
+        self._config = config
+        self._studio = studio
+        self._glosses = glosses
+        self._pages = Pages(config, glosses)
+        self._most = int(config.web.size * 1e6)
+        routes = [
+            Route("/", self._page),
+            Route("/", self._answer_page, methods=["POST"]),
+            Route(API, self._answer_data, methods=["POST"]),
+            Route("/api", self._about_api),
+            Route("/openapi.json", self._openapi),
+            Route("/healthz", self._health),
+            *(Route(f"/{name}", self._asset) for name in self._pages.assets),
+        ]
+        app = Starlette(
+            routes=routes,
+            exception_handlers={
+                Trouble: self._trouble,
+                HTTPException: self._nowhere,
+                ClientDisconnect: self._gone,
+                Exception: self._failure,
+            },
+        )
+        self.app: ASGIApp = _Guarded(app, self.statuses)
+
+    def use(self, config: Config) -> None:
+        """Look by another config from now on."""
+        self._config = config
+        self._pages = Pages(config, self._glosses)
+
+    async def _page(self, _request: Request) -> Response:
+        return self._pages.form()
+
+    async def _answer_page(self, request: Request) -> Response:
+        return self._pages.answer(await self._answer(request, bare=False))
+
+    async def _answer_data(self, request: Request) -> Response:
+        answer = await self._answer(request, bare=True)
+        with_picture = request.query_params.get("picture", "").lower() in ("1", "true", "yes")
+        data = reply(answer, self._glosses, with_picture)
+        return Response(data.model_dump_json(exclude_none=True), media_type="application/json")
+
+    async def _answer(self, request: Request, bare: bool) -> Answer:
+        who = guest_of(request.client.host if request.client else None)
+        queue = self._studio.queue
+        queue.enter(who)
+        try:
+            data = await receive(request, self._most, bare)
+            return await _unless_gone(request, self._studio.submit(who, data))
+        finally:
+            queue.leave(who)
+
+    async def _about_api(self, _request: Request) -> Response:
+        return self._pages.api(describe(self._config.web))
+
+    async def _openapi(self, _request: Request) -> Response:
+        return JSONResponse(describe(self._config.web))
+
+    async def _health(self, _request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def _asset(self, request: Request) -> Response:
+        return self._pages.asset(request.url.path[1:])
+
+    # --- what goes wrong
+
+    async def _trouble(self, request: Request, error: Exception) -> Response:
+        trouble = error if isinstance(error, Trouble) else Trouble(500, "")
+        if request.url.path.startswith("/api"):
+            response: Response = JSONResponse({"error": str(trouble)}, trouble.status)
+        else:
+            response = self._pages.trouble(trouble)
+        if trouble.retry_after is not None:
+            response.headers["Retry-After"] = str(trouble.retry_after)
+        return response
+
+    async def _nowhere(self, request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        sentence = _SENTENCES.get(status, f"{HTTPStatus(status).phrase}.")
+        response = await self._trouble(request, Trouble(status, sentence))
+        response.headers.update(getattr(error, "headers", None) or {})
+        return response
+
+    async def _gone(self, _request: Request, _error: Exception) -> Response:
+        return Response(status_code=499)
+
+    async def _failure(self, request: Request, error: Exception) -> Response:
+        # Its message may quote what a visitor sent.
+        log.error("a request got no answer: %s at %s", type(error).__name__, where(error))
+        return await self._trouble(
+            request, Trouble(500, "Something went wrong here: try another picture.")
+        )
+
+
+async def _unless_gone(request: Request, answer: Future[Answer]) -> Answer:
+    """Wait for an answer as long as somebody is there to have it."""
+    waiting = asyncio.wrap_future(answer)
+    leaving = asyncio.ensure_future(_left(request))
+    either: list[asyncio.Future[Any]] = [waiting, leaving]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not waiting.done():
+            raise ClientDisconnect
+        return waiting.result()
+    finally:
+        leaving.cancel()
+        waiting.cancel()
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Guarded:
+    """Adds what every response has to have, and counts them."""
+
+    def __init__(self, app: ASGIApp, statuses: Counter[int]) -> None:
+        self._app = app
+        self._statuses = statuses
+        self._headers = [(key.lower().encode(), value.encode()) for key, value in HEADERS.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._statuses[message["status"]] += 1
+                message["headers"] = [*message["headers"], *self._headers]
+            await send(message)
+
+        await self._app(scope, receive, send_guarded)

@@ -1,0 +1,118 @@
+"""What is on the wall when, in a window in memory; see `test_wall.py`."""
+
+import time
+
+import numpy as np
+import pytest
+
+from installation import wall as room
+from installation.config import Display, Theme
+from installation.display.window import Window
+from installation.handover import Closed, Latest
+from installation.scene import Frame, Label, Scene, Track, Verdict
+from installation.wall import Wall
+
+WHITE = np.full((240, 320, 3), 255, np.uint8)
+
+
+@pytest.fixture
+def window():
+    opened = Window(Display(width=320, height=240, mirror=False), Theme(), headless=True)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def frames():
+    return Latest()
+
+
+@pytest.fixture
+def scenes():
+    return Latest()
+
+
+@pytest.fixture
+def wall(window, frames, scenes, monkeypatch):
+    monkeypatch.setattr(room, "_PATIENCE", 0.2)
+    monkeypatch.setattr(room, "_FADES", 0.2)
+    return Wall(window, "no picture", frames, scenes, None)
+
+
+def frame(seq):
+    return Frame(seq, time.monotonic(), WHITE)
+
+
+def scene(seq):
+    verdict = Verdict(Label("n10104064", "boss", 1.0), True)
+    track = Track(1, time.monotonic(), (100.0, 60.0, 160.0, 140.0), (0.0,) * 4, verdict)
+    return Scene(seq, time.monotonic(), 320, 240, (track,), None)
+
+
+def brightness(window):
+    return int(window.snapshot().astype(int).sum(2).max()) // 3
+
+
+def test_a_lost_picture_fades_to_a_slate_and_whoever_comes_back_is_somebody_else(
+    wall, window, frames, scenes
+):
+    frames.put(frame(0))
+    scenes.put(scene(0))
+    wall.show()
+    assert (wall.faces, wall.waiting, brightness(window)) == (1, False, 255)
+    seen = []
+    until = time.monotonic() + 2
+    while time.monotonic() < until:
+        wall.show()
+        seen.append(int(np.median(window.snapshot())))
+    assert wall.waiting and wall.faces == 0 and wall.frame is None
+    assert seen[0] > 0 and seen[-1] == 0
+    assert sorted(seen, reverse=True) == seen
+    frames.put(frame(7))
+    wall.show()
+    assert (wall.faces, wall.waiting) == (0, False)
+    # The camera was away; what it would have given was not left out by us.
+    assert wall.metrics.dropped == 0
+
+
+def test_nobody_of_the_evening_is_on_the_wall_in_the_morning(wall, window, frames, scenes):
+    frames.put(frame(0))
+    scenes.put(scene(0))
+    wall.show()
+    wall.stay_dark()
+    # What was on its way when the doors were closed.
+    frames.put(frame(1))
+    scenes.put(scene(1))
+    wall.stay_dark()
+    assert brightness(window) == 0
+    wall.show()
+    assert (wall.faces, wall.frame, brightness(window)) == (0, None, 0)
+    assert frames.get(after=0, timeout=0) is None
+    frames.put(frame(2))
+    wall.show()
+    assert wall.frame.seq == 2
+
+
+def test_a_long_preparation_is_not_held_against_the_camera(wall, window, monkeypatch):
+    said = []
+    monkeypatch.setattr(window, "show_slate", said.append)
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        wall.wait("preparing 12%")
+    wall.show()
+    assert set(said) == {"preparing 12%"}
+    # It hardly moves, and is hardly drawn.
+    assert len(said) < 5
+
+
+def test_the_end_of_a_film_is_the_end(wall, frames):
+    frames.close()
+    with pytest.raises(Closed):
+        wall.show()
+
+
+def test_a_picture_left_out_is_counted(wall, frames):
+    for seq in (0, 1, 4):
+        frames.put(frame(seq))
+        wall.show()
+    assert (wall.metrics.presented, wall.metrics.dropped) == (3, 2)

@@ -1,0 +1,442 @@
+"""What technicians are told over HTTP, and who is told nothing: a real server, real requests."""
+
+import base64
+import contextlib
+import http.client
+import re
+import socket
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+
+from installation.config import Status
+from installation.metrics import Metrics
+from installation.scene import Frame
+from installation.web.status.health import judge
+from installation.web.status.report import Pulse, Report
+from installation.web.status.server import StatusServer
+
+LONG = 60.0
+TOKEN = "correct horse battery staple"
+
+
+def a_report(**changes):
+    metrics = Metrics()
+    for index in range(40):
+        metrics.present(index / 30, index / 30 - 0.02, index / 30 - 0.06, 0.004)
+    report = Report(
+        at=time.monotonic(),
+        open=True,
+        doors="open",
+        open_seconds=3700.0,
+        preparing=None,
+        waiting=False,
+        shown_at=time.monotonic(),
+        stuck=False,
+        metrics=metrics,
+        faces=2,
+        pulses=(Pulse("vision", 0.1, 8.0), Pulse("capture", 0.02, 8.0)),
+        camera="/dev/video0",
+        trouble=None,
+        losses=3,
+        device="CPU",
+        classifier="person-semantic",
+        policy="safe",
+        recording=True,
+        pause=None,
+        frame=None,
+    )
+    return replace(report, **changes)
+
+
+def a_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+class Asked:
+    """One request, and what came of it."""
+
+    def __init__(self, port, path="/", method="GET", address="127.0.0.1", **headers):
+        connection = http.client.HTTPConnection(address, port, timeout=LONG)
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            connection.request(method, path, headers=headers)
+            answer = connection.getresponse()
+            self.status, self.headers, self.body = answer.status, answer.headers, answer.read()
+        finally:
+            connection.close()
+
+    @property
+    def text(self):
+        return self.body.decode()
+
+
+def ask(port, *arguments, **keywords):
+    """Ask, as soon as it answers."""
+    deadline = time.monotonic() + LONG
+    while True:
+        try:
+            return Asked(port, *arguments, **keywords)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def begin(report=None, **settings):
+        settings.setdefault("port", a_port())
+        servers.append(StatusServer(Status(**settings)))
+        if report is not None:
+            servers[-1].publish(report)
+        return settings["port"]
+
+    yield begin
+    for server in servers:
+        server.stop()
+        server.join(LONG)
+
+
+def metrics_of(text):
+    families = text_string_to_metric_families(text)
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_a_wall_that_works_is_healthy(serve):
+    answer = ask(serve(a_report()), "/healthz")
+    assert (answer.status, answer.text) == (200, "works\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words", "says"),
+    [
+        ({"at": -60.0}, "does not work", "the wall has not answered for"),
+        ({"trouble": "/dev/video0: no camera there"}, "does not work", "no camera there"),
+        ({"waiting": True, "shown_at": -60.0}, "does not work", "no picture on the wall for"),
+        ({"stuck": True}, "does not work", "the screen stays the same"),
+        ({"pulses": (Pulse("vision", 5.0, 8.0),)}, "does not work", "vision has not answered"),
+        ({"preparing": "preparing 34%"}, "preparing", "preparing 34%"),
+    ],
+)
+def test_a_wall_that_does_not_work_says_why(serve, changes, words, says):
+    answer = ask(serve(a_report(**changes)), "/healthz")
+    assert answer.status == 503
+    first, fault, *others = answer.text.splitlines()
+    assert first == words
+    assert fault.startswith("fault: ") and says in fault
+    assert others == []
+
+
+def test_before_the_wall_says_anything_it_starts(serve):
+    port = serve()
+    assert ask(port, "/healthz").text == "starting\nfault: the wall has not told anything yet\n"
+    assert ask(port, "/healthz").status == 503
+    assert "starting" in ask(port).text
+    assert metrics_of(ask(port, "/metrics").text)[("installation_healthy",)] == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"waiting": True, "shown_at": -60.0},
+        {"trouble": "/dev/video0: no camera there", "stuck": True},
+        {"preparing": "preparing"},
+    ],
+)
+def test_closed_by_its_hours_it_is_healthy(changes):
+    report = a_report(open=False, doors="closed until Mon 23 Nov 2026, 10:00", **changes)
+    health = judge(report, report.at)
+    assert (health.faults, health.words) == ((), "closed until Mon 23 Nov 2026, 10:00")
+
+
+def test_a_pause_of_the_record_is_a_warning_only(serve):
+    answer = ask(serve(a_report(pause="recording pauses: the disk is full")), "/healthz")
+    assert answer.status == 200
+    assert answer.text == "works\nwarning: recording pauses: the disk is full\n"
+
+
+def test_machines_can_read_the_metrics(serve):
+    answer = ask(serve(a_report()), "/metrics")
+    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    found = metrics_of(answer.text)
+    for name, value in {
+        "healthy": 1,
+        "frame_age_seconds_count": 40,
+        "overlay_age_seconds_count": 40,
+        "draw_seconds_count": 40,
+        "frames_presented_total": 40,
+        "faces": 2,
+        "camera_losses_total": 3,
+        "camera_lost": 0,
+        "open_seconds_total": 3700,
+        "recording_paused": 0,
+    }.items():
+        assert found[(f"installation_{name}",)] == value, name
+    assert found[("installation_frame_age_seconds_sum",)] == pytest.approx(40 * 0.02)
+    assert found[("installation_frame_age_seconds_bucket", "0.015")] == 0
+    assert found[("installation_frame_age_seconds_bucket", "+Inf")] == 40
+    assert found[("installation_stage_silent_seconds", "vision")] == 0.1
+    assert found[("process_resident_memory_bytes",)] > 0
+    assert found[("installation_process_threads",)] >= 2
+
+
+def test_each_metric_is_in_the_table(serve):
+    from conftest import ROOT
+
+    table = (ROOT / "docs" / "status.md").read_text()
+    text = ask(serve(a_report()), "/metrics").text
+    for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE):
+        if not name.startswith("process_"):
+            assert f"`{name}`" in table
+
+
+def test_the_page_shows_it_without_a_script(serve):
+    port = serve(a_report(camera="<b>bold</b>"))
+    time.sleep(1)
+    answer = ask(port)
+    assert answer.status == 200
+    assert "<h1>works</h1>" in answer.text
+    assert "&lt;b&gt;bold&lt;/b&gt;, 3 losses since the start" in answer.text
+    assert 'http-equiv="refresh"' in answer.text
+    assert "<script" not in answer.text and "style=" not in answer.text
+    assert "//" not in answer.text.partition(">")[2].replace("</", "")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert ask(port, "/style.css").headers["content-type"].startswith("text/css")
+
+
+def test_sparklines_come_with_time(serve):
+    server = StatusServer(Status(port=a_port()))
+    try:
+        port, report = server._settings.port, a_report()
+        deadline = time.monotonic() + LONG
+        while "<polyline" not in ask(port).text:
+            assert time.monotonic() < deadline
+            metrics = report.metrics.copy()
+            metrics.present(0.0, 0.0, None, 0.0)
+            report = replace(report, at=time.monotonic(), metrics=metrics)
+            server.publish(report)
+            time.sleep(0.2)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics", "/style.css", "/nowhere"])
+def test_nothing_is_kept_anywhere(serve, path):
+    headers = ask(serve(a_report()), path).headers
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "set-cookie" not in headers
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_it_can_only_be_read(serve, method):
+    assert ask(serve(a_report()), "/", method).status == 405
+
+
+def test_heads_may_be_asked_for(serve):
+    answer = ask(serve(a_report()), "/healthz", "HEAD")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_a_page_from_elsewhere_cannot_pass_for_this_machine(serve):
+    port = serve(a_report())
+    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "", "[", "0"):
+        answer = ask(port, "/metrics", Host=host)
+        assert answer.status in (400, 421)
+        assert b"installation" not in answer.body
+    for host in ("localhost", f"localhost:{port}", "127.0.0.1", f"[::1]:{port}"):
+        assert ask(port, "/metrics", Host=host).status == 200
+
+
+def basic(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+WRONG = [
+    {},
+    {"Authorization": ""},
+    {"Authorization": "Bearer"},
+    {"Authorization": f"Bearer {TOKEN[:-1]}"},
+    {"Authorization": f"Bearer {TOKEN}x"},
+    {"Authorization": f"Digest {TOKEN}"},
+    {"Authorization": TOKEN},
+    {"Authorization": basic(TOKEN, "")},
+    {"Authorization": basic("technician", "wrong")},
+    {"Authorization": "Basic %%%"},
+    {"Authorization": "Basic /w=="},
+    {"Authorization": "Bearer é"},
+]
+
+
+@pytest.mark.parametrize("headers", WRONG)
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics", "/style.css", "/preview.jpg", "/no"])
+def test_without_the_token_nothing_is_told(serve, path, headers):
+    answer = ask(serving(serve), path, **headers)
+    assert (answer.status, answer.text) == (401, "Unauthorized\n")
+    assert "installation" not in str(answer.headers)
+
+
+def serving(serve):
+    report = a_report(frame=Frame(0, 0.0, np.zeros((90, 160, 3), np.uint8)))
+    return serve(report, token=SecretStr(TOKEN).get_secret_value(), address="0.0.0.0", preview=True)
+
+
+@pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", basic("me", TOKEN)])
+def test_with_the_token_all_is(serve, given):
+    answer = ask(serving(serve), "/healthz", Authorization=given, Host="wall.museum.example")
+    assert (answer.status, answer.text) == (200, "works\n")
+
+
+def test_the_token_is_asked_for_at_home_too(serve):
+    port = serve(a_report(), token=TOKEN)
+    assert ask(port, "/healthz").status == 401
+    assert ask(port, "/healthz", Authorization=f"Bearer {TOKEN}").status == 200
+
+
+FRAME = Frame(0, 0.0, np.full((360, 640, 3), 200, np.uint8))
+
+
+def test_no_picture_is_served_unless_that_is_wished(serve):
+    port = serve(a_report(frame=FRAME))
+    assert ask(port, "/preview.jpg").status == 404
+    assert "preview.jpg" not in ask(port).text
+
+
+def test_a_picture_is_served_to_this_machine_alone(serve):
+    port = serve(a_report(frame=FRAME), preview=True)
+    answer = ask(port, "/preview.jpg")
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.body.startswith(b"\xff\xd8")
+    assert "preview.jpg" in ask(port).text
+    # A proxy here may serve anybody.
+    for header in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"):
+        assert ask(port, "/preview.jpg", **{header: "203.0.113.9"}).status == 404
+
+
+def test_a_picture_is_served_to_no_other_machine(serve):
+    own = own_address()
+    report = a_report(frame=FRAME)
+    port = serve(report, preview=True, token=TOKEN, address="0.0.0.0")
+    given = {"Authorization": f"Bearer {TOKEN}"}
+    assert ask(port, "/healthz", address=own, **given).status == 200
+    assert ask(port, "/preview.jpg", address=own, **given).status == 404
+    assert ask(port, "/preview.jpg", **given).status == 200
+
+
+def own_address():
+    """An address of this machine by which it looks like another."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("no network here")
+        address = asked.getsockname()[0]
+    if address.startswith("127."):
+        pytest.skip("no network here")
+    return address
+
+
+def test_a_taken_port_is_told_once_and_tried_again(serve, caplog, monkeypatch):
+    monkeypatch.setattr("installation.web.status.server._RETRY", 0.1)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = serve(a_report(), port=other.getsockname()[1])
+        deadline = time.monotonic() + LONG
+        while "cannot be used" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1)
+    assert caplog.text.count(f"status.port: {port} of 127.0.0.1 cannot be used") == 1
+    assert ask(port, "/healthz").status == 200
+
+
+def test_those_who_only_stand_about_keep_nobody_out(serve):
+    port = serve(a_report())
+    assert ask(port, "/healthz").status == 200
+    before = threading.active_count()
+    idlers = []
+    try:
+        for _ in range(200):
+            idlers.append(socket.create_connection(("127.0.0.1", port)))
+            idlers[-1].sendall(b"GET / HTTP/1.1\r\nHost: loc")
+        assert ask(port, "/healthz").status == 200
+        assert threading.active_count() <= before
+        # Most were sent away to make room.
+        gone = 0
+        for each in idlers[:100]:
+            each.settimeout(LONG)
+            try:
+                gone += each.recv(1) == b""
+            except ConnectionResetError:
+                gone += 1
+        assert gone == 100
+    finally:
+        for each in idlers:
+            each.close()
+
+
+def test_whoever_takes_too_long_is_cut_off(serve, monkeypatch):
+    monkeypatch.setattr("installation.web.status.server._LONGEST", 0.5)
+    port = serve(a_report())
+    ask(port, "/healthz")
+    with socket.create_connection(("127.0.0.1", port), timeout=LONG) as slow:
+        slow.sendall(b"GET / HT")
+        with contextlib.suppress(ConnectionResetError):
+            assert slow.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\r\n\r\n\x00\xff",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/x\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 300_000 + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: [\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_does_no_harm(serve, sent, caplog):
+    port = serve(a_report())
+    ask(port, "/healthz")
+    with socket.create_connection(("127.0.0.1", port), timeout=LONG) as client:
+        try:
+            client.sendall(sent)
+            answer = client.recv(100)
+        except (ConnectionResetError, BrokenPipeError):
+            answer = b"HTTP/1.1 4"
+    assert answer.startswith(b"HTTP/1.1 4"), answer
+    assert ask(port, "/healthz").status == 200
+    assert "Traceback" not in caplog.text and "unexpected" not in caplog.text
+
+
+def test_it_leaves_at_once_whoever_is_there():
+    server = StatusServer(Status(port=a_port()))
+    server.publish(a_report())
+    port = server._settings.port
+    ask(port, "/healthz")
+    with socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\n")
+        server.stop()
+        server.join(LONG)
+        assert not server._thread.is_alive()
+    with pytest.raises(ConnectionRefusedError):
+        Asked(port)

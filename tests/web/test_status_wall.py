@@ -1,0 +1,128 @@
+"""The status of a wall that runs: a real process, before a real screen, asked over real HTTP."""
+
+import socket
+import time
+
+import pytest
+from running import LONG, Running, needs_xvfb, x_server
+from web.test_status import a_port, ask, metrics_of
+
+pytestmark = needs_xvfb
+
+
+@pytest.fixture(scope="module")
+def screen():
+    with x_server() as (_, display):
+        yield display
+
+
+@pytest.fixture
+def start(tmp_path, screen, built):
+    started = []
+
+    def begin(port, **sections):
+        sections = {
+            "camera": "{source: demo, width: 320, height: 240}",
+            "inference": f"{{engines: {built}, device: cpu}}",
+            "record": "{file: null}",
+            "status": f"{{port: {port}}}",
+        } | sections
+        text = "".join(f"{name}: {value}\n" for name, value in sections.items())
+        (tmp_path / "config.yaml").write_text(text)
+        started.append(Running(tmp_path, screen))
+        return started[-1]
+
+    yield begin
+    for each in started:
+        each.close()
+        assert "Traceback" not in each.log.read_text()
+
+
+def until(port, status, words):
+    """Ask /healthz until it says so."""
+    deadline = time.monotonic() + LONG
+    while (answer := ask(port, "/healthz")).status != status or words not in answer.text:
+        assert time.monotonic() < deadline, answer.text
+        time.sleep(0.2)
+    return answer.text
+
+
+def shown(port):
+    found = metrics_of(ask(port, "/metrics").text)
+    return found[("installation_frames_presented_total",)]
+
+
+def test_it_is_told_from_the_start_to_the_end(start):
+    port = a_port()
+    wall = start(port)
+    assert ask(port, "/healthz").status == 503
+    assert until(port, 200, "works") == "works\n"
+    before = shown(port)
+    wall.wait_for("pictures a second", times=2)
+    assert shown(port) > before
+    page = ask(port).text
+    assert "<h1>works</h1>" in page and "person-semantic, policy safe" in page
+    # Whoever is being served does not keep it.
+    with socket.create_connection(("127.0.0.1", port)) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\n")
+        assert wall.end() == 0
+
+
+def test_a_camera_that_is_not_there_is_told(start):
+    port = a_port()
+    start(port, camera="{source: /dev/video987}")
+    text = until(port, 503, "/dev/video987: no camera there")
+    assert text.startswith(("does not work\n", "preparing\n"))
+    assert metrics_of(ask(port, "/metrics").text)[("installation_camera_lost",)] == 1
+    until(port, 503, "no picture on the wall for")
+
+
+def test_closed_it_is_healthy(start):
+    port = a_port()
+    hours = "{open: [mon-sun 00:00-24:00], closed: [01-01..12-31]}"
+    start(port, camera="{source: /dev/video987}", hours=hours)
+    assert until(port, 200, "closed").startswith("closed")
+
+
+def test_a_record_that_cannot_be_written_is_a_warning(start, tmp_path):
+    (tmp_path / "said.sqlite").mkdir()
+    port = a_port()
+    # Nobody comes, and so nothing has to be written: it is told all the same.
+    start(port, record="{file: said.sqlite}", camera="{source: /dev/video987}")
+    assert "warning: recording pauses" in until(port, 503, "recording pauses")
+
+
+def test_a_port_that_is_taken_is_no_reason_to_stop(start):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        wall = start(port)
+        wall.wait_for("camera demo", times=2)
+        assert wall.log.read_text().count(f"WARNING status.port: {port} of 127.0.0.1") == 1
+    until(port, 200, "works")
+
+
+def test_without_a_port_nothing_is_served(start):
+    wall = start("null")
+    wall.wait_for("camera demo")
+    assert "status at" not in wall.log.read_text()
+
+
+def test_no_crowd_of_rude_clients_stops_the_wall(start):
+    port = a_port()
+    wall = start(port)
+    until(port, 200, "works")
+    descriptors, before = wall.descriptors, shown(port)
+    idlers = []
+    try:
+        for number in range(300):
+            idlers.append(socket.create_connection(("127.0.0.1", port), timeout=LONG))
+            idlers[-1].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"\r\n" * (number % 2))
+        wall.wait_for("pictures a second", times=2)
+        assert wall.descriptors <= descriptors + 40
+        assert shown(port) > before
+    finally:
+        for each in idlers:
+            each.close()
+    assert wall.end() == 0

@@ -1,0 +1,183 @@
+"""The web extension as visitors meet it: a process of its own, asked over real sockets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import queue
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+ROOT = Path(__file__).parents[3]
+# Far beyond what anything here takes, on the slowest of machines.
+LONG = 120.0
+
+
+def nothing_may_be_written():
+    """Let the process write to no file, whatever it may be (`preexec_fn`); pipes are none."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+@dataclass
+class Response:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def text(self):
+        return self.body.decode()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Serving:
+    """``installation web`` at work.
+
+    Parameters
+    ----------
+    folder
+        Receives its config.
+    built
+        The engines.
+    web
+        Keys of the config's section of that name, as YAML.
+    more
+        More of the config.
+    options
+        For the process.
+    """
+
+    def __init__(self, folder, built, web="", more="record: {file: null}", **options):
+        self.folder = folder
+        self.config = folder / "config.yaml"
+        self._about = f"inference: {{engines: {built}, device: cpu}}\n", web
+        self.write(more)
+        self.lines = []
+        self._line = queue.Queue()
+        environment = {"PYTHONPATH": str(ROOT), **options.pop("env", {})}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "installation", "web", "--config", str(self.config)],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+        try:
+            told = self.wait_to_log("serving the web extension")
+        except BaseException:
+            self.close()
+            raise
+        found = re.search(r"http://(.+):(\d+)/", told)
+        self.url = found[0]
+        self.port = int(found[2])
+
+    def write(self, more):
+        """Write the config, with something else in it."""
+        inference, web = self._about
+        self.config.write_text(f"{inference}web: {{port: 0{', ' if web else ''}{web}}}\n{more}\n")
+
+    def _listen(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+            self._line.put(line)
+        self._line.put("")
+
+    def wait_to_log(self, what):
+        """Wait until it logs a line that contains something; return it."""
+        deadline = time.monotonic() + LONG
+        while True:
+            line = self._line.get(timeout=max(deadline - time.monotonic(), 0.01))
+            assert line, "".join(self.lines)
+            if what in line:
+                return line
+
+    def ask(self, method="GET", path="/", body=None, headers=None, source=None):
+        """Ask for something; ``source`` is the loopback address to come from."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=LONG, source_address=(source, 0) if source else None
+        )
+        try:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return Response(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def send(self, picture, kind="image/jpeg", path="/api/classify", source=None):
+        """Send a picture by itself."""
+        return self.ask("POST", path, picture, {"Content-Type": kind}, source)
+
+    def submit(self, picture, name="me.jpg", path="/", source=None):
+        """Send a picture as browsers do."""
+        body, kind = form({"picture": (name, picture)})
+        return self.ask("POST", path, body, {"Content-Type": kind}, source)
+
+    def connect(self, source="127.0.0.1"):
+        """Open a bare connection."""
+        return socket.create_connection(("127.0.0.1", self.port), LONG, (source, 0))
+
+    @property
+    def memory(self):
+        """Megabytes it holds."""
+        return int(re.search(r"VmRSS:\s+(\d+)", self._status)[1]) / 1024
+
+    @property
+    def memory_at_most(self):
+        """Megabytes it ever held."""
+        return int(re.search(r"VmHWM:\s+(\d+)", self._status)[1]) / 1024
+
+    @property
+    def _status(self):
+        return Path(f"/proc/{self.process.pid}/status").read_text()
+
+    def end(self, number=signal.SIGTERM):
+        """End it; return its exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(LONG)
+
+    def close(self):
+        """Leave nothing behind."""
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def form(files):
+    """Return a form's body and content type; files are pairs of name and bytes by field."""
+    mark = "gallery-0123456789"
+    parts = [
+        f'--{mark}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n".encode()
+        + data
+        + b"\r\n"
+        for field, (name, data) in files.items()
+    ]
+    return b"".join([*parts, f"--{mark}--\r\n".encode()]), f"multipart/form-data; boundary={mark}"
+
+
+def encoded(picture, suffix=".jpg"):
+    """Return a picture as a file's bytes."""
+    return cv2.imencode(suffix, picture)[1].tobytes()

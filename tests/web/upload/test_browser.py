@@ -1,0 +1,246 @@
+"""The page in a real browser: chosen, seen, heard, and without a mouse."""
+
+import os
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.web.upload.serving import LONG, Serving, encoded
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
+
+SIZES = {
+    "desktop": {"viewport": {"width": 1280, "height": 800}},
+    "phone": {
+        "viewport": {"width": 390, "height": 760},
+        "device_scale_factor": 2,
+        "is_mobile": True,
+        "has_touch": True,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def film(built, hopper, tmp_path_factory):
+    """What a made-up camera sees: Hopper."""
+    path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    path.write_bytes(encoded(cv2.resize(hopper, (640, 750))[:480]) * 10)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(film):
+    with playwright.sync_playwright() as driver:
+        # Chromium does not run as root within its sandbox.
+        options = ["--no-sandbox"] if os.getuid() == 0 else []
+        options += ["--disable-dev-shm-usage", "--use-fake-ui-for-media-stream"]
+        options += ["--use-fake-device-for-media-stream"]
+        options += [f"--use-file-for-fake-video-capture={film}"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, site):
+    """Opens the page as some visitor; whatever goes wrong in it fails the test."""
+    contexts, wrong = [], []
+
+    def open_(path="/", where=site, **options):
+        context = browser.new_context(base_url=where.url, **options)
+        contexts.append(context)
+        context.set_default_timeout(LONG * 1000)
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+        page.on(
+            "request",
+            lambda asked: asked.url.startswith((where.url, "data:")) or wrong.append(asked.url),
+        )
+        page.goto(path)
+        return page
+
+    yield open_
+    for context in contexts:
+        assert context.cookies() == []
+        context.close()
+    # Chromium reports every status from 400 on.
+    assert [each for each in wrong if "Failed to load resource" not in each] == []
+
+
+@pytest.fixture
+def files(tmp_path, both, hopper):
+    (tmp_path / "both.jpg").write_bytes(encoded(both))
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "large.png").write_bytes(encoded(cv2.resize(hopper, (1024, 1200)), ".png"))
+    return tmp_path
+
+
+def shown(locator):
+    """Return what is on the screen there, RGB."""
+    data = np.frombuffer(locator.screenshot(), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(np.int16)
+
+
+def greenness(picture):
+    """Share of pixels that are much more green than anything in a photograph."""
+    return (picture[..., 1] - picture[..., ::2].max(2) > 80).mean()
+
+
+def has_its_answer(page, faces=2):
+    """Check that words and boxes are there, to be seen and to be heard."""
+    picture = page.locator("#answer > figure img")
+    picture.wait_for()
+    named = page.locator("#answer h3").all_inner_texts()
+    assert len(named) == faces
+    alt = picture.get_attribute("alt")
+    assert all(f"“{words}”" in alt for words in named)
+    assert greenness(shown(picture)) > 0.002
+    return named
+
+
+def has_no_fault(page):
+    """Check the page by axe, all its rules of WCAG 2.2 A and AA and best practice."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    across = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert across[0] <= across[1], "wider than the screen"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_picture_is_chosen_and_comes_back_with_boxes_and_words(visit, files, size):
+    page = visit(**SIZES[size])
+    has_no_fault(page)
+    page.evaluate(
+        """window.heard = [];
+        new MutationObserver(() => heard.push(document.getElementById("progress").textContent))
+            .observe(document.getElementById("progress"), {childList: true})"""
+    )
+    page.set_input_files("#pick", files / "both.jpg")
+    named = has_its_answer(page)
+    assert page.evaluate("heard[0]") == "The machine is looking"
+    page.wait_for_function("document.getElementById('progress').textContent === ''")
+    assert page.evaluate("document.activeElement.id") == "answer"
+    assert "2 faces" in page.title()
+    page.get_by_text("What does it mean").first.click()
+    assert page.locator(".path").first.inner_text().startswith(named[0].partition(", ")[0])
+    page.get_by_text("Why this word").first.click()
+    assert page.get_by_alt_text("The square around this face").first.is_visible()
+    assert page.locator("table").first.locator("tr").count() == 5
+    has_no_fault(page)
+
+
+def test_by_keyboard_alone(visit, files):
+    page = visit(**SIZES["desktop"])
+    # What a file dialogue would be asked for.
+    page.on("filechooser", lambda dialogue: dialogue.set_files(files / "both.jpg"))
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "pick":
+            break
+    assert page.evaluate("document.activeElement.id") == "pick"
+    outline = page.evaluate(
+        "getComputedStyle(document.activeElement.closest('.choice')).outlineStyle"
+    )
+    assert outline == "solid"
+    page.keyboard.press("Enter")
+    has_its_answer(page)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.locator("#answer details").first.get_attribute("open") is not None
+    assert page.locator(".path").first.is_visible()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_without_a_script(visit, files, size):
+    page = visit(java_script_enabled=False, **SIZES[size])
+    for field in page.locator(".choice:visible, .send").all():
+        box = field.bounding_box()
+        assert box["x"] + box["width"] <= SIZES[size]["viewport"]["width"]
+    page.set_input_files("#pick", files / "both.jpg")
+    page.get_by_role("button", name="Send it").click()
+    has_its_answer(page)
+    page.get_by_text("What does it mean").first.click()
+    assert page.locator(".path").first.is_visible()
+    page.goto("/")
+    page.set_input_files("#pick", files / "text.jpg")
+    page.get_by_role("button", name="Send it").click()
+    assert "not a JPEG" in page.get_by_role("alert").inner_text()
+
+
+def test_trouble_is_said_and_another_picture_can_be_sent(visit, files):
+    page = visit(**SIZES["phone"])
+    page.set_input_files("#pick", files / "text.jpg")
+    assert "not a JPEG" in page.get_by_role("alert").inner_text()
+    has_no_fault(page)
+    page.set_input_files("#pick", files / "both.jpg")
+    has_its_answer(page)
+
+
+def test_whoever_is_told_to_come_again_does(visit, files):
+    page = visit()
+    answers = iter([503, 429])
+
+    def busy(route):
+        status = next(answers, None)
+        if status is None:
+            route.continue_()
+        else:
+            route.fulfill(status=status, headers={"Retry-After": "1"}, body="")
+
+    page.route("/", busy)
+    page.set_input_files("#pick", files / "both.jpg")
+    page.get_by_text("your turn comes soon").wait_for()
+    has_its_answer(page)
+
+
+def test_a_machine_out_of_reach(visit, files):
+    page = visit()
+    page.route("/", lambda route: route.abort())
+    page.set_input_files("#pick", files / "both.jpg")
+    assert "cannot be reached" in page.get_by_role("alert").inner_text()
+
+
+def test_the_camera_of_a_desktop(visit):
+    page = visit(**SIZES["desktop"])
+    page.get_by_role("button", name="Take a picture").click()
+    page.wait_for_function("document.querySelector('video').videoWidth > 0")
+    has_no_fault(page)
+    page.get_by_role("button", name="Take it").click()
+    has_its_answer(page, faces=1)
+    assert page.evaluate("document.querySelector('video').srcObject") is None
+
+
+def test_a_picture_is_dropped(visit, files):
+    page = visit()
+    page.evaluate(
+        """(bytes) => {
+            const dropped = new DataTransfer();
+            dropped.items.add(new File([new Uint8Array(bytes)], "x.jpg", {type: "image/jpeg"}));
+            document.body.dispatchEvent(
+                new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true}));
+        }""",
+        list((files / "both.jpg").read_bytes()),
+    )
+    has_its_answer(page)
+
+
+def test_what_is_too_large_is_shrunk_before_it_is_sent(visit, files, built, tmp_path):
+    folder = tmp_path / "strict"
+    folder.mkdir()
+    with Serving(folder, built, "size: 0.4, seconds: 100") as strict:
+        assert (files / "large.png").stat().st_size > 400_000
+        page = visit(where=strict)
+        page.set_input_files("#pick", files / "large.png")
+        has_its_answer(page, faces=1)
+
+
+def test_the_page_for_programs(visit):
+    for size in SIZES.values():
+        has_no_fault(visit("/api", **size))

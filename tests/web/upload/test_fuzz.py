@@ -1,0 +1,8 @@
+from tests.benchmarks.fuzz import attack
+
+
+def test_it_bears_what_is_sent_to_it(site):
+    """A small part of `tests.benchmarks.fuzz`."""
+    report = attack(site, 400)
+    assert report.faults == [], report.as_text()
+    assert report.statuses[400] and report.statuses[413] and report.statuses[422]

@@ -1,0 +1,96 @@
+import threading
+import time
+
+import pytest
+
+from installation.handover import Closed
+from installation.web.upload.queue import FairQueue
+from installation.web.upload.trouble import Trouble
+
+
+def test_addresses_take_turns():
+    queue = FairQueue[str](20, 0)
+    for who, count in (("greedy", 6), ("modest", 2), ("late", 1)):
+        for number in range(count):
+            queue.enter(who)
+            queue.put(who, f"{who} {number}")
+    served = [queue.take(0) for _ in range(9)]
+    assert served[:3] == ["greedy 0", "modest 0", "late 0"]
+    assert served[3:5] == ["greedy 1", "modest 1"]
+    assert served[5:] == [f"greedy {number}" for number in range(2, 6)]
+    assert queue.take(0) is None
+
+
+def test_one_address_gets_half_of_the_places_and_all_together_all():
+    queue = FairQueue[str](8, 0)
+    for _ in range(4):
+        queue.enter("greedy")
+    with pytest.raises(Trouble) as refused:
+        queue.enter("greedy")
+    assert refused.value.status == 429 and refused.value.retry_after > 0
+    for number in range(4):
+        queue.enter(f"guest {number}")
+    with pytest.raises(Trouble) as refused:
+        queue.enter("another")
+    assert refused.value.status == 503 and refused.value.retry_after > 0
+    queue.leave("greedy")
+    queue.enter("another")
+    assert queue.held == 8
+
+
+def test_a_rate_is_kept_and_the_wait_told():
+    queue = FairQueue[str](8, 3)
+    for _ in range(3):
+        queue.enter("greedy")
+        queue.leave("greedy")
+    with pytest.raises(Trouble) as refused:
+        queue.enter("greedy")
+    assert refused.value.status == 429
+    assert 1 <= refused.value.retry_after <= 20
+    queue.enter("another")
+
+
+def test_who_has_gone_is_forgotten():
+    queue = FairQueue[str](8, 6000)
+    for number in range(50):
+        queue.enter(f"guest {number}")
+        queue.leave(f"guest {number}")
+    queue.enter("still here")
+    deadline = time.monotonic() + 30
+    while len(queue) > 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        queue.forget()
+    queue.leave("still here")
+
+
+def test_no_rate_remembers_nobody_at_all():
+    queue = FairQueue[str](8, 0)
+    queue.enter("guest")
+    queue.forget()
+    assert len(queue) == 1
+    queue.leave("guest")
+    queue.forget()
+    assert len(queue) == 0
+
+
+def test_closing_wakes_those_who_wait_and_returns_what_nobody_took():
+    queue = FairQueue[str](8, 0)
+    queue.enter("guest")
+    queue.put("guest", "job")
+    assert queue.close() == ["job"]
+    ended = []
+
+    def work():
+        try:
+            queue.take(60)
+        except Closed:
+            ended.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(30)
+    assert ended
+    with pytest.raises(Trouble) as refused:
+        queue.enter("guest")
+    assert refused.value.status == 503

@@ -1,0 +1,275 @@
+"""The process: what it writes, whom it lets wait, how it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import pytest
+
+from installation.record.entry import Entry
+from installation.record.keeper import Keeper
+from installation.record.store import count
+from tests.web.upload.serving import LONG, ROOT, Serving, encoded, form, nothing_may_be_written
+
+
+class TestNothingIsKept:
+    def test_it_serves_where_nothing_can_be_written(self, built, tmp_path, faceless):
+        # 8 MB, which a spooling parser would write to a temporary file.
+        noise = encoded(cv2.resize(faceless["coffee"], (1900, 1500)), ".png")
+        noise += bytes(8_000_000 - min(len(noise), 8_000_000))
+        assert len(noise) >= 8_000_000
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        with Serving(
+            tmp_path,
+            built,
+            "seconds: 100",
+            env={"TMPDIR": str(scratch)},
+            preexec_fn=nothing_may_be_written,
+        ) as site:
+            assert site.submit(noise).status == 200
+            assert site.send(noise, "image/png").status == 200
+            assert site.end() == 0
+        assert list(scratch.iterdir()) == []
+
+    def test_that_proof_would_notice(self, tmp_path):
+        code = "import tempfile; tempfile.TemporaryFile().write(b'x' * 100_000)"
+        ran = subprocess.run(
+            [sys.executable, "-c", code],
+            preexec_fn=nothing_may_be_written,
+            capture_output=True,
+            check=False,
+        )
+        assert ran.returncode != 0
+
+    def test_the_log_knows_neither_addresses_nor_names(self, built, tmp_path, small):
+        with Serving(tmp_path, built, "seconds: 100") as site:
+            site.submit(small, name="myself-naked.jpg", source="127.0.0.77")
+            site.submit(b"x", name="myself-naked.jpg", source="127.0.0.77")
+            site.ask(path="/secret-path", source="127.0.0.77")
+            with site.connect("127.0.0.77") as rude:
+                rude.sendall(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
+                assert rude.recv(4096).startswith(b"HTTP/1.1 400 ")
+            assert site.end() == 0
+        said = "".join(site.lines)
+        assert "serving" in said
+        for secret in ("127.0.0.77", "naked", "secret", "Traceback"):
+            assert secret not in said
+
+    def test_words_are_recorded_while_another_process_records_too(
+        self, built, tmp_path, hopper, small
+    ):
+        path = tmp_path / "record.sqlite"
+        entry = Entry(472222, "n10104064", 0.5, 3, "wall", "safe", "person-semantic")
+        with Serving(
+            tmp_path, built, "seconds: 100, rate: 0", more=f"record: {{file: {path}}}"
+        ) as site:
+            wall = Keeper(path)
+            both = encoded(cv2.hconcat([hopper, hopper]))
+            for _ in range(5):
+                for _ in range(20):
+                    wall.keep([entry])
+                assert len(site.send(both).json["faces"]) == 2
+            wall.close()
+            assert site.end() == 0
+        assert count(path) == 5 * 20 + 5 * 2
+        assert not [line for line in site.lines if "ERROR" in line]
+        columns = subprocess.run(
+            [sys.executable, "-c", f"import sqlite3; print(sqlite3.connect({str(path)!r})"
+             ".execute('select distinct seconds, source, policy from entry').fetchall())"],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+        assert "(0, 'web', 'safe')" in columns and "(3, 'wall', 'safe')" in columns
+
+
+class TestWhoWaits:
+    def test_too_many_are_told_to_come_again(self, built, tmp_path, small):
+        with Serving(tmp_path, built, "places: 2, jobs: 1, rate: 0, seconds: 100") as site:
+            with site.connect() as slow:
+                slow.sendall(
+                    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+                    b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+                )
+                deadline = time.monotonic() + LONG
+                while (response := site.send(small)).status == 200:
+                    assert time.monotonic() < deadline
+                assert response.status == 429
+                assert int(response.headers["Retry-After"]) > 0
+                # Half of the places is another's.
+                assert site.send(small, source="127.0.0.2").status == 200
+                page = site.submit(small)
+                assert page.status == 429 and "Too many" in page.text
+            deadline = time.monotonic() + LONG
+            while site.send(small).status != 200:
+                assert time.monotonic() < deadline
+
+    def test_a_rate_for_each_address(self, built, tmp_path, small):
+        with Serving(tmp_path, built, "rate: 2, seconds: 100") as site:
+            statuses = [site.send(b"x").status for _ in range(3)]
+            assert statuses == [400, 400, 429]
+            assert site.send(b"x", source="127.0.0.2").status == 400
+
+    def test_a_proxys_word_counts_only_where_it_is_trusted(self, built, tmp_path):
+        def statuses(site, *addresses):
+            return [
+                site.ask("POST", "/api/classify", b"x",
+                         {"Content-Type": "image/png", "X-Forwarded-For": each}).status
+                for each in addresses
+            ]  # fmt: skip
+
+        with Serving(tmp_path, built, "rate: 1") as site:
+            assert statuses(site, "192.0.2.1", "192.0.2.2") == [400, 429]
+        with Serving(tmp_path, built, "rate: 1, proxies: [127.0.0.0/8]") as site:
+            assert statuses(site, "192.0.2.1", "192.0.2.2", "192.0.2.1") == [400, 400, 429]
+
+    def test_nobody_starves_beside_one_who_sends_much(self, built, tmp_path, small):
+        with Serving(tmp_path, built, "places: 16, jobs: 1, rate: 0, seconds: 100") as site:
+            over = threading.Event()
+
+            def flood():
+                while not over.is_set():
+                    site.send(small, source="127.0.0.9")
+
+            with ThreadPoolExecutor(12) as crowd:
+                for _ in range(12):
+                    crowd.submit(flood)
+                try:
+                    assert [site.send(small).status for _ in range(3)] == [200] * 3
+                finally:
+                    over.set()
+
+
+class TestSlowAndRude:
+    def test_a_head_that_never_ends_is_cut_off(self, site):
+        with site.connect() as slow:
+            slow.settimeout(60)
+            slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            assert slow.recv(4096) == b""
+
+    def test_a_body_that_drips_is_refused_and_cut_off(self, site):
+        with site.connect() as slow:
+            slow.settimeout(1)
+            slow.sendall(
+                b"POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n"
+                b"Content-Type: image/png\r\n\r\n"
+            )
+            heard, deadline = b"", time.monotonic() + LONG
+            while time.monotonic() < deadline:
+                try:
+                    slow.sendall(b"x")
+                    part = slow.recv(65536)
+                except TimeoutError:
+                    continue
+                except OSError:
+                    break
+                if not part:
+                    break
+                heard += part
+            else:
+                pytest.fail("never cut off")
+            assert heard.startswith(b"HTTP/1.1 408 ")
+
+    def test_headers_that_are_too_long(self, site):
+        with site.connect() as rude:
+            rude.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000)
+            heard = rude.recv(65536)
+        assert heard.startswith(b"HTTP/1.1 431 ")
+        assert b"no-store" in heard
+
+    def test_who_leaves_is_not_waited_for(self, site, hopper):
+        picture = encoded(cv2.resize(hopper, (1600, 1600)))
+        body, kind = form({"picture": ("x", picture)})
+        for _ in range(8):
+            with site.connect() as leaving:
+                head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+                leaving.sendall(f"{head}Content-Type: {kind}\r\n\r\n".encode() + body)
+        assert site.send(encoded(hopper)).status == 200
+
+    def test_an_upgrade_is_not_taken_up(self, site):
+        headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        assert site.ask(headers=headers).status == 200
+
+
+class TestBeginningAndEnd:
+    def test_it_ends_at_once_and_well(self, built, tmp_path):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with Serving(tmp_path, built) as site:
+                assert site.end(number) == 0
+                assert not [line for line in site.lines if not line.startswith("INFO")]
+
+    def test_what_is_in_work_is_finished_and_the_rest_told(self, built, tmp_path, small):
+        with Serving(tmp_path, built, "jobs: 1, rate: 0, seconds: 100") as site:
+            with ThreadPoolExecutor(8) as crowd:
+                asked = [crowd.submit(site.send, small) for _ in range(8)]
+                next(each for each in asked if each.result())
+                assert site.end() == 0
+                statuses = [each.result().status for each in asked if not each.exception()]
+            assert 200 in statuses
+            assert set(statuses) <= {200, 503}
+
+    def test_it_tells_its_manager(self, built, tmp_path, small):
+        address = tmp_path / "notify"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(address))
+            manager.settimeout(LONG)
+            with Serving(tmp_path, built, env={"NOTIFY_SOCKET": str(address)}) as site:
+                site.send(small)
+
+                def wait_for(what):
+                    while what not in manager.recv(4096).decode():
+                        pass
+
+                wait_for("READY=1")
+                wait_for("WATCHDOG=1")
+                wait_for("1 pictures answered")
+                site.process.send_signal(signal.SIGTERM)
+                wait_for("STOPPING=1")
+                assert site.process.wait(LONG) == 0
+
+    @pytest.mark.parametrize(
+        ("more", "says"),
+        [
+            ("web: {port: 70000}", "web.port"),
+            ("web: {address: nowhere}", "web.address"),
+            ("web: {proxies: [nobody]}", "no address and no network"),
+            ("web: {address: 192.0.2.1}", "set another"),
+            ("inference: {engines: nowhere}", "nowhere"),
+        ],
+    )
+    def test_what_a_technician_has_to_mend_is_one_line(self, built, tmp_path, more, says):
+        path = tmp_path / "config.yaml"
+        path.write_text(more)
+        ran = subprocess.run(
+            [sys.executable, "-m", "installation", "web", "--config", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=False,
+        )
+        lines = [line for line in ran.stderr.splitlines() if not line.startswith("INFO")]
+        assert ran.returncode == 1
+        assert len(lines) == 1 and says in lines[0]
+
+    def test_a_port_that_is_taken(self, built, tmp_path):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            path = tmp_path / "config.yaml"
+            path.write_text(f"web: {{port: {taken.getsockname()[1]}}}")
+            ran = subprocess.run(
+                [sys.executable, "-m", "installation", "web", "--config", str(path)],
+                capture_output=True,
+                text=True,
+                timeout=LONG,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                check=False,
+            )
+        assert ran.returncode == 1
+        assert "end what uses it" in ran.stderr

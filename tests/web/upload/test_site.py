@@ -1,0 +1,320 @@
+"""What visitors and their programs get."""
+
+import base64
+import io
+import json
+import re
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from portraits import COLLINS_FACE, HOPPER_FACE
+
+from installation.labels.synsets import load_synsets
+from installation.vision.boxes import iou
+from installation.web.upload.answer import Reply
+from tests.web.upload.serving import Serving, encoded, form
+
+SAFE = {synset.wnid for synset in load_synsets() if synset.safety == "safe"}
+GREEN = (0x39, 0xFF, 0x14)
+
+
+def picture_in(uri):
+    kind, _, data = uri.partition(";base64,")
+    assert kind == "data:image/jpeg"
+    return base64.b64decode(data)
+
+
+def pixels(jpeg):
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"), np.int16)
+
+
+def greenness(picture):
+    """Share of pixels in the colour of boxes and words."""
+    return (np.abs(picture - GREEN).max(2) < 60).mean()
+
+
+class TestApi:
+    def test_faces_are_boxed_and_named_from_left_to_right(self, site, both):
+        response = site.send(encoded(both))
+        assert response.status == 200
+        answer = Reply.model_validate(response.json)
+        assert (answer.width, answer.height, answer.policy) == (1024, 512, "safe")
+        boxes = np.float32([face.box for face in answer.faces])
+        x0, y0, x1, y1 = HOPPER_FACE
+        truth = np.float32([COLLINS_FACE, (x0 + 512, y0, x1 + 512, y1)])
+        assert (iou(boxes, truth).diagonal() > 0.5).all()
+        for face in answer.faces:
+            assert {word.wnid for word in face.words} <= SAFE
+            assert all(word.gloss and word.paths for word in face.words)
+            assert face.words[0].paths[0][-1].words.startswith("person")
+        assert answer.scene == [] and answer.picture is None
+
+    def test_the_picture_comes_with_boxes_and_words_and_nothing_else(self, site, hopper):
+        exif = Image.Exif()
+        exif[0x010E], exif[0x0110] = "a secret", "a telephone"
+        file = io.BytesIO()
+        Image.fromarray(hopper[..., ::-1]).save(file, "JPEG", exif=exif, comment=b"a secret")
+        answer = site.send(file.getvalue(), path="/api/classify?picture=true").json
+        drawn = picture_in(answer["picture"])
+        assert b"secret" not in drawn and b"Exif" not in drawn
+        assert Image.open(io.BytesIO(drawn)).size == (512, 600)
+        assert greenness(pixels(drawn)) > 0.005 > greenness(pixels(encoded(hopper)))
+
+    def test_without_a_face_the_picture_as_a_whole_gets_words(self, site, faceless):
+        answer = site.send(encoded(faceless["coffee"])).json
+        assert answer["faces"] == []
+        assert answer["scene"][0]["wnid"] in SAFE
+
+    @pytest.mark.parametrize(
+        ("suffix", "kind"),
+        [(".jpg", "image/jpeg"), (".png", "image/png"), (".webp", "image/webp")],
+    )
+    def test_formats(self, site, hopper, suffix, kind):
+        response = site.send(encoded(hopper, suffix), kind)
+        assert len(response.json["faces"]) == 1
+        assert len(site.submit(encoded(hopper, suffix), path="/api/classify").json["faces"]) == 1
+
+    def test_exif_turns_it_upright(self, site, hopper):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        file = io.BytesIO()
+        Image.fromarray(np.rot90(hopper)[..., ::-1]).save(file, "JPEG", exif=exif)
+        answer = site.send(file.getvalue()).json
+        assert (answer["width"], answer["height"], len(answer["faces"])) == (512, 600, 1)
+
+    def test_large_pictures_are_shrunk(self, site, hopper):
+        answer = site.send(encoded(cv2.resize(hopper, (2048, 2400)))).json
+        assert (answer["height"], len(answer["faces"])) == (1600, 1)
+
+    @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
+    @pytest.mark.parametrize("size", [(64, 64), (3000, 300)])
+    def test_other_kinds_of_pixels(self, site, mode, size):
+        grey = Image.linear_gradient("L").resize(size)
+        if mode == "I;16":
+            image = Image.fromarray(np.asarray(grey, np.uint16) * 257)
+        else:
+            image = grey.convert("RGB").convert(mode)
+        file = io.BytesIO()
+        image.save(file, "JPEG" if mode == "CMYK" else "PNG")
+        assert site.send(file.getvalue(), "application/octet-stream").status == 200
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (17, 5)])
+    def test_odd_sizes(self, site, size):
+        response = site.send(encoded(np.full((*size[::-1], 3), 90, np.uint8), ".png"))
+        assert response.status == 200, response.text
+
+    def test_openapi_describes_what_is_answered(self, site, portrait):
+        document = site.ask(path="/openapi.json").json
+        assert document["openapi"].startswith("3.1")
+        post = document["paths"]["/api/classify"]["post"]
+        assert "12 megabytes" in post["responses"]["413"]["description"]
+        schemas = document["components"]["schemas"]
+
+        def check(value, schema):
+            if "$ref" in schema:
+                schema = schemas[schema["$ref"].removeprefix("#/components/schemas/")]
+            if schema.get("type") == "object":
+                assert set(schema.get("required", ())) <= set(value) <= set(schema["properties"])
+                for key, each in value.items():
+                    check(each, schema["properties"][key])
+            elif schema.get("type") == "array":
+                for each in value:
+                    check(each, schema.get("items", {}))
+            elif "type" in schema:
+                types = {"string": str, "integer": int, "number": (int, float)}
+                assert isinstance(value, types[schema["type"]])
+
+        check(site.send(portrait).json, {"$ref": "#/components/schemas/Reply"})
+        check(site.send(b"x").json, {"$ref": "#/components/schemas/Refusal"})
+        page = site.ask(path="/api").text
+        assert all(name in page for name in schemas)
+
+
+class TestPage:
+    def test_the_answer_page_tells_and_shows(self, site, both):
+        page = site.submit(encoded(both)).text
+        named = re.findall(r"<h3>(.+)</h3>", page)
+        assert len(named) == 2
+        alt = re.search(r'alt="(Your picture[^"]+)"', page)[1]
+        assert "2 faces" in alt and all(words in alt for words in named)
+        source = re.search(r'<figure>\s*<img src="([^"]+)"', page)[1]
+        assert greenness(pixels(picture_in(source))) > 0.003
+
+    def test_without_a_face_it_says_so(self, site, faceless):
+        page = site.submit(encoded(faceless["coffee"])).text
+        assert "No face was found" in page and "<h3>" in page
+
+    def test_of_two_fields_the_one_that_is_filled_counts(self, site, portrait):
+        mark = "x" * 20
+        part = f'--{mark}\r\nContent-Disposition: form-data; name="picture"; filename='
+        body = f'{part}""\r\n\r\n\r\n{part}"b.jpg"\r\n\r\n'.encode() + portrait
+        body += f"\r\n--{mark}--\r\n".encode()
+        kind = f"multipart/form-data; boundary={mark}"
+        response = site.ask("POST", "/", body, {"Content-Type": kind})
+        assert "One face was found" in response.text
+
+    def test_nothing_comes_from_elsewhere_and_nothing_is_inline(self, site, portrait):
+        pages = [site.ask(path=path).text for path in ("/", "/api")]
+        for page in [*pages, site.submit(portrait).text]:
+            assert "http" not in re.sub(r'"data:[^"]+"|http-equiv|https://…', "", page)
+            assert " style=" not in page and not re.search(r" on\w+=", page)
+            assert all("src=" in script for script in re.findall(r"<script[^>]*>", page))
+
+    def test_a_hostile_file_name_is_not_even_repeated(self, site):
+        page = site.submit(b"nothing", name="<script>stolen()</script>").text
+        assert "stolen" not in page
+
+    def test_it_is_a_plain_page_without_a_picture(self, site):
+        for path in ("/", "/api", "/style.css", "/script.js", "/icon.svg", "/healthz"):
+            response = site.ask(path=path)
+            assert response.status == 200 and response.body
+            head = site.ask("HEAD", path)
+            assert head.status == 200 and head.body == b""
+
+
+class TestEveryResponse:
+    @pytest.fixture(params=["page", "answer", "data", "asset", "trouble", "nowhere", "method"])
+    def response(self, request, site, small):
+        return {
+            "page": lambda: site.ask(),
+            "answer": lambda: site.submit(small),
+            "data": lambda: site.send(small),
+            "asset": lambda: site.ask(path="/script.js"),
+            "trouble": lambda: site.send(b"no picture"),
+            "nowhere": lambda: site.ask(path="/etc/passwd"),
+            "method": lambda: site.ask("DELETE"),
+        }[request.param]()
+
+    def test_is_stored_nowhere_and_runs_nothing_else(self, response):
+        headers = response.headers
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "microphone=()" in headers["Permissions-Policy"]
+        assert headers["Set-Cookie"] is None
+        assert headers["Server"] is None
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'")
+        assert "unsafe" not in policy and "*" not in policy and "http" not in policy
+
+
+def png_header(width, height):
+    """A PNG that claims a size and has nothing to show for it."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+    size = width.to_bytes(4, "big") + height.to_bytes(4, "big")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", size + b"\x08\x02\x00\x00\x00")
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100_000))
+        + chunk(b"IEND", b"")
+    )
+
+
+def many_scans(jpeg):
+    """A JPEG whose last scan is repeated for ever."""
+    last = jpeg.rindex(b"\xff\xda")
+    return jpeg[:-2] + jpeg[last:-2] * 200 + jpeg[-2:]
+
+
+class TestTrouble:
+    @pytest.mark.parametrize(
+        ("data", "status", "says"),
+        [
+            (b"", 400, "No picture"),
+            (b"hello", 400, "not a JPEG, PNG or WebP picture"),
+            (b"%PDF-1.7", 400, "not a JPEG"),
+            (b"GIF89a" + bytes(100), 415, "kind of picture"),
+            (b"\0\0\0\x18ftypheic" + bytes(100), 415, "kind of picture"),
+            (b"II*\0" + bytes(100), 415, "kind of picture"),
+            (png_header(60_000, 60_000), 413, "40 megapixels"),
+            (png_header(100, 100)[:60], 422, "damaged"),
+        ],
+    )
+    def test_what_cannot_be_used_is_one_sentence(self, site, data, status, says):
+        response = site.send(data)
+        assert response.status == status
+        assert says in response.json["error"] and response.json["error"].endswith(".")
+        page = site.submit(data)
+        assert page.status == status
+        assert says in re.search(r'role="alert">([^<]+)<', page.text)[1]
+
+    def test_truncated(self, site, portrait):
+        assert site.send(portrait[: len(portrait) // 2]).status == 422
+
+    def test_a_jpeg_of_endless_scans_is_not_decoded(self, site, hopper):
+        file = io.BytesIO()
+        Image.fromarray(hopper[..., ::-1]).save(file, "JPEG", progressive=True)
+        assert site.send(file.getvalue()).status == 200
+        assert site.send(many_scans(file.getvalue())).status == 422
+
+    def test_too_many_bytes(self, site):
+        assert site.send(bytes(13_000_000)).status == 413
+        response = site.submit(bytes(12_000_001))
+        assert response.status == 413 and "12 megabytes" in response.text
+        assert site.submit(bytes(11_999_999)).status == 400
+
+    def test_too_many_bytes_that_nobody_announced(self, site):
+        def endless():
+            for _ in range(300):
+                yield bytes(65536)
+
+        response = site.ask("POST", "/api/classify", endless(), {"Content-Type": "image/jpeg"})
+        assert response.status == 413
+
+    @pytest.mark.parametrize(
+        ("kind", "status"),
+        [
+            ("text/plain", 415),
+            ("", 415),
+            ("image/heic", 415),
+            ("application/json", 415),
+            ("multipart/form-data", 400),
+            ("multipart/form-data; boundary=y", 400),
+        ],
+    )
+    def test_other_bodies(self, site, portrait, kind, status):
+        response = site.send(portrait, kind)
+        assert response.status == status
+        assert response.json["error"]
+
+    def test_the_page_takes_forms_alone(self, site, portrait):
+        assert site.send(portrait, path="/").status == 415
+
+    def test_a_form_of_very_many_parts(self, site):
+        body, kind = form({f"picture{index}": ("", b"") for index in range(2000)})
+        assert site.ask("POST", "/", body, {"Content-Type": kind}).status == 400
+
+    def test_what_is_nowhere(self, site):
+        assert site.ask(path="/wp-login.php").status == 404
+        assert site.ask("GET", "/api/classify").status == 405
+        assert site.ask("PUT").status == 405
+        assert "error" in json.loads(site.ask(path="/api/nothing").body)
+
+
+def test_the_curators_colour_and_words_apply(built, tmp_path, hopper, small):
+    more = 'theme: {colour: "#ff0066"}\nlabels: {policy: full}\nrecord: {file: null}'
+    with Serving(tmp_path, built, more=more) as site:
+        assert "#ff0066" in site.ask(path="/style.css").text
+        assert "slurs and insults" in site.ask().text
+        answer = site.send(encoded(hopper), path="/api/classify?picture=1").json
+        assert answer["policy"] == "full"
+        red = np.abs(pixels(picture_in(answer["picture"])) - (0xFF, 0x00, 0x66)).max(2) < 60
+        assert red.mean() > 0.005
+        # What is saved takes effect at once; what is wrong is told, and changes nothing.
+        site.write('theme: {colour: "#00aaff"}\nrecord: {file: null}')
+        site.process.send_signal(1)
+        site.wait_to_log("changed: ")
+        assert "#00aaff" in site.ask(path="/style.css").text
+        assert site.send(small).json["policy"] == "safe"
+        site.write("labels: {policy: everything}")
+        site.process.send_signal(1)
+        assert "config.yaml:3: labels.policy" in site.wait_to_log("going on")
+        assert site.send(small).status == 200
+        assert site.end() == 0
