@@ -257,7 +257,7 @@ def install(machine: Machine) -> str:
 
 @row("systemd/install a second time", "nothing changes, the wall runs on")
 def install_again(machine: Machine) -> str:
-    pid = machine.pid
+    pid = machine.until_active()
     said = machine.do(f"{THERE}/systemd/install")
     seen = f"{said.splitlines()[-2]}, process {pid} -> {machine.pid}"
     return expect(machine.pid == pid and "nothing has changed" in said, seen)
@@ -287,7 +287,7 @@ def exposure(machine: Machine) -> str:
 
 @row("look at the process", "own user, no core dump, no swap, no capability, loopback alone")
 def confined(machine: Machine) -> str:
-    pid = machine.pid
+    pid = machine.until_active()
     user = machine.do(f"ps -o user:20= -p {pid}")
     core = machine.do(f"grep 'core file' /proc/{pid}/limits").split()[4]
     capable = machine.do(f"grep CapBnd /proc/{pid}/status").split()[1].strip("0")
@@ -330,7 +330,7 @@ def power_cut(machine: Machine) -> str:
 
 @row("unplug the camera", "a slate, the same process", "camera", "screenshot")
 def unplug(machine: Machine) -> str:
-    pid = machine.pid
+    pid = machine.until_active()
     machine.hook("camera", "unplug")
     seen = machine.until_looks("slate", 15)
     return expect(machine.pid == pid, seen)
@@ -338,7 +338,7 @@ def unplug(machine: Machine) -> str:
 
 @row("plug it in again", "a picture, the same process", "camera", "screenshot")
 def plug(machine: Machine) -> str:
-    pid = machine.pid
+    pid = machine.until_active()
     machine.hook("camera", "plug")
     seen = machine.until_looks("picture", 10)
     return expect(machine.pid == pid, seen)
@@ -346,7 +346,7 @@ def plug(machine: Machine) -> str:
 
 @row("let the camera stall", "a slate, the same process", "camera", "screenshot")
 def stall(machine: Machine) -> str:
-    pid = machine.pid
+    pid = machine.until_active()
     machine.hook("camera", "stall")
     seen = machine.until_looks("slate", 20)
     return expect(machine.pid == pid, seen)
@@ -354,7 +354,7 @@ def stall(machine: Machine) -> str:
 
 @row("let it go on", "a picture, the same process", "camera", "screenshot")
 def resume(machine: Machine) -> str:
-    pid = machine.pid
+    pid = machine.until_active()
     machine.hook("camera", "resume")
     seen = machine.until_looks("picture", 20)
     return expect(machine.pid == pid, seen)
@@ -362,7 +362,7 @@ def resume(machine: Machine) -> str:
 
 @row("break its stream", "a picture again, the same process", "camera", "screenshot")
 def break_stream(machine: Machine) -> str:
-    pid = machine.pid
+    pid = machine.until_active()
     machine.hook("camera", "break")
     time.sleep(3)
     seen = machine.until_looks("picture", 20)
@@ -374,7 +374,7 @@ def break_stream(machine: Machine) -> str:
 
 def again(machine: Machine, script: str) -> str:
     """Do something to the wall after which it has to come back; return how that looked."""
-    pid = machine.pid
+    pid = machine.until_active()
     start = time.monotonic()
     machine.do(script.format(pid=pid))
     machine.until_active(not_pid=pid)
@@ -389,7 +389,7 @@ def killed(machine: Machine) -> str:
 
 @row("kill -9 it ten times, fast", "it is back: no start limit")
 def killed_often(machine: Machine) -> str:
-    pid = machine.pid
+    pid = machine.until_active()
     for _ in range(9):
         machine.do(f"kill -9 {pid}")
         pid = machine.until_active(not_pid=pid)
@@ -439,7 +439,7 @@ def setting(text: str, section: str, key: str, value: str) -> str:
 
 @row("save a config that mirrors the other way", "it shows at once, the same process", "screenshot")
 def good_config(machine: Machine) -> str:
-    pid, text = machine.pid, machine.do(f"cat {CONFIG}") + "\n"
+    pid, text = machine.until_active(), machine.do(f"cat {CONFIG}") + "\n"
     before = machine.shot()
     try:
         machine.save(setting(text, "display", "mirror", "false"))
@@ -465,7 +465,7 @@ def _apart(one: np.ndarray, other: np.ndarray) -> float:
 
 @row("save a broken config", "the wall runs on, the journal says FILE:LINE")
 def bad_config(machine: Machine) -> str:
-    pid, text = machine.pid, machine.do(f"cat {CONFIG}") + "\n"
+    pid, text = machine.until_active(), machine.do(f"cat {CONFIG}") + "\n"
     since = machine.now()
     try:
         machine.save(setting(text, "camera", "fps", "many"))
@@ -485,7 +485,7 @@ def bad_config(machine: Machine) -> str:
 
 @row("systemctl reload installation", "the same process")
 def reload(machine: Machine) -> str:
-    pid = machine.pid
+    pid = machine.until_active()
     machine.do(f"systemctl reload {WALL}")
     time.sleep(3)
     state = machine.show("ActiveState")
@@ -499,7 +499,7 @@ POWER = "cat /sys/class/drm/card*-*/dpms | sort -u | tr '\\n' ' '"
 
 @row("close", "nobody holds the camera, the screen is off, the same process", "screenshot")
 def closing(machine: Machine) -> str:
-    pid, text = machine.pid, machine.do(f"cat {CONFIG}") + "\n"
+    pid, text = machine.until_active(), machine.do(f"cat {CONFIG}") + "\n"
     try:
         machine.save(setting(text, *NEVER_OPEN))
 
@@ -515,7 +515,7 @@ def closing(machine: Machine) -> str:
 
 @row("open", "a picture, the same process", "screenshot")
 def opening(machine: Machine) -> str:
-    pid = machine.pid
+    pid = machine.until_active()
     seen = machine.until_looks("picture", 30)
     return expect(machine.pid == pid, f"{seen}, screen {machine.do(POWER)}")
 
