@@ -30,6 +30,6 @@ def test_every_command_is_in_the_readme():
     from installation.cli import _parser
 
     commands = re.findall(r"^    (\w+) ", _parser().format_help(), re.MULTILINE)
-    assert len(commands) == 7
+    assert len(commands) == 10
     for command in commands:
         assert f"`installation {command}" in README
