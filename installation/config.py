@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 from collections.abc import Hashable
 from datetime import date
 from ipaddress import IPv4Address, ip_network
@@ -31,6 +32,11 @@ from installation.labels.policy import Policy, PolicyName, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import select
 from installation.supervision.hours import Hours, check_closed, check_span, check_zone
+
+# Bytes that no config needs; reading takes a second for so many on a small computer.
+_MOST = 2**16
+# Letters of a value, and of a reason, that have room in a line.
+_VALUE, _REASON = 60, 400
 
 PLACES = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
 
@@ -101,8 +107,8 @@ class Labels(_Section):
     """Which words may be shown."""
 
     policy: PolicyName = "safe"
-    include: tuple[Rule, ...] = ()
-    exclude: tuple[Rule, ...] = ()
+    include: Annotated[tuple[Rule, ...], Field(max_length=1000)] = ()
+    exclude: Annotated[tuple[Rule, ...], Field(max_length=1000)] = ()
 
     @model_validator(mode="after")
     def _some_are_left(self) -> Labels:
@@ -139,6 +145,8 @@ def _font(path: Path | None, info: ValidationInfo) -> Path | None:
         return None
     path = (info.context or {}).get("folder", Path()) / path
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("not a file")
         # Pillow looks for a name elsewhere too, and a bitmap opens at the one size it has.
         for size in (23, 41) if path.is_file() else ():
             ImageFont.truetype(path, size)
@@ -182,11 +190,15 @@ def _day(value: object) -> object:
     return value.isoformat() if type(value) is date else value
 
 
+Span = Annotated[str, AfterValidator(check_span)]
+Days = Annotated[str, BeforeValidator(_day), AfterValidator(check_closed)]
+
+
 class Opening(_Section):
     """When the wall is open."""
 
-    open: tuple[Annotated[str, AfterValidator(check_span)], ...] = ()
-    closed: tuple[Annotated[str, BeforeValidator(_day), AfterValidator(check_closed)], ...] = ()
+    open: Annotated[tuple[Span, ...], Field(max_length=100)] = ()
+    closed: Annotated[tuple[Days, ...], Field(max_length=400)] = ()
     timezone: Annotated[str, AfterValidator(check_zone)] | None = None
 
     @property
@@ -281,6 +293,17 @@ _FORMS: dict[tuple[Hashable, ...], str] = {
     ("inference", "classifier"): "person-semantic, the name of a folder",
 }
 
+# What YAML's own words mean to who edits a config.
+_HINTS = {
+    "<block end>": "; indent it as its neighbours are",
+    "expected ':'": "; a key takes a colon and a space",
+    "cannot start any token": "; indent with spaces, and put such in quotes",
+    "mapping values are not allowed": "; one key a line, and quotes around a value with a colon",
+    "stream": "; is a bracket or a quote not closed?",
+    "expected ','": "; is a bracket or a quote not closed?",
+    "another document": "; leave out the line with ---",
+}
+
 Lines = dict[tuple[Hashable, ...], int]
 
 
@@ -291,13 +314,22 @@ def _line_of(mark: yaml.Mark | None) -> int:
 class _Loader(yaml.SafeLoader):
     """Refuses what YAML would take in silence, and says where.
 
-    That is keys written twice, of which the last would win, and keys that are no words.
+    That is keys written twice, of which the last would win, keys that are no words, and aliases,
+    by which a few lines can stand for billions.
     """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, f"*{event.anchor}: write the value itself here", event.start_mark
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
-            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+            if key.tag != "tag:yaml.org,2002:str" or not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(
                     None, None, "expected a plain word as key", key.start_mark
                 )
@@ -311,9 +343,10 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep)
-        except ValueError as error:
-            # Such as a date in a thirteenth month.
-            reason = f"{str(node.value)[:40]!r} cannot be read: {error}"
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            # Such as a date in a thirteenth month, or "!!bool perhaps".
+            value = node.value if isinstance(node, yaml.ScalarNode) else node.tag
+            reason = f"{_shown(value)} cannot be read: {error}"
             raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from error
 
 
@@ -343,10 +376,26 @@ def _fields(path: tuple[Hashable, ...]) -> list[str]:
     return list(model.model_fields)
 
 
+def _shown(value: object) -> str:
+    """Show a value, or as much of it as has room in a line."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # An integer of more digits than Python prints, or lists within lists within lists.
+        return "that"
+    return text if len(text) <= _VALUE else f"{text[:_VALUE]}…"
+
+
+def _wrong(path: Path, line: int, reason: str) -> ConfigError:
+    """Say in a line that people and terminals can read what is wrong."""
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in reason[:_REASON])
+    return ConfigError(f"{path}:{line}: {shown}{'…' if len(reason) > _REASON else ''}")
+
+
 def _explain(error: Any) -> str:
     """Turn one of pydantic's errors into: key, what is wrong, what would be right."""
     path = tuple(error["loc"])
-    key = ".".join(str(step) for step in path)
+    key = ".".join(str(step)[:_VALUE] for step in path)
     if error["type"] == "extra_forbidden":
         known = _fields(path[:-1])
         close = difflib.get_close_matches(str(path[-1]), known, n=1)
@@ -357,11 +406,13 @@ def _explain(error: Any) -> str:
     if error["input"] is None and path in _FORMS:
         return f"{key}: needs quotes, or is a comment: {_FORMS[path]}"
     if error["type"] == "string_pattern_mismatch":
-        return f"{key}: {error['input']!r} is not of the form {_FORMS[path]}"
+        return f"{key}: {_shown(error['input'])} is not of the form {_FORMS[path]}"
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}"
+    if error["type"] == "too_long":
+        return f"{key}: {error['ctx']['actual_length']} items; at most {error['ctx']['max_length']}"
     reason = error["msg"][:1].lower() + error["msg"][1:]
-    return f"{key}: {reason}, not {error['input']!r}"
+    return f"{key}: {reason}, not {_shown(error['input'])}"
 
 
 def load(path: str | Path) -> Config:
@@ -389,32 +440,40 @@ def load(path: str | Path) -> Config:
 def read(path: Path) -> str:
     """Return the text of a config file; raises `ConfigError`."""
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            text = file.read(_MOST + 1)
+        if len(text) > _MOST:
+            raise _wrong(path, 1, f"more than {_MOST // 1024} KB, which no config needs")
+        # As files are read that are text: however lines end.
+        return io.IncrementalNewlineDecoder(None, True).decode(text.decode("utf-8"), True)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}:1: cannot be read: not a UTF-8 text") from error
+        raise _wrong(path, 1, "cannot be read: not a UTF-8 text") from error
     except PermissionError as error:
-        raise ConfigError(
-            f"{path}:1: cannot be read; let this user or its group read it"
-        ) from error
+        raise _wrong(path, 1, "cannot be read; let this user or its group read it") from error
     except OSError as error:
-        raise ConfigError(f"{path}:1: cannot be read: {error.strerror}") from error
+        raise _wrong(path, 1, f"cannot be read: {error.strerror}") from error
 
 
 def parse(text: str, path: Path) -> Config:
     """Validate the text of the config file at some path; see `load`."""
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # derived from SafeLoader
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        data = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = _line_of(error.problem_mark or error.context_mark)
-        raise ConfigError(f"{path}:{line}: {error.problem or 'not valid YAML'}") from error
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}:1: not valid YAML: {reason}") from error
+        problem = error.problem or "not valid YAML"
+        hint = next((hint for part, hint in _HINTS.items() if part in problem), "")
+        raise _wrong(path, line, f"{problem}{hint}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise _wrong(
+            path, line, f"not valid YAML: {text[error.position]!r} may not be in it"
+        ) from error
     except RecursionError as error:
-        raise ConfigError(f"{path}:1: nested too deeply") from error
+        raise _wrong(path, 1, "nested too deeply") from error
     if data is not None and not isinstance(data, dict):
-        raise ConfigError(f"{path}:1: expected sections ({', '.join(Config.model_fields)})")
+        raise _wrong(path, 1, f"expected sections ({', '.join(Config.model_fields)})")
     # A section whose keys are all commented out is there, but empty.
     sections = {key: value for key, value in (data or {}).items() if value is not None}
     try:
@@ -422,7 +481,7 @@ def parse(text: str, path: Path) -> Config:
     except ValidationError as error:
         lines = _lines(node)
         first = min(error.errors(), key=lambda each: _line(each["loc"], lines))
-        raise ConfigError(f"{path}:{_line(first['loc'], lines)}: {_explain(first)}") from error
+        raise _wrong(path, _line(first["loc"], lines), _explain(first)) from error
     return _anchored(config, path.resolve().parent)
 
 

@@ -66,7 +66,8 @@ class TestUse:
         assert ran.stdout == ""
 
     @pytest.mark.parametrize(
-        "command", ["", "run", "demo", "classify", "trace", "engines", "bench"]
+        "command",
+        ["", "run", "demo", "classify", "trace", "engines", "bench", "check", "cameras", "record"],
     )
     def test_help(self, command):
         ran = installation(*command.split(), "--help")

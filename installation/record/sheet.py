@@ -99,6 +99,8 @@ def _matplotlib() -> Iterator[None]:
         mpl.rcdefaults()
         # The same record gives the same file.
         mpl.rcParams["svg.hashsalt"] = "installation"
+        # A dollar is a dollar.
+        mpl.rcParams["text.parse_math"] = False
         yield
 
 
@@ -204,7 +206,7 @@ def _week(axes: Axes, summary: Summary) -> None:
 
     week = summary.week
     used = week.sum(axis=0).nonzero()[0]
-    first, end = int(used[0]), int(used[-1]) + 1
+    first, end = min(int(used[0]), 24 - _FEWEST_HOURS), int(used[-1]) + 1
     greys = colormaps["Greys"].with_extremes(under=_EMPTY)
     # Hours without an entry are told from those with few.
     shades = np.where(week, week + week.max() / 8, 0)

@@ -96,7 +96,7 @@ def test_the_same_record_gives_the_same_page(tmp_path):
 
 
 def test_what_a_file_may_hold_is_text_on_the_page(tmp_path):
-    evil = Entry(472222, "<script>alert(1)</script>$x^2$", 0.5, 3, "wall", "safe", "<b>engine")
+    evil = Entry(472222, "<script>alert(1)</script>$\\frac{$", 0.5, 3, "wall", "safe", "<b>engine")
     path = tmp_path / "page.html"
     save(summary(tmp_path, [evil]), "Europe/Berlin", path)
     page = Page(path.read_text())

@@ -1,0 +1,228 @@
+"""Configs as mistakes, editors and malice make them: each is taken, or refused in a helpful line.
+
+    python -m tests.benchmarks.mutations [COUNT]
+
+Says how many of each, which was the slowest, and shows some of the lines.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import datetime, timezone
+from pathlib import Path
+
+from installation import config as configuration
+from installation.config import ConfigError
+
+ROOT = Path(__file__).parent.parent.parent
+SHIPPED = (ROOT / "config.yaml").read_text()
+# Another, in which more is said than what is so anyway.
+FULL = """\
+camera: {source: /dev/v4l/by-id/usb-Acme-video-index0, width: 1920, height: 1080, fps: 25}
+labels:
+  policy: full
+  include: [boss, "under criminal", n10104064]
+  exclude:
+    - curator
+    - under bad person
+display:
+  monitor: HDMI-1
+  rotate: 90
+theme:
+  colour: "#ff0000"
+  idle:
+    after: 30
+    text: "Tritt näher"
+hours:
+  open:
+    - mon-fri 10:00-18:00
+    - "sat,sun 11:00-20:00"
+    - fri 22:00-02:00
+  closed: [2026-12-24, 12-25, 2026-12-30..2027-01-02]
+  timezone: Europe/Berlin
+record: {file: record.sqlite, keep_days: 365}
+"""
+# Written where a value stands.
+VALUES = (
+    *("", "~", "null", "true", "yes", "-1", "0", "1", "1e400", ".nan", ".inf", "-.inf", "0x10"),
+    *("1_000", "1:30:00", "1.5", "'", '"', "''", "[]", "{}", "[[[]]]", "{a: {b: {c: d}}}", "[,]"),
+    *("9" * 400, "9" * 5000, "0x" + "f" * 9000, "0b" + "1" * 20000, "1" + ":59" * 3000),
+    *("x" * 5000, "ü", "💡", "\u202e", "\ud7ff", "\x07", "\x00", "\x1b[31m", '"\\ud800"', '"\\0"'),
+    *(
+        "'\\n'",
+        '"a\\nb"',
+        "|\n  a\n   b",
+        ">-\n",
+        "&a x",
+        "*a",
+        "!!bool x",
+        "!!int ''",
+        "!!float x",
+    ),
+    *("!!timestamp x", "!!binary x", "!!set {a}", "!!omap [a: 1]", "!!pairs [a]", "!!null x"),
+    *("!!python/object/apply:os.system [x]", "!x y", "2026-13-45", "2026-12-24", "12:99", "@", "`"),
+    *("%", "%YAML 9.9", "--- a", "...", "? a", ": b", "- - - -", "<<: {}", "#", "mon 10:00-18:00"),
+    *(
+        "under",
+        "under person",
+        "/dev/zero",
+        "../../../etc/passwd",
+        "rtsp://[",
+        "http://" + "a" * 500,
+    ),
+)
+BOMBS = (
+    "a: &a [x]\n"
+    + "".join(f"{chr(98 + n)}: &{chr(98 + n)} [{f'*{chr(97 + n)},' * 9}]\n" for n in range(20)),
+    "a: &a {x: 1}\n"
+    + "".join(
+        f"{chr(98 + n)}: &{chr(98 + n)} {{<<: [{f'*{chr(97 + n)},' * 9}]}}\n" for n in range(20)
+    ),
+    "a: &a [*a]\n",
+    "[" * 30_000,
+    "{a: " * 10_000,
+    "- " * 20_000,
+    "".join(" " * n + "a:\n" for n in range(300)),
+    "camera:\n" + "".join(f"  key{n}: {n}\n" for n in range(3000)),
+    "labels:\n  exclude: [" + "curator, " * 6000 + "]\n",
+    "hours:\n  open: [" + "mon 10:00-18:00, " * 3000 + "]\n",
+    "hours:\n  timezone: " + "Europe/" * 8000 + "\n",
+    "camera: {source: " + "a" * 60_000 + "}\n",
+    "x" * 10_000_000,
+    "camera:\n" + "# " * 30_000,
+    "? " * 5000,
+    "!!set {" + "a, " * 10_000 + "}",
+    "--- \n" * 10_000,
+)
+
+
+def _lines(chance: random.Random, lines: list[str]) -> None:
+    """Spoil a file by lines, as people do."""
+    at = chance.randrange(len(lines))
+    match chance.randrange(9):
+        case 0:
+            del lines[at]
+        case 1:
+            lines.insert(at, lines[at])
+        case 2:
+            lines[at] = " " * chance.randrange(1, 9) + lines[at]
+        case 3:
+            lines[at] = lines[at].lstrip()
+        case 4:
+            lines[at] = "\t" + lines[at]
+        case 5:
+            other = chance.randrange(len(lines))
+            lines[at], lines[other] = lines[other], lines[at]
+        case 6:
+            lines[at] = lines[at].replace(":", chance.choice((" :", "", "::", "=")), 1)
+        case 7:
+            lines[at] = lines[at][: chance.randrange(len(lines[at]) + 1)]
+        case _:
+            value = chance.choice(VALUES)
+            lines[at] = re.sub(
+                r"(: |- )[^#]*", lambda match: match[1] + value + " ", lines[at], count=1
+            )
+
+
+def _bytes(chance: random.Random, data: bytes) -> bytes:
+    """Spoil a file by bytes, as disks and networks do."""
+    data = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 8))):
+        at = chance.randrange(len(data))
+        match chance.randrange(4):
+            case 0:
+                data[at] ^= 1 << chance.randrange(8)
+            case 1:
+                data[at : at + chance.randrange(1, 40)] = b""
+            case 2:
+                data[at:at] = chance.randbytes(chance.randrange(1, 5))
+            case _:
+                data[at : at + 1] = chance.choice(
+                    (b"\0", b"\xff", b"\t", b"\r", b"\n", b"\xc2\x85")
+                )
+        if not data:
+            break
+    return bytes(data)
+
+
+def _encoded(chance: random.Random, text: str) -> bytes:
+    """Write a file as some editors do."""
+    match chance.randrange(12):
+        case 0:
+            return b"\xef\xbb\xbf" + text.encode("utf-8", "replace")
+        case 1:
+            return text.encode("utf-16", "replace")
+        case 2:
+            return text.replace("\n", "\r\n").encode("utf-8", "replace")
+        case 3:
+            return text.replace("\n", "\r").encode("utf-8", "replace")
+        case 4:
+            return text.encode("latin-1", "replace")
+        case _:
+            return text.encode("utf-8", "replace")
+
+
+def mutated(chance: random.Random) -> bytes:
+    """Return the bytes of a config that something has happened to."""
+    if chance.random() < 0.02:
+        return chance.choice(BOMBS).encode()
+    lines = chance.choice((SHIPPED, FULL)).splitlines()
+    for _ in range(chance.choice((1, 1, 1, 2, 4, 12))):
+        if lines:
+            _lines(chance, lines)
+    data = _encoded(chance, "\n".join(lines) + "\n")
+    return _bytes(chance, data) if data and chance.random() < 0.3 else data
+
+
+def verdict(path: Path, data: bytes) -> tuple[str, float]:
+    """Load a config; return the line it is refused with (empty: it is taken) and the seconds.
+
+    Raises
+    ------
+    AssertionError
+        The line is none, leads nowhere, or is not for people.
+    """
+    path.write_bytes(data)
+    said, begun = "", time.perf_counter()
+    try:
+        config = configuration.load(path)
+        # What is taken can be used.
+        config.hours.schedule.next_change(datetime.now(timezone.utc))
+    except ConfigError as error:
+        said = str(error)
+    seconds = time.perf_counter() - begun
+    if said:
+        match = re.fullmatch(rf"{re.escape(str(path))}:(\d+): (.{{3,420}})", said)
+        assert match and match[2].isprintable(), said
+        # However lines end; the end of a file is a place, too.
+        breaks = len(re.findall(rb"\r\n|\r|\n|\xc2\x85|\xe2\x80[\xa8\xa9]", data))
+        assert 1 <= int(match[1]) <= breaks + 2, said
+    return said, seconds
+
+
+def main(count: int = 10_000) -> None:
+    chance = random.Random(0)
+    kinds, slowest = Counter[str](), (0.0, "")
+    shown: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        for data in (mutated(chance) for _ in range(count)):
+            said, seconds = verdict(path, data)
+            line = said.partition(f"{path}:")[2]
+            kind = re.sub(r"'[^']*'|\d+", "…", line.partition(": ")[2])[:40]
+            kinds["taken" if not said else "refused"] += 1
+            shown.setdefault(kind, line)
+            slowest = max(slowest, (seconds, line or "taken"))
+    for line in chance.sample(sorted(shown.values()), min(len(shown), 25)):
+        print(line)
+    print(f"\n{count} configs: {dict(kinds)}, {len(shown)} kinds of lines, no traceback")
+    print(f"slowest: {slowest[0]:.2f} s ({slowest[1][:100]})")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
