@@ -184,7 +184,9 @@ class Pixels:
         if len(data) < self._WINDOW:
             return False
         windows = np.lib.stride_tricks.sliding_window_view(data, self._WINDOW)
-        return bool(np.isin(_keys(np.ascontiguousarray(windows)), self._keys).any())
+        wanted = np.unique(_keys(np.ascontiguousarray(windows)))
+        places = np.searchsorted(self._keys, wanted).clip(max=len(self._keys) - 1)
+        return bool((self._keys[places] == wanted).any())
 
 
 def _keys(windows):

@@ -10,7 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 
 import cv2
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -44,6 +43,7 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 # A page is made at most this often, seconds, however many ask.
 _FRESH = 0.5
 # Pixels across of what is shown of the camera's picture, and what makes JPEG of it.
@@ -131,7 +131,7 @@ class Site:
 
     async def _metrics(self, _request: Request) -> Response:
         body = self._cached("metrics", self._expose)
-        return Response(body, headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+        return Response(body, headers={"content-type": _PROMETHEUS})
 
     async def _preview(self, request: Request) -> Response:
         report = self._report

@@ -1,0 +1,42 @@
+"""How often systemd started it again, as its own command tells."""
+
+import pytest
+
+from installation.supervision.restarts import restarts
+
+
+@pytest.fixture
+def service(tmp_path, monkeypatch):
+    """Be a service; returns a function that sets what systemctl says, and where the cgroup is."""
+
+    def is_one(script, cgroup="0::/system.slice/installation.service\n"):
+        systemctl = tmp_path / "systemctl"
+        systemctl.write_text(f"#!/bin/sh\n{script}\n")
+        systemctl.chmod(0o755)
+        (tmp_path / "cgroup").write_text(cgroup)
+        return tmp_path / "cgroup"
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("INVOCATION_ID", "0123456789abcdef")
+    return is_one
+
+
+def test_systemd_is_asked_about_this_unit(service):
+    script = '[ "$*" = "show --value --property=NRestarts installation.service" ] && echo 7'
+    assert restarts(service(script)) == 7
+
+
+@pytest.mark.parametrize("script", ["exit 1", "echo", "echo none", "exec nowhere", "sleep 30"])
+def test_where_systemd_does_not_tell_nobody_knows(service, script, monkeypatch):
+    monkeypatch.setattr("installation.supervision.restarts._PATIENCE", 2.0)
+    assert restarts(service(script)) is None
+
+
+@pytest.mark.parametrize("cgroup", ["", "0::/\n", "0::/user.slice/session-1.scope\n"])
+def test_what_is_no_service_was_not_started_again(service, cgroup):
+    assert restarts(service("echo 7", cgroup)) is None
+
+
+def test_what_systemd_has_not_started_does_not_ask(service, monkeypatch):
+    monkeypatch.delenv("INVOCATION_ID")
+    assert restarts(service("echo 7")) is None
