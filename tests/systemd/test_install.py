@@ -485,6 +485,14 @@ def test_uninstalling_leaves_config_engines_and_records(machine):
     assert machine.current
 
 
+def test_wall_and_screen_are_stopped_together_lest_one_starts_the_other(machine):
+    machine.start_systemd()
+    machine.installs()
+    machine.installs("--uninstall")
+    (line,) = [line for line in machine.log("systemctl").splitlines() if " stop " in line]
+    assert {"installation.service", "installation-display.service"} <= set(line.split())
+
+
 def test_purging_leaves_nothing(machine):
     machine.installs()
     machine.installs("--uninstall", "--purge")
