@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable
 
 from engines.plan import CancelledError
@@ -20,8 +21,12 @@ log = logging.getLogger(__name__)
 
 # Seconds between beats after which a stage counts as hung.
 PATIENCE = 8.0
-# Opening the engines beats only where something is built, and takes long on small machines.
+# Opening the engines beats only where something is built, and takes long on small machines, as the
+# first look does.
 _OPENING = 300.0
+# Where looks take long, one may take so many times the longest yet, up to so many seconds.
+_LONGER = 4.0
+_LONGEST = 60.0
 # Seconds after which a stage that waits shows that it lives.
 _BEAT = 1.0
 # Looks a second at the most: each keeps all processors busy, and in between boxes are predicted.
@@ -137,11 +142,10 @@ class Vision:
 
     def run(self) -> None:
         """Turn the newest frame into a scene, again and again, until no more come."""
-        version, due = 0, -math.inf
+        version, due, longest = 0, -math.inf, 0.0
         try:
             with open_observer(self._config, self._prepared) as observer:
                 self.device = observer.device
-                self.heart.patience = PATIENCE
                 self.heart.beat()
                 self.ready.set()
                 while True:
@@ -157,7 +161,10 @@ class Vision:
                         continue
                     # Looks that come late are not made up for.
                     due = max(due, frame.captured_at - 1 / _LOOKS) + 1 / _LOOKS
+                    began = time.monotonic()
                     scene = observer.observe(frame)
+                    longest = max(longest, time.monotonic() - began)
+                    self.heart.patience = min(max(PATIENCE, _LONGER * longest), _LONGEST)
                     # Kept no longer than it takes: the next may come in the morning.
                     del newest, frame
                     self._scenes.put(scene)
