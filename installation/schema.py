@@ -110,7 +110,7 @@ def schema(text: str) -> dict[str, Any]:
         if "properties" in own:
             below = own["properties"].items()
             own["properties"] = {key: built(value, (*path, key)) for key, value in below}
-        if len(path) > 1 and path not in said:
+        if len(path) > 1 and not said.get(path, "").replace(_RESTART, ""):
             raise ConfigError(f"config.yaml: {'.'.join(path)} is not explained; write a comment")
         if path in said:
             own["description"] = said[path].replace(_RESTART, "(takes effect at the next start)")

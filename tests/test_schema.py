@@ -127,8 +127,9 @@ def test_what_the_program_takes_the_schema_takes(tmp_path, text):
 
 
 def test_a_key_that_nobody_explains_is_told():
-    with pytest.raises(ConfigError, match=r"camera\.fps is not explained"):
-        schema(re.sub(r"(fps: 30).*", r"\1", TEXT))
+    for comment in ("", " # (restart)"):
+        with pytest.raises(ConfigError, match=r"camera\.fps is not explained"):
+            schema(re.sub(r"(fps: 30).*", rf"\1{comment}", TEXT))
 
 
 def test_comments_above_behind_and_going_on_are_found():
