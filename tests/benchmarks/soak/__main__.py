@@ -23,7 +23,6 @@ import time
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +40,10 @@ _PATIENCE = 60.0
 _BACK = 3.0
 # How many more there may be as chance has it.
 _SPARE = {"threads": 2, "descriptors": 2, "objects": 16}
-# How the process ends in between, in turn, and the status it then has.
-_ENDS = {"X server killed": 75, "SIGTERM": 0, "SIGKILL": -signal.SIGKILL}
+# The parts of the way at which the process ends, and the status it then has. All late: the first
+# one's life is to be long, for its memory to tell.
+_ENDS = {0.7: "X server killed", 0.8: "SIGTERM", 0.9: "SIGKILL"}
+_STATUS = {"X server killed": 75, "SIGTERM": 0, "SIGKILL": -signal.SIGKILL}
 # The part of a process's life in which what is kept is filled, at least so many seconds; and what
 # is compared at both ends.
 _WARM_UP = 0.2
@@ -50,8 +51,9 @@ _WARM_UP_SECONDS = 180.0
 _ENDS_COMPARED = 0.15
 _ROWS = 20
 _CALM = 3.0
-# Samples, which are a second each, that tell how memory grows.
+# Samples, which are a second each, that tell anything; and pictures that tell how memory grows.
 _ENOUGH = 60
+_TELLING = 50_000
 
 
 @dataclass
@@ -73,7 +75,7 @@ class _Life:
     def growth(self) -> float | None:
         """MB in 100,000 pictures shown; None where there were too few to tell."""
         warm = self.warm(self.samples)
-        if len(warm) < _ENOUGH:
+        if not warm or warm[-1].shown - warm[0].shown < _TELLING:
             return None
         slope, _ = np.polyfit([each.shown for each in warm], [each.memory for each in warm], 1)
         return float(slope) * 100_000
@@ -84,7 +86,6 @@ class _Soak:
         self._frames = arguments.frames
         self._seconds = arguments.hours * 3600 if arguments.hours else None
         self._quiet = arguments.json
-        self._processes, self._ended = arguments.processes, 0
         engines = ROOT / "engines" / "built"
         build(engines, lambda _line: None)
         self._folder = folder
@@ -176,20 +177,19 @@ class _Soak:
         took = time.monotonic() - began
         self._count[how] += 1
         self._recoveries[how].append(took)
-        if status != _ENDS[how]:
+        if status != _STATUS[how]:
             self._fail(f"{how}: ended with status {status}: {self._last_line()}")
         self._program = self._start()
 
     def run(self) -> bool:
         """Go all the way, and report; tell whether all is well."""
-        ends = cycle(_ENDS)
+        ends = dict(_ENDS)
         try:
             while (done := self._done) < 1:
                 if len(self._rows) <= done * _ROWS:
                     self._row()
-                if done * self._processes >= self._ended + 1:
-                    self._ended += 1
-                    self._end(next(ends))
+                if ends and done >= min(ends):
+                    self._end(ends.pop(min(ends)))
                 time.sleep(self._faults.chance.expovariate(1 / 8))
                 with self._lock:
                     self._troubled_until = time.monotonic() + _PATIENCE
@@ -319,7 +319,6 @@ def main() -> None:
     length.add_argument("--frames", type=int, default=1_000_000, help="taken from the camera")
     length.add_argument("--hours", type=float, help="go on for so long instead")
     parser.add_argument("--rate", type=float, default=300, help="pictures a second")
-    parser.add_argument("--processes", type=int, default=4, help="one after the other")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--keep", type=Path, help="a folder for the log and the record")
