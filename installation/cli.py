@@ -84,6 +84,7 @@ def _demo(arguments: argparse.Namespace) -> int:
 def _web(arguments: argparse.Namespace) -> int:
     from installation.web.upload.serve import serve
 
+    forgo_core_dumps()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = (arguments.config or configuration.find()).resolve()
     serve(configuration.load(path), partial(configuration.load, path))
