@@ -72,20 +72,21 @@ async function send(file) {
   sending?.abort();
   const mine = (sending = new AbortController());
   root.classList.add("busy");
+  let page = null;
   try {
-    const text = await ask(file, mine.signal);
-    const page = new DOMParser().parseFromString(text, "text/html");
-    const content = page.getElementById("answer");
-    if (content === null) throw new Error("no page");
+    page = new DOMParser().parseFromString(await ask(file, mine.signal), "text/html");
+  } catch {
+    if (mine.signal.aborted) return;
+  }
+  // First of all, for it may move what is below.
+  progress.textContent = "";
+  root.classList.remove("busy");
+  const content = page?.getElementById("answer");
+  if (content) {
     document.title = page.title;
     show(document.importNode(content, true));
-  } catch (error) {
-    if (error.name === "AbortError") return;
+  } else {
     say("The machine cannot be reached just now. Try again.");
-  }
-  if (sending === mine) {
-    progress.textContent = "";
-    root.classList.remove("busy");
   }
 }
 
