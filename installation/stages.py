@@ -20,12 +20,12 @@ from installation.vision.observer import Observer, open_observer
 log = logging.getLogger(__name__)
 
 # Seconds between beats after which a stage counts as hung.
-PATIENCE = 8.0
+PATIENCE = 10.0
 # Opening the engines beats only where something is built, and takes long on small machines, as the
 # first look does.
 _OPENING = 300.0
 # Where looks take long, one may take so many times the longest yet, up to so many seconds.
-_LONGER = 4.0
+_LONGER = 5.0
 _LONGEST = 60.0
 # Seconds after which a stage that waits shows that it lives.
 _BEAT = 1.0
