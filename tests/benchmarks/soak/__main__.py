@@ -224,26 +224,30 @@ class _Soak:
             print(" ".join(cells), flush=True)
         self._rows.append(row)
 
-    def _slower(self) -> tuple[float, float]:
-        """Medians of what 99 % of the ages stay within, of calm seconds at both ends, ms."""
+    def _slower(self) -> tuple[float, float] | None:
+        """Medians of what 99 % of the ages stay within, of calm seconds at both ends, ms.
+
+        None where there were too few to tell.
+        """
         calm = [each.age99 for life in self._lives for each in life.warm(life.calm)]
         if len(calm) < _ENOUGH:
-            return 0.0, 0.0
+            return None
         part = round(len(calm) * _ENDS_COMPARED)
         return float(np.median(calm[:part])), float(np.median(calm[-part:]))
 
-    def _left_over(self, what: str) -> int:
+    def _left_over(self, what: str) -> int | None:
         """How many more there were towards the end of a life than before, the most.
 
-        What leaks raises the fewest there ever are; caches fill and are emptied again.
+        What leaks raises the fewest there ever are; caches fill and are emptied again. None where
+        no life was long enough to tell.
         """
-        grown = [0]
+        grown = []
         for life in self._lives:
             counts = [getattr(each, what) for each in life.warm(life.samples)]
             if len(counts) >= _ENOUGH:
                 half = len(counts) // 2
                 grown.append(min(counts[half:]) - min(counts[:half]))
-        return max(grown)
+        return max(grown, default=None)
 
     def _record(self) -> tuple[int, str]:
         with closing(sqlite3.connect(self._folder / "record.sqlite")) as database:
@@ -252,18 +256,24 @@ class _Soak:
         return rows, sound
 
     def _report(self) -> bool:
-        start, end = self._slower()
+        ages = self._slower()
         growths = [life.growth for life in self._lives if life.growth is not None]
         rows, sound = self._record()
         lines = len((self._folder / "log").read_bytes().splitlines())
         left_over = {what: self._left_over(what) for what in _SPARE}
         camera = [took for what, took in self._recoveries.items() if what.startswith("camera")]
+        # None is neither: it was too short to tell.
         verdicts = {
-            f"memory grows by less than {_MOST_GROWTH:g} MB in 100,000 pictures": not growths
-            or max(growths) < _MOST_GROWTH,
-            "ages at the end are within a tenth of those at the start": end <= _MOST_SLOWER * start,
-            "no threads, descriptors or OpenGL objects are left over": all(
-                left_over[what] <= spare for what, spare in _SPARE.items()
+            f"memory grows by less than {_MOST_GROWTH:g} MB in 100,000 pictures": (
+                max(growths) < _MOST_GROWTH if growths else None
+            ),
+            "ages at the end are within a tenth of those at the start": (
+                ages[1] <= _MOST_SLOWER * ages[0] if ages else None
+            ),
+            "no threads, descriptors or OpenGL objects are left over": (
+                None
+                if None in left_over.values()
+                else all(left_over[what] <= spare for what, spare in _SPARE.items())
             ),
             f"pictures are back within {_BACK:g} s of the camera": max(sum(camera, [0.0])) <= _BACK,
             "the watchdog was fed in time": self._silence < _WATCHDOG,
@@ -273,7 +283,7 @@ class _Soak:
         report = {
             "pictures": self._pictures,
             "growth": growths,
-            "age99": {"start": start, "end": end},
+            "age99": ages and {"start": ages[0], "end": ages[1]},
             "left over": left_over,
             "silence": self._silence,
             "faults": dict(self._count),
@@ -290,7 +300,7 @@ class _Soak:
             print(json.dumps(report | {"rows": self._rows}, indent=1))
         else:
             _print(report)
-        return all(verdicts.values())
+        return False not in verdicts.values()
 
 
 def _print(report: dict) -> None:
@@ -299,17 +309,16 @@ def _print(report: dict) -> None:
         times = report["faults"].get(what, 1)
         print(f"{what:20} {times:5}  {took['median']:.1f}, {took['longest']:.1f}")
     growth = ", ".join(f"{each:+.2f}" for each in report["growth"]) or "too short to tell"
-    ages = report["age99"]
     print(f"\nmemory, MB in 100,000 pictures, by process: {growth}")
-    print(
-        f"99 % of ages within, ms: {ages['start']:.1f} at the start, {ages['end']:.1f} at the end"
-    )
-    print("left over:", ", ".join(f"{many} {what}" for what, many in report["left over"].items()))
+    if ages := report["age99"]:
+        print(f"99 % of ages within, ms: {ages['start']:.1f} at first, {ages['end']:.1f} at last")
+    left = ", ".join(f"{many} {what}" for what, many in report["left over"].items())
+    print("left over:", "too short to tell" if None in report["left over"].values() else left)
     print(f"longest without a sign of life: {report['silence']:.1f} s")
     print(f"record: {report['record']['rows']} rows, {report['record']['integrity']}")
     print(f"log: {report['log']} lines in {report['pictures']} pictures")
     for what, well in report["verdicts"].items():
-        print(f"{'yes' if well else 'NO '}  {what}")
+        print(f"{ {True: 'yes', False: 'NO', None: '?'}[well]:3}  {what}")
 
 
 def main() -> None:
