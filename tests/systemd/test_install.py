@@ -400,6 +400,8 @@ def test_interrupted_while_packages_come_the_old_one_stays_and_the_next_run_mend
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        # What a shell starts in the background does not hear Ctrl-C by itself.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     _wait_for(machine.root / "slow")
     os.killpg(running.pid, number)
@@ -425,6 +427,8 @@ def test_interrupted_while_the_new_one_proves_itself_the_old_one_comes_back(mach
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a shell starts in the background does not hear Ctrl-C by itself.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while machine.current == before and time.monotonic() < deadline:
