@@ -80,7 +80,7 @@ def run(
     """
     signals = Signals()
     notifier = Notifier.from_environment()
-    server = StatusServer(status) if status is not None and status.port is not None else None
+    server = None
     try:
         if warning := config.labels.choice.warning:
             log.warning("%s", warning)
@@ -89,6 +89,8 @@ def run(
         try:
             log.info("running: %s, %d x %d", source.name, *window.size)
             notifier.ready()
+            if status is not None and status.port is not None:
+                server = StatusServer(status)
             show = _Show(config, source, window, witness, file, record, signals, notifier, server)
             show.run()
         finally:

@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 
 ROOT = Path(__file__).parent.parent.parent
-THERE = "/root/installation-under-test"
+THERE = "/var/tmp/installation-under-test"
 CONFIG = "/etc/installation/config.yaml"
 WALL = "installation.service"
 
