@@ -15,6 +15,10 @@ class InferenceError(InstallationError):
     """A backend cannot open an engine, or failed while running it."""
 
 
+class OverloadedError(InferenceError):
+    """The server has too much to do just now; come again."""
+
+
 class Engine(Protocol):
     """A network that looks at regions of a frame.
 
@@ -22,12 +26,17 @@ class Engine(Protocol):
     ----------
     manifest
         What it is; ``manifest.input`` tells the size regions are brought to.
-    device
-        What it runs on, as a technician would say.
     """
 
     manifest: Manifest
-    device: str
+
+    @property
+    def device(self) -> str:
+        """What it runs on by now, as a technician would say."""
+
+    @property
+    def fallback(self) -> bool:
+        """Whether that is the CPU for now, though something better was asked for."""
 
     def run(
         self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
