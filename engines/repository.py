@@ -139,6 +139,8 @@ def export(built: Path, names: Sequence[str], repository: Path, backend: Backend
         network = served(onnx.load(built / name / manifest.onnx), manifest)
         model = repository / name
         model.mkdir(parents=True, exist_ok=True)
+        for begun in model.glob(f"{MAKING}*"):
+            shutil.rmtree(begun, ignore_errors=True)
         version = model / str(version_of(manifest))
         making = Path(tempfile.mkdtemp(prefix=MAKING, dir=model))
         try:
