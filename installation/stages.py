@@ -97,6 +97,8 @@ class Vision:
         What to tell those who wait until then.
     device
         What the engines run on; empty until then.
+    fallback
+        Whether they do so only because what was asked for cannot be had for now.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Vision:
         self.ready = threading.Event()
         self.words = config.theme.preparing
         self.device = ""
+        self.fallback = False
         self._config = config
         self._changed = threading.Event()
         self._frames = frames
@@ -145,7 +148,7 @@ class Vision:
         version, due, longest = 0, -math.inf, 0.0
         try:
             with open_observer(self._config, self._prepared) as observer:
-                self.device = observer.device
+                self.device, self.fallback = observer.device, observer.fallback
                 self.heart.beat()
                 self.ready.set()
                 while True:
@@ -163,6 +166,7 @@ class Vision:
                     due = max(due, frame.captured_at - 1 / _LOOKS) + 1 / _LOOKS
                     began = time.monotonic()
                     scene = observer.observe(frame)
+                    self.device, self.fallback = observer.device, observer.fallback
                     longest = max(longest, time.monotonic() - began)
                     self.heart.patience = min(max(PATIENCE, _LONGER * longest), _LONGEST)
                     # Kept no longer than it takes: the next may come in the morning.

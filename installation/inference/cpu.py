@@ -36,6 +36,8 @@ class CpuEngine:
         Where the engine lives.
     manifest
         Its manifest.
+    fallback
+        Whether something better was asked for.
 
     Raises
     ------
@@ -45,8 +47,9 @@ class CpuEngine:
 
     device = "CPU"
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, fallback: bool = False) -> None:
         self.manifest = manifest
+        self.fallback = fallback
         path = folder / manifest.onnx
         try:
             self._request = self._compile(path)

@@ -23,11 +23,20 @@ class Engine(Protocol):
     manifest
         What it is; ``manifest.input`` tells the size regions are brought to.
     device
-        What it runs on, as a technician would say.
+        What it runs on just now, as a technician would say.
+    fallback
+        Whether that is the CPU only because what was asked for cannot be had for now.
     """
 
     manifest: Manifest
-    device: str
+
+    @property
+    def device(self) -> str:  # noqa: D102  # see above
+        ...
+
+    @property
+    def fallback(self) -> bool:  # noqa: D102  # see above
+        ...
 
     def run(
         self, frame: NDArray[np.uint8], regions: NDArray[np.float32]

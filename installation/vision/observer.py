@@ -54,21 +54,25 @@ class Observer:
         The engines, used from the calling thread alone.
     config
         How to look, and which words may be given.
-
-    Attributes
-    ----------
-    device
-        What the engines run on.
     """
 
     def __init__(self, finding: Engine, naming: Engine, config: Config) -> None:
-        self.device = naming.device
         self._engines = finding, naming
         self._use(config)
         self._tracker = Tracker()
         self._polls: dict[int, _Poll] = {}
         self._whole = _Poll()
         self._someone_at = -np.inf
+
+    @property
+    def device(self) -> str:
+        """What the engine that names runs on just now."""
+        return self._engines[1].device
+
+    @property
+    def fallback(self) -> bool:
+        """Whether an engine runs on the CPU only because what was asked for cannot be had."""
+        return any(engine.fallback for engine in self._engines)
 
     def use(self, config: Config) -> None:
         """Go on by another config, with the same engines; faces keep their tracks.
