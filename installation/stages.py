@@ -96,9 +96,9 @@ class Vision:
     words
         What to tell those who wait until then.
     device
-        What the engines run on; empty until then.
+        What the engines run on by now; empty until then.
     fallback
-        Whether they do so only because what was asked for cannot be had for now.
+        Whether that is the CPU for now, though something better was asked for.
     """
 
     def __init__(
@@ -148,11 +148,11 @@ class Vision:
         version, due, longest = 0, -math.inf, 0.0
         try:
             with open_observer(self._config, self._prepared) as observer:
-                self.device, self.fallback = observer.device, observer.fallback
                 self.heart.beat()
                 self.ready.set()
                 while True:
                     self.heart.beat()
+                    self.device, self.fallback = observer.device, observer.fallback
                     if self._changed.is_set():
                         self._changed.clear()
                         self._change(observer)
@@ -166,7 +166,6 @@ class Vision:
                     due = max(due, frame.captured_at - 1 / _LOOKS) + 1 / _LOOKS
                     began = time.monotonic()
                     scene = observer.observe(frame)
-                    self.device, self.fallback = observer.device, observer.fallback
                     longest = max(longest, time.monotonic() - began)
                     self.heart.patience = min(max(PATIENCE, _LONGER * longest), _LONGEST)
                     # Kept no longer than it takes: the next may come in the morning.

@@ -15,6 +15,10 @@ class InferenceError(InstallationError):
     """A backend cannot open an engine, or failed while running it."""
 
 
+class OverloadedError(InferenceError):
+    """The server has too much to do just now; come again."""
+
+
 class Engine(Protocol):
     """A network that looks at regions of a frame.
 
@@ -22,21 +26,17 @@ class Engine(Protocol):
     ----------
     manifest
         What it is; ``manifest.input`` tells the size regions are brought to.
-    device
-        What it runs on just now, as a technician would say.
-    fallback
-        Whether that is the CPU only because what was asked for cannot be had for now.
     """
 
     manifest: Manifest
 
     @property
-    def device(self) -> str:  # noqa: D102  # see above
-        ...
+    def device(self) -> str:
+        """What it runs on by now, as a technician would say."""
 
     @property
-    def fallback(self) -> bool:  # noqa: D102  # see above
-        ...
+    def fallback(self) -> bool:
+        """Whether that is the CPU for now, though something better was asked for."""
 
     def run(
         self, frame: NDArray[np.uint8], regions: NDArray[np.float32]

@@ -66,12 +66,14 @@ class Observer:
 
     @property
     def device(self) -> str:
-        """What the engine that names runs on just now."""
-        return self._engines[1].device
+        """What the engines run on, by now."""
+        finding, naming = (engine.device for engine in self._engines)
+        # Such as "CPU" and "CPU (server … is gone)".
+        return naming if naming.startswith(finding) else f"{finding} and {naming}"
 
     @property
     def fallback(self) -> bool:
-        """Whether an engine runs on the CPU only because what was asked for cannot be had."""
+        """Whether that is the CPU for now, though something better was asked for."""
         return any(engine.fallback for engine in self._engines)
 
     def use(self, config: Config) -> None:

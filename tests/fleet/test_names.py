@@ -1,18 +1,37 @@
 """What rules and dashboard ask for exists: whoever renames a metric hears of it here."""
 
-import cv2
-from fleet.names import OWN, TRITON, asked_for, told, told_by_a_wall
+from urllib.request import urlopen
 
+import cv2
+from fleet.names import OWN, asked_for, told, told_by_a_wall
+from triton import Triton, needs_triton
+
+from engines.repository import export
 from tests.web.upload.serving import Serving, encoded
 
-
-def of_the_web(name):
-    return name.startswith("installation_web_")
+WEB, TRITON = "installation_web_", "nv_"
 
 
-def test_walls_and_servers_tell_it():
-    asked = {name for name in asked_for() if not of_the_web(name)}
-    assert asked - told_by_a_wall() - TRITON - OWN == set()
+def asked_of(prefix):
+    return {name for name in asked_for() if name.startswith(prefix)}
+
+
+def test_walls_tell_it():
+    asked = asked_for() - asked_of(WEB) - asked_of(TRITON)
+    assert asked - told_by_a_wall() - OWN == set()
+
+
+@needs_triton
+def test_inference_servers_tell_it(built, tmp_path):
+    export(built, ["person-semantic"], tmp_path / "models", "python")
+    server = Triton(tmp_path / "models", tmp_path)
+    try:
+        address = f"http://127.0.0.1:{server.metrics_port}/metrics"
+        with urlopen(address, timeout=60) as answer:
+            text = answer.read().decode()
+    finally:
+        server.close()
+    assert asked_of(TRITON) - told(text) == set()
 
 
 def test_the_web_tells_it(built, tmp_path, hopper):
@@ -20,5 +39,5 @@ def test_the_web_tells_it(built, tmp_path, hopper):
         assert site.send(encoded(cv2.resize(hopper, (256, 300)))).status == 200
         answer = site.ask(path="/metrics")
     assert answer.status == 200
-    assert set(filter(of_the_web, asked_for())) - told(answer.text) == set()
+    assert asked_of(WEB) - told(answer.text) == set()
     assert "installation_inference_fallback" in told(answer.text)

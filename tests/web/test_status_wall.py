@@ -129,6 +129,14 @@ def test_a_gpu_that_is_left_alone_is_told(start, tmp_path, built):
     wall.wait_for("camera demo, CPU for now")
 
 
+def test_a_server_that_is_not_there_is_told(start, built):
+    port, nobody = a_port(), f"127.0.0.1:{a_port()}"
+    wall = start(port, inference=f"{{engines: {built}, device: 'kserve://{nobody}'}}")
+    assert f"warning: inference on the CPU (server {nobody} is gone)" in until(port, 200, "gone")
+    assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
+    wall.wait_for("is gone) for now")
+
+
 def test_a_record_that_cannot_be_written_is_a_warning(start, tmp_path, crowd_film):
     (tmp_path / "said.sqlite").mkdir()
     port = a_port()
