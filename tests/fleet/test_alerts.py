@@ -69,3 +69,13 @@ def test_they_say_what_and_where_and_what_to_do(name):
     heading = f"\n### {section.replace('-', ' ').capitalize()}\n"
     text = (ROOT / path).read_text().partition(heading)[2]
     assert f"| `{name}` |" in text.partition("\n### ")[0]
+
+
+def test_the_page_for_technicians_names_what_is_there():
+    page = (ROOT / "docs" / "fleet.md").read_text()
+    named = set(re.findall(r"(?:systemd|tests)/fleet[\w./]*\w", page))
+    assert len(named) >= 5
+    for path in named:
+        assert (ROOT / path).exists(), path
+    for alert in re.findall(r"^\| `([A-Z]\w+)` \|", page, re.MULTILINE):
+        assert alert in ALERTS

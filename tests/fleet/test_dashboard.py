@@ -76,7 +76,7 @@ def test_panels_lie_side_by_side():
         assert beside or below, (one, other)
 
 
-# What a wall tells, and what is said of it, by the numbers in the panel's mappings.
+# What is said of a wall, and what it tells; all that ever was, where it does not answer.
 STATES = {
     "works": {"up": 1, "open": 1, "camera_lost": 0, "ready": 1, "healthy": 1, "fallback": 0},
     "works, on its CPU for now": {"up": 1, "open": 1, "ready": 1, "healthy": 1, "fallback": 1},
@@ -84,8 +84,10 @@ STATES = {
     "preparing": {"up": 1, "open": 1, "camera_lost": 0, "ready": 0, "healthy": 0},
     "camera lost": {"up": 1, "open": 1, "camera_lost": 1, "ready": 0, "healthy": 0},
     "closed": {"up": 1, "open": 0, "camera_lost": 1, "ready": 1, "healthy": 1, "fallback": 1},
-    "does not answer": {"up": 0},
+    "does not answer": {"up": 0, "opens_timestamp_seconds": 60},
 }
+# Its power was cut for the night.
+CUT = {"up": 0, "opens_timestamp_seconds": 1_000_000}
 
 
 def test_each_wall_has_one_state(promtool, tmp_path):
@@ -97,11 +99,15 @@ def test_each_wall_has_one_state(promtool, tmp_path):
     names = {"up": "up", "fallback": "installation_inference_fallback"}
     series = [
         {"series": f'{metric}{{job="wall", instance="{name}"}}', "values": f"{value}x5"}
-        for name, facts in STATES.items()
+        for name, facts in {**STATES, "cut": CUT}.items()
         for what, value in facts.items()
         for metric in [names.get(what, f"installation_{what}")]
     ]
-    expected = [{"labels": f'{{instance="{name}"}}', "value": numbers[name]} for name in STATES]
+    states = {**{name: name for name in STATES}, "cut": "closed"}
+    expected = [
+        {"labels": f'{{instance="{name}"}}', "value": numbers[state]}
+        for name, state in states.items()
+    ]
     asked = [{"expr": query, "eval_time": "2m", "exp_samples": expected}]
     test = {"interval": "1m", "input_series": series, "promql_expr_test": asked}
     (tmp_path / "tests.yml").write_text(yaml.safe_dump({"tests": [test]}))
