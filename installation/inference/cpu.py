@@ -35,6 +35,8 @@ class CpuEngine:
         Where the engine lives.
     manifest
         Its manifest.
+    fallback
+        Whether something better was asked for.
 
     Raises
     ------
@@ -43,10 +45,10 @@ class CpuEngine:
     """
 
     device = "CPU"
-    fallback = False
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, fallback: bool = False) -> None:
         self.manifest = manifest
+        self.fallback = fallback
         path = folder / manifest.onnx
         try:
             self._request = self._compile(path)
