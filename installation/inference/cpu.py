@@ -44,6 +44,7 @@ class CpuEngine:
     """
 
     device = "CPU"
+    fallback = False
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.manifest = manifest

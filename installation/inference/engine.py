@@ -15,6 +15,10 @@ class InferenceError(InstallationError):
     """A backend cannot open an engine, or failed while running it."""
 
 
+class OverloadedError(InferenceError):
+    """The server has too much to do just now; come again."""
+
+
 class Engine(Protocol):
     """A network that looks at regions of a frame.
 
@@ -24,10 +28,13 @@ class Engine(Protocol):
         What it is; ``manifest.input`` tells the size regions are brought to.
     device
         What it runs on, as a technician would say.
+    fallback
+        Whether this machine stands in for a server that is gone.
     """
 
     manifest: Manifest
     device: str
+    fallback: bool
 
     def run(
         self, frame: NDArray[np.uint8], regions: NDArray[np.float32]

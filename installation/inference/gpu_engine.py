@@ -64,6 +64,8 @@ class GpuEngine:
         The card failed.
     """
 
+    fallback = False
+
     def __init__(self, gpu: Gpu, manifest: Manifest, trt: Any, plan: bytes, most: int) -> None:
         self.manifest = manifest
         self.device = gpu.card.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from asyncio import Transport
 from collections.abc import Callable, Iterator
@@ -23,6 +24,10 @@ _HEAD = 10.0
 _READING = 30.0
 # Connections at a time; half of them from one address, unless that is a proxy's.
 _MOST = 400
+# Seconds for those who are here at the end to get their answers; in the last of them those who wait
+# still are sent away.
+GRACE = 10.0
+_LAST = 1.0
 # Added to each response, whatever it is.
 HEADERS = {
     "Cache-Control": "no-store",
@@ -123,8 +128,10 @@ class Server(uvicorn.Server):
         Asked ten times a second whether to end.
     watch
         Called every second; what it raises ends the server.
-    farewell
-        Called when no more requests are taken, before those that are here are waited for.
+    shut
+        Called at the end, when no more connections are taken: those who are here are served.
+    dismiss
+        Called towards the end of their time: those who wait still are sent away.
     """
 
     def __init__(
@@ -132,12 +139,14 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         over: Callable[[], bool],
         watch: Callable[[], None],
-        farewell: Callable[[], None],
+        shut: Callable[[], None],
+        dismiss: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._over = over
         self._watch = watch
-        self._farewell = farewell
+        self._shut = shut
+        self._dismiss = dismiss
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -155,5 +164,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """See `uvicorn.Server`."""
-        self._farewell()
-        await super().shutdown(sockets)
+        self._shut()
+        ending = asyncio.get_running_loop().call_later(GRACE - _LAST, self._dismiss)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ending.cancel()

@@ -43,7 +43,7 @@ def guest_of(address: str | None) -> str:
     return str(ip_network((found, _HOUSEHOLD), strict=False))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Guest(Generic[T]):
     """What is known of one address, as long as it is here or has been within the minute."""
 
@@ -68,19 +68,31 @@ class FairQueue(Generic[T]):
 
     Attributes
     ----------
+    places
+        How many there are.
     held
-        How many places are taken.
+        How many of them are taken.
     """
 
     def __init__(self, places: int, rate: int) -> None:
-        self._places = places
+        self.places = places
         self._share = max(places // 2, 1)
         self._rate = rate
         self._guests: dict[str, _Guest[T]] = {}
         self._turns: deque[_Guest[T]] = deque()
         self._changed = threading.Condition()
+        self._shut = False
         self._closed = False
         self.held = 0
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nobody at all is let in just now, in a sentence; None while there is room."""
+        if self._shut:
+            return "This is closing just now."
+        if self.held >= self.places:
+            return "Too many pictures are here just now: try again soon."
+        return None
 
     def enter(self, who: str) -> None:
         """Take a place.
@@ -96,8 +108,8 @@ class FairQueue(Generic[T]):
             if guest is None:
                 guest = self._guests[who] = _Guest(self._rate, now)
             self._earn(guest, now)
-            if self.held >= self._places or self._closed:
-                raise Trouble(503, "Too many pictures are here just now: try again soon.", _SOON)
+            if refusal := self.refusal:
+                raise Trouble(503, refusal, _SOON)
             if guest.held >= self._share:
                 raise Trouble(
                     429, "Too many of your pictures are here: wait for their answers.", _SOON
@@ -123,6 +135,15 @@ class FairQueue(Generic[T]):
             if len(guest.waiting) == 1:
                 self._turns.append(guest)
             self._changed.notify()
+
+    def withdraw(self, who: str, job: T) -> None:
+        """Take back a job that nobody waits for any more; where it was taken, it goes on."""
+        with self._changed:
+            guest = self._guests[who]
+            if job in guest.waiting:
+                guest.waiting.remove(job)
+                if not guest.waiting:
+                    self._turns.remove(guest)
 
     def take(self, timeout: float) -> T | None:
         """Wait for the next job, of the address whose turn it is; None when none came in time.
@@ -153,10 +174,14 @@ class FairQueue(Generic[T]):
                 if not guest.held and guest.allowance >= self._rate:
                     del self._guests[who]
 
+    def shut(self) -> None:
+        """Let nobody in any more; who is here is served."""
+        self._shut = True
+
     def close(self) -> list[T]:
         """Let nobody in any more; return the jobs that nobody has taken."""
         with self._changed:
-            self._closed = True
+            self._shut = self._closed = True
             left = [job for guest in self._turns for job in guest.waiting]
             self._turns.clear()
             self._changed.notify_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from ipaddress import ip_network
 
@@ -16,15 +17,15 @@ from installation.labels.glosses import load_glosses
 from installation.reload import changes, in_force
 from installation.supervision.notify import Notifier
 from installation.supervision.signals import Signals
-from installation.web.upload.connection import MOST_HEADERS, Connection, Server
+from installation.web.upload.connection import GRACE, MOST_HEADERS, Connection, Server
+from installation.web.upload.meters import Meters
 from installation.web.upload.site import Site
 from installation.web.upload.studio import Studio
 
 log = logging.getLogger(__name__)
 
 _WATCH = 0.1
-# Seconds for requests that are here to get their answers at the end, and for threads to return.
-_GRACE = 2
+# Seconds for threads to return at the end.
 _FAREWELL = 0.5
 
 
@@ -50,7 +51,8 @@ def serve(config: Config, reread: Callable[[], Config]) -> None:
             glosses = load_glosses(config.inference.engines)
             studio = Studio(config, config.record.file)
             try:
-                while not studio.ready.wait(_WATCH):
+                while studio.refusal is not None:
+                    time.sleep(_WATCH)
                     studio.check()
                     if signals.end:
                         return
@@ -93,7 +95,8 @@ class _Service:
     ) -> None:
         self._config = config
         self._studio = studio
-        self._site = Site(config, studio, glosses)
+        self._meters = Meters(studio)
+        self._site = Site(config, studio, glosses, self._meters)
         self._reread = reread
         self._signals = signals
         self._notifier = notifier
@@ -120,10 +123,11 @@ class _Service:
                 forwarded_allow_ips=list(proxies),
                 server_header=False,
                 h11_max_incomplete_event_size=MOST_HEADERS,
-                timeout_graceful_shutdown=_GRACE,
+                timeout_graceful_shutdown=int(GRACE),
             ),
             lambda: self._signals.end,
             self._watch,
+            self._studio.queue.shut,
             self._studio.dismiss,
         )
         address, port = listening.getsockname()[:2]
@@ -146,16 +150,7 @@ class _Service:
         self._studio.check()
         self._studio.queue.forget()
         self._notifier.alive()
-        self._notifier.status(self._status())
-
-    def _status(self) -> str:
-        statuses = self._site.statuses
-        busy = statuses[429] + statuses[503]
-        refused = sum(count for status, count in statuses.items() if status >= 400) - busy
-        return (
-            f"{self._studio.answered} pictures answered, {self._studio.queue.held} here now; "
-            f"{busy} sent away as busy, {refused} requests refused, {statuses[500]} failed"
-        )
+        self._notifier.status(self._meters.as_text())
 
     def _reload(self) -> None:
         self._notifier.reloading()
