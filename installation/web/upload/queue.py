@@ -7,7 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
-from math import ceil
+from math import ceil, inf
 from typing import Generic, TypeVar
 
 from installation.handover import Closed
@@ -15,10 +15,15 @@ from installation.web.upload.trouble import Trouble
 
 T = TypeVar("T")
 
+_MANY = "Too many pictures are here just now: try again soon."
 # Of IPv6, the part that tells one household or telephone from another.
 _HOUSEHOLD = 64
 # When to come again, seconds: what is said to those for whom there is no place.
 _SOON = 5
+# How much of somebody's patience may be spent by what is expected, which is not what happens; and
+# how much the last of the times between two jobs changes what is expected.
+_SURE = 0.75
+_NEWEST = 0.1
 # How long an address that has nothing here is remembered at the most, seconds: what it takes to
 # earn its whole allowance back.
 MINUTE = 60.0
@@ -65,6 +70,8 @@ class FairQueue(Generic[T]):
         How many may be here at a time.
     rate
         How many a minute may come from one address; 0 for any number.
+    patience
+        Seconds that a job may wait: who would have to wait longer is not let in.
 
     Attributes
     ----------
@@ -74,10 +81,14 @@ class FairQueue(Generic[T]):
         How many of them are taken.
     """
 
-    def __init__(self, places: int, rate: int) -> None:
+    def __init__(self, places: int, rate: int, patience: float = inf) -> None:
         self.places = places
         self._share = max(places // 2, 1)
         self._rate = rate
+        self._patience = patience
+        # Seconds from one job to the next, of late; since when there has been another all the time.
+        self._pace = 0.0
+        self._taken_at: float | None = None
         self._guests: dict[str, _Guest[T]] = {}
         self._turns: deque[_Guest[T]] = deque()
         self._changed = threading.Condition()
@@ -90,8 +101,8 @@ class FairQueue(Generic[T]):
         """Why nobody at all is let in just now, in a sentence; None while there is room."""
         if self._shut:
             return "This is closing just now."
-        if self.held >= self.places:
-            return "Too many pictures are here just now: try again soon."
+        if self.held >= self.places or self._too_long(0):
+            return _MANY
         return None
 
     def enter(self, who: str) -> None:
@@ -100,7 +111,8 @@ class FairQueue(Generic[T]):
         Raises
         ------
         Trouble
-            503 where all places are taken, 429 where this address has its share.
+            503 where all places are taken or the wait is too long, 429 where this address has its
+            share.
         """
         now = time.monotonic()
         with self._changed:
@@ -110,6 +122,8 @@ class FairQueue(Generic[T]):
             self._earn(guest, now)
             if refusal := self.refusal:
                 raise Trouble(503, refusal, _SOON)
+            if self._too_long(len(guest.waiting)):
+                raise Trouble(503, _MANY, _SOON)
             if guest.held >= self._share:
                 raise Trouble(
                     429, "Too many of your pictures are here: wait for their answers.", _SOON
@@ -160,6 +174,7 @@ class FairQueue(Generic[T]):
                 job = guest.waiting.popleft()
                 if guest.waiting:
                     self._turns.append(guest)
+                self._measure()
                 return job
             if self._closed:
                 raise Closed
@@ -190,6 +205,18 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         """How many addresses are known."""
         return len(self._guests)
+
+    def _measure(self) -> None:
+        now = time.monotonic()
+        if self._taken_at is not None:
+            took = now - self._taken_at
+            self._pace += _NEWEST * (took - self._pace) if self._pace else took
+        self._taken_at = now if self._turns else None
+
+    def _too_long(self, waiting: int) -> bool:
+        """Tell whether an address of which some jobs wait had better not send another."""
+        expected = self._pace * len(self._turns) * (waiting + 1)
+        return expected > _SURE * self._patience
 
     def _earn(self, guest: _Guest[T], now: float) -> None:
         earned = (now - guest.at) * self._rate / MINUTE

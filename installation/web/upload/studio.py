@@ -68,7 +68,8 @@ class Studio:
     """
 
     def __init__(self, config: Config, record: Path | None, readers: int | None = None) -> None:
-        self.queue = FairQueue[_Job](config.web.places, config.web.rate)
+        limits = config.web
+        self.queue = FairQueue[_Job](limits.places, limits.rate, limits.seconds)
         self._config = config
         self._keeper = None if record is None else Keeper(record, config.record.keep_days)
         # A picture takes most memory, by far, while it is read.

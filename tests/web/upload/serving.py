@@ -60,14 +60,25 @@ class Serving:
         More of the config.
     arguments
         Of the command.
+    device
+        That the engines run on.
     options
         For the process.
     """
 
-    def __init__(self, folder, built, web="", more="record: {file: null}", arguments=(), **options):
+    def __init__(
+        self,
+        folder,
+        built,
+        web="",
+        more="record: {file: null}",
+        arguments=(),
+        device="cpu",
+        **options,
+    ):
         self.folder = folder
         self.config = folder / "config.yaml"
-        self._about = f"inference: {{engines: {built}, device: cpu}}\n", web
+        self._about = f'inference: {{engines: {built}, device: "{device}"}}\n', web
         self.write(more)
         self.lines = []
         self._line = queue.Queue()

@@ -1,14 +1,6 @@
 """Several workers behind the proxies that docs/web.md configures: none of them is missed."""
 
-import contextlib
-import http.client
-import os
-import re
-import shutil
 import signal
-import socket
-import subprocess
-import textwrap
 import threading
 import time
 from collections import Counter
@@ -18,106 +10,16 @@ from contextlib import ExitStack
 import cv2
 import pytest
 
-from tests.web.upload.serving import LONG, ROOT, Serving, encoded
+from tests.web.upload.proxies import Balanced, available
+from tests.web.upload.serving import LONG, Serving, encoded
 
-NGINX = """
-daemon off;
-master_process off;
-pid {folder}/nginx.pid;
-events {{ worker_connections 1024; }}
-http {{
-    client_body_temp_path {folder}/bodies;
-    proxy_temp_path {folder}/answers;
-    fastcgi_temp_path {folder}/unused;
-    uwsgi_temp_path {folder}/unused;
-    scgi_temp_path {folder}/unused;
-{text}
-}}
-"""
 # Each of them finds out by itself, in a second or so, who is there.
 SECONDS = 8
 
 
-def documented(beginning):
-    """The example in the documentation that begins with a line."""
-    lines = (ROOT / "docs/web.md").read_text().splitlines()
-    block = []
-    for line in lines[lines.index(f"    {beginning}") :]:
-        if line and not line.startswith("    "):
-            break
-        block.append(line)
-    return textwrap.dedent("\n".join(block))
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-class Balanced:
-    """Workers behind a proxy."""
-
-    def __init__(self, kind, folder, workers):
-        self.workers = workers
-        self.port = free_port()
-        self.folder = folder
-        for name in ("bodies", "answers"):
-            (folder / name).mkdir()
-        config = folder / kind
-        if kind == "nginx":
-            text = documented("upstream mirror {")
-            text = re.sub(r"listen 443 ssl", f"listen 127.0.0.1:{self.port}", text)
-            text = re.sub(r" *ssl_certificate.*\n", "", text)
-            text = NGINX.format(folder=folder, text=text)
-            command = ["nginx", "-p", str(folder), "-e", str(folder / "log"), "-c", str(config)]
-        else:
-            text = documented("frontend mirror")
-            text = re.sub(r"bind .*", f"bind 127.0.0.1:{self.port}", text)
-            command = ["haproxy", "-db", "-q", "-f", str(config)]
-        for number, worker in enumerate(workers, 1):
-            text = text.replace(f"127.0.0.1:808{number}", f"127.0.0.1:{worker.port}")
-        config.write_text(text + "\n")
-        self.process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + LONG
-        while True:
-            with contextlib.suppress(OSError):
-                if self.get("/healthz") == 200:
-                    return
-            assert self.process.poll() is None, self.process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-
-    def get(self, path, source="127.0.0.1"):
-        return self.ask("GET", path, source)
-
-    def ask(self, method, path, source, body=None):
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=LONG, source_address=(source, 0)
-        )
-        try:
-            connection.request(method, path, body, {"Content-Type": "image/jpeg"} if body else {})
-            response = connection.getresponse()
-            response.read()
-            return response.status
-        finally:
-            connection.close()
-
-    def send(self, picture, number):
-        """Send a picture from one of many addresses; return the status, 0 for no answer."""
-        try:
-            return self.ask("POST", "/api/classify", f"127.0.7.{number % 250 + 1}", picture)
-        except (OSError, http.client.HTTPException):
-            return 0
-
-    def close(self):
-        self.process.kill()
-        self.process.communicate()
-
-
 @pytest.fixture(params=["nginx", "haproxy"])
 def balanced(request, built, tmp_path):
-    if not shutil.which(request.param, path=os.environ["PATH"] + ":/usr/sbin"):
+    if not available(request.param):
         pytest.skip(f"no {request.param} here")
     with ExitStack() as stack:
         workers = []
@@ -128,7 +30,6 @@ def balanced(request, built, tmp_path):
             workers.append(stack.enter_context(Serving(folder, built, options)))
         found = Balanced(request.param, tmp_path, workers)
         stack.callback(found.close)
-        found.kind = request.param
         yield found
 
 

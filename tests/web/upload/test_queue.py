@@ -96,6 +96,25 @@ def test_of_several_jobs_one_is_withdrawn_and_the_turn_kept():
     assert queue.take(0) == "b" and queue.take(0) is None
 
 
+def test_who_would_wait_too_long_is_not_let_in():
+    queue = FairQueue[str](20, 0, patience=0.5)
+    for number in range(8):
+        queue.enter(f"guest {number}")
+        queue.put(f"guest {number}", "job")
+    # A job takes a tenth of a second or more, and five are waiting.
+    for _ in range(3):
+        queue.take(0)
+        time.sleep(0.1)
+    with pytest.raises(Trouble) as refused:
+        queue.enter("another")
+    assert refused.value.status == 503 and refused.value.retry_after > 0
+    assert "Too many" in queue.refusal and queue.held == 8
+    while queue.take(0):
+        pass
+    assert queue.refusal is None
+    queue.enter("another")
+
+
 def test_shut_it_serves_who_is_here_and_nobody_else():
     queue = FairQueue[str](8, 0)
     queue.enter("guest")
