@@ -183,7 +183,7 @@ def test_whoever_is_served_at_the_end_has_the_time_for_it():
     from installation.web.upload.connection import GRACE
 
     for name in WEB:
-        assert int(read(name)["Service"]["TimeoutStopSec"]) > GRACE + 2
+        assert int(read(name)["Service"]["TimeoutStopSec"]) > GRACE + 5
 
 
 def test_a_saved_config_reaches_all_that_read_it():

@@ -15,6 +15,7 @@ from installation.web.upload.trouble import Trouble
 
 T = TypeVar("T")
 
+CLOSING = "This is closing just now."
 _MANY = "Too many pictures are here just now: try again soon."
 # Of IPv6, the part that tells one household or telephone from another.
 _HOUSEHOLD = 64
@@ -100,7 +101,7 @@ class FairQueue(Generic[T]):
     def refusal(self) -> str | None:
         """Why nobody at all is let in just now, in a sentence; None while there is room."""
         if self._shut:
-            return "This is closing just now."
+            return CLOSING
         if self.held >= self.places or self._too_long(0):
             return _MANY
         return None

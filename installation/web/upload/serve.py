@@ -25,6 +25,8 @@ from installation.web.upload.studio import Studio
 log = logging.getLogger(__name__)
 
 _WATCH = 0.1
+# Seconds for a proxy to notice that this is about to close.
+_NOTICE = 3.0
 # Seconds for threads to return at the end.
 _FAREWELL = 0.5
 
@@ -102,6 +104,7 @@ class _Service:
         self._notifier = notifier
         self._address = ""
         self._announced = False
+        self._ends_at: float | None = None
 
     def run(self, listening: socket.socket) -> None:
         """Serve until there is a reason to stop; raise what made a thread fail."""
@@ -125,7 +128,7 @@ class _Service:
                 h11_max_incomplete_event_size=MOST_HEADERS,
                 timeout_graceful_shutdown=int(GRACE),
             ),
-            lambda: self._signals.end,
+            self._over,
             self._watch,
             self._studio.queue.shut,
             self._studio.dismiss,
@@ -139,6 +142,14 @@ class _Service:
         if warning := self._config.labels.choice.warning:
             log.warning("%s", warning)
         self._notifier.ready()
+
+    def _over(self) -> bool:
+        if not self._signals.end:
+            return False
+        if self._ends_at is None:
+            self._studio.leave()
+            self._ends_at = time.monotonic() + (_NOTICE if self._site.watched else 0)
+        return time.monotonic() >= self._ends_at
 
     def _watch(self) -> None:
         if not self._announced:

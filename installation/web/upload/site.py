@@ -7,6 +7,7 @@ import logging
 import time
 from concurrent.futures import Future
 from http import HTTPStatus
+from math import inf
 from typing import Any
 
 from starlette.applications import Starlette
@@ -31,6 +32,8 @@ from installation.web.upload.trouble import Trouble
 log = logging.getLogger(__name__)
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+# Seconds since somebody looked after its health in which they will again.
+_WATCHED = 15.0
 # What is told about a request that leads nowhere.
 _SENTENCES = {
     404: "There is nothing at this address.",
@@ -62,6 +65,7 @@ class Site:
         self, config: Config, studio: Studio, glosses: dict[str, str], meters: Meters
     ) -> None:
         self._meters = meters
+        self._watched_at = -inf
         self._config = config
         self._studio = studio
         self._glosses = glosses
@@ -124,7 +128,13 @@ class Site:
     async def _openapi(self, _request: Request) -> Response:
         return JSONResponse(describe(self._config.web))
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks after its health: a proxy that shares pictures out."""
+        return time.monotonic() - self._watched_at < _WATCHED
+
     async def _health(self, _request: Request) -> Response:
+        self._watched_at = time.monotonic()
         refusal = self._studio.refusal
         return PlainTextResponse(f"{refusal or 'ok'}\n", 200 if refusal is None else 503)
 

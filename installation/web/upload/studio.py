@@ -24,7 +24,7 @@ from installation.supervision.heartbeat import Heartbeat
 from installation.web.upload.answer import Answer, Extent, draw
 from installation.web.upload.eyes import BEAT, PATIENCE, Eyes, readers_for
 from installation.web.upload.photo import read_photo
-from installation.web.upload.queue import FairQueue
+from installation.web.upload.queue import CLOSING, FairQueue
 from installation.web.upload.trouble import Trouble
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ class Studio:
     def __init__(self, config: Config, record: Path | None, readers: int | None = None) -> None:
         limits = config.web
         self.queue = FairQueue[_Job](limits.places, limits.rate, limits.seconds)
+        self._leaving = False
         self._config = config
         self._keeper = None if record is None else Keeper(record, config.record.keep_days)
         # A picture takes most memory, by far, while it is read.
@@ -80,13 +81,19 @@ class Studio:
 
     @property
     def refusal(self) -> str | None:
-        """Why no picture can be taken just now, in a sentence; None while they can."""
+        """Why pictures had better go elsewhere just now, in a sentence; None while all is well."""
+        if self._leaving:
+            return CLOSING
         return self.queue.refusal or (None if self._eyes.open else "The engines are being opened.")
 
     @property
     def fallback(self) -> bool:
         """Whether this machine stands in for a server that is gone."""
         return self._eyes.fallback
+
+    def leave(self) -> None:
+        """Say that this will close, and go on as before."""
+        self._leaving = True
 
     def use(self, config: Config) -> None:
         """Go on by another config: the pictures that are not looked at yet are the first."""
@@ -123,7 +130,7 @@ class Studio:
     def dismiss(self) -> None:
         """Let nobody in any more, and send away whoever waits; what is in work goes on."""
         for job in self.queue.close():
-            job.fail(Trouble(503, "This is closing just now.", _SOON))
+            job.fail(Trouble(503, CLOSING, _SOON))
 
     def close(self, timeout: float) -> None:
         """End all threads, within some seconds."""

@@ -31,7 +31,7 @@ http {{
 
 
 def available(kind):
-    """Tell whether a proxy is installed here: nginx or haproxy."""
+    """Tell whether a proxy is installed here."""
     return shutil.which(kind, path=os.environ["PATH"] + ":/usr/sbin") is not None
 
 
@@ -76,13 +76,15 @@ class Balanced:
         for number, worker in enumerate(workers, 1):
             text = text.replace(f"127.0.0.1:808{number}", f"127.0.0.1:{worker.port}")
         config.write_text(text + "\n")
-        self.process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+        environment = {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+        with (folder / "said").open("w") as said:
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stderr=said)
         deadline = time.monotonic() + LONG
         while True:
             with contextlib.suppress(OSError):
                 if self.get("/healthz") == 200:
                     return
-            assert self.process.poll() is None, self.process.stderr.read()
+            assert self.process.poll() is None, (folder / "said").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
@@ -110,4 +112,4 @@ class Balanced:
 
     def close(self):
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()

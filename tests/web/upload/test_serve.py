@@ -303,6 +303,19 @@ class TestBeginningAndEnd:
                 assert [each.result().status for each in asked] == [200] * 4
             assert site.process.wait(LONG) == 0
 
+    def test_a_proxy_that_asks_is_told_first_and_served_meanwhile(self, built, tmp_path, small):
+        with Serving(tmp_path, built, "rate: 0, seconds: 100") as site:
+            assert site.ask(path="/healthz").status == 200
+            site.process.send_signal(signal.SIGTERM)
+            statuses, deadline = set(), time.monotonic() + LONG
+            with pytest.raises(ConnectionError):
+                while time.monotonic() < deadline:
+                    health = site.ask(path="/healthz")
+                    statuses.add(site.send(small).status)
+            assert health.status == 503 and "closing" in health.text
+            assert statuses == {200}
+            assert site.process.wait(LONG) == 0
+
     def test_who_would_take_too_long_at_the_end_is_sent_away(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (1600, 1600)))
         with Serving(tmp_path, built, "places: 200, jobs: 1, rate: 0, seconds: 100") as site:
