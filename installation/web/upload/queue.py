@@ -199,6 +199,8 @@ class FairQueue(Generic[T]):
         with self._changed:
             self._shut = self._closed = True
             left = [job for guest in self._turns for job in guest.waiting]
+            for guest in self._turns:
+                guest.waiting.clear()
             self._turns.clear()
             self._changed.notify_all()
         return left

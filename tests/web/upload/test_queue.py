@@ -133,6 +133,7 @@ def test_closing_wakes_those_who_wait_and_returns_what_nobody_took():
     queue.enter("guest")
     queue.put("guest", "job")
     assert queue.close() == ["job"]
+    queue.withdraw("guest", "job")
     ended = []
 
     def work():
