@@ -34,7 +34,8 @@ debian_packages() {
     else
         packages="$packages libglib2.0-0"
     fi
-    [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev shellcheck strace"
+    [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev shellcheck strace
+        openssl $(debian_libpython)"
     # Ubuntu has it as a snap alone; there the page is not shown to a browser.
     if [ "$what" = test ] && apt-cache show chromium-driver >/dev/null 2>&1; then
         packages="$packages chromium"
@@ -60,6 +61,26 @@ debian_packages() {
     # shellcheck disable=SC2086
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         $missing >&2 || fail 'apt-get install failed; see above'
+}
+
+# The library of Debian's own Python, which the inference server that tests run embeds.
+debian_libpython() {
+    [ -x /usr/bin/python3 ] || return 0
+    name=$(/usr/bin/python3 -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])')
+    if apt-cache show "${name}t64" >/dev/null 2>&1; then name=${name}t64; fi
+    echo "$name"
+}
+
+# An inference server for the tests, beside our packages: it wants others. There is none for other
+# processors; its tests say that they are skipped.
+server() {
+    [ "$(uname -m)" = x86_64 ] && [ -x /usr/bin/python3 ] || return 0
+    ! cmp -s tests/triton.txt .venv-triton/.installed || return 0
+    say 'fetching an inference server for the tests'
+    /usr/bin/python3 -m venv --clear .venv-triton || fail 'no virtual environment could be made'
+    .venv-triton/bin/pip install --disable-pip-version-check -q --progress-bar off --no-deps \
+        --only-binary :all: -r tests/triton.txt >&2 || fail 'pip install failed; see above'
+    cp tests/triton.txt .venv-triton/.installed
 }
 
 environment() {
@@ -98,6 +119,7 @@ wait_for() {
 debian_packages "$@"
 [ "$what" != packages ] || exit 0
 environment
+[ "$what" != test ] || server
 .venv/bin/installation engines build >&2
 case $what in
     setup) say 'ready; edit config.yaml, then run: .venv/bin/installation run' ;;

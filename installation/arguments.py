@@ -180,3 +180,15 @@ def describe_build(build: argparse.ArgumentParser) -> None:
     authentic.add_argument(
         "--weights", type=Path, metavar="FILE", help="its weights, where they cannot be downloaded"
     )
+
+
+def describe_export(export: argparse.ArgumentParser) -> None:
+    """Add what exporting engines takes."""
+    export.add_argument("folder", type=Path, metavar="DIR", help="where the server looks for it")
+    export.add_argument("names", nargs="*", metavar="ENGINE", help="these alone")
+    export.add_argument(
+        "--backend",
+        choices=("onnxruntime", "openvino", "python"),
+        default="onnxruntime",
+        help="what runs them there (default onnxruntime; python for a Triton without the others)",
+    )

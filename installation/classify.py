@@ -137,7 +137,7 @@ class PictureReader:
 
     @property
     def fallback(self) -> bool:
-        """Whether this machine stands in for a server that is gone."""
+        """Whether it runs on the CPU for now, though something better was asked for."""
         return self._detector.fallback or self._classifier.fallback
 
     def look(self, picture: NDArray[np.uint8], *, always_whole: bool = False) -> Found:
@@ -170,10 +170,14 @@ class PictureReader:
 
 @contextmanager
 def open_reader(
-    config: Config, top: int, progress: Progress = lambda _what, _done: True
+    config: Config,
+    top: int,
+    progress: Progress = lambda _what, _done: True,
+    waits: bool = False,
 ) -> Iterator[PictureReader]:
     """Open the engines and follow the policy a config names; see `open_vision`."""
-    with open_vision(config, _SMALLEST_FACE, _THRESHOLD, progress) as (detector, classifier):
+    opened = open_vision(config, _SMALLEST_FACE, _THRESHOLD, progress, waits)
+    with opened as (detector, classifier):
         yield PictureReader(detector, classifier, top)
 
 

@@ -21,6 +21,7 @@ from installation.arguments import (
     describe_build,
     describe_classify,
     describe_demo,
+    describe_export,
     describe_record,
     describe_web,
 )
@@ -267,6 +268,14 @@ def _cameras(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def _export_engines(arguments: argparse.Namespace) -> int:
+    from installation.workshop import export_all
+
+    config, names = _config(arguments), arguments.names
+    export_all(config, names, arguments.folder, arguments.backend, say)
+    return OK
+
+
 def _print_standings(config: Config) -> bool:
     """Print how everything stands; tell whether all is well."""
     from installation.workshop import standings
@@ -396,6 +405,9 @@ def _parser() -> argparse.ArgumentParser:
             "Make what is missing or out of date: networks, and plans where there is a GPU.",
             among=actions,
         )
+    )
+    describe_export(
+        command("export", _export_engines, "Write a model repository for Triton.", among=actions)
     )
     command("list", _list, "Tell what is there, where from, and what runs it.", among=actions)
     command("verify", _verify, "The same; exit status 1 unless all is ready.", among=actions)

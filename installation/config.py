@@ -80,13 +80,56 @@ class Camera(_Section):
         return None if other or "://" in source else Path(source)
 
 
+_SHORTEST_TOKEN = 16
+
+
+def _secret(value: object) -> object:
+    # Told without the value: this error is logged.
+    if value is not None and (
+        not isinstance(value, str)
+        or len(value) < _SHORTEST_TOKEN
+        or not (value.isascii() and value.isprintable())
+    ):
+        raise ValueError(
+            f"needs {_SHORTEST_TOKEN} letters and digits or more, in quotes; "
+            "`openssl rand -hex 16` makes some"
+        )
+    return value
+
+
 class Inference(_Section):
     """Which engines are used, where they live and what they run on."""
 
-    device: Annotated[Literal["auto", "gpu", "cpu"], AT_START] = "auto"
+    device: Annotated[
+        str,
+        Field(pattern=r"^(auto|gpu|cpu|kserves?://([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})$"),
+        AT_START,
+    ] = "auto"
+    offload: Annotated[Literal["classifier", "both"], AT_START] = "classifier"
+    authority: Annotated[Path | None, AT_START] = None
+    token: Annotated[SecretStr | None, BeforeValidator(_secret), AT_START] = None
     engines: Annotated[Path, AT_START] = Path("engines/built")
     detector: Annotated[str, Field(pattern=r"^[\w.-]+$"), AT_START] = "face-centerface"
     classifier: Annotated[str, Field(pattern=r"^[\w.-]+$"), AT_START] = "person-semantic"
+
+    @field_validator("token")
+    @classmethod
+    def _is_encrypted(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        scheme, _, address = info.data.get("device", "").partition("://")
+        host = address.rpartition(":")[0]
+        if token and scheme == "kserve" and host not in ("localhost", "127.0.0.1", "[::1]"):
+            raise ValueError("would be sent unencrypted: let inference.device begin kserves://")
+        return token
+
+    @property
+    def server(self) -> str:
+        """HOST:PORT of the server that ``device`` names; empty for this machine."""
+        return self.device.partition("://")[2]
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether that server is spoken to over TLS."""
+        return self.device.startswith("kserves:")
 
 
 class Vision(_Section):
@@ -214,23 +257,6 @@ class Record(_Section):
     keep_days: Annotated[int | None, Field(ge=1, le=36500), AT_START] = None
 
 
-_SHORTEST_TOKEN = 16
-
-
-def _secret(value: object) -> object:
-    # Told without the value: this error is logged.
-    if value is not None and (
-        not isinstance(value, str)
-        or len(value) < _SHORTEST_TOKEN
-        or not (value.isascii() and value.isprintable())
-    ):
-        raise ValueError(
-            f"needs {_SHORTEST_TOKEN} letters and digits or more, in quotes; "
-            "`openssl rand -hex 16` makes some"
-        )
-    return value
-
-
 class Status(_Section):
     """What the wall tells technicians over HTTP, and whom."""
 
@@ -289,6 +315,7 @@ class Config(_Section):
 
 _FORMS: dict[tuple[Hashable, ...], str] = {
     ("theme", "colour"): '"#39ff14"',
+    ("inference", "device"): "auto, gpu, cpu or kserve://HOST:PORT",
     ("inference", "detector"): "face-centerface, the name of a folder",
     ("inference", "classifier"): "person-semantic, the name of a folder",
 }
@@ -492,6 +519,8 @@ def _anchored(config: Config, folder: Path) -> Config:
         camera = camera.model_copy(update={"source": str(folder / camera.path)})
     engines = folder / config.inference.engines
     inference = config.inference.model_copy(update={"engines": engines})
+    if inference.authority is not None:
+        inference = inference.model_copy(update={"authority": folder / inference.authority})
     record = config.record
     if record.file is not None:
         record = record.model_copy(update={"file": folder / record.file})

@@ -96,7 +96,7 @@ class Vision:
     words
         What to tell those who wait until then.
     device
-        What the engines run on; empty until then.
+        What the engines run on by now; empty until then.
     """
 
     def __init__(
@@ -145,11 +145,11 @@ class Vision:
         version, due, longest = 0, -math.inf, 0.0
         try:
             with open_observer(self._config, self._prepared) as observer:
-                self.device = observer.device
                 self.heart.beat()
                 self.ready.set()
                 while True:
                     self.heart.beat()
+                    self.device = observer.device
                     if self._changed.is_set():
                         self._changed.clear()
                         self._change(observer)

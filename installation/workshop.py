@@ -13,6 +13,7 @@ from engines.library import Library, NoLibraryError, find_library
 from engines.manifest import MANIFEST, load_manifest
 from engines.plans import Plans, Target
 from engines.precision import Precision
+from engines.repository import Backend, export
 from installation.aside import run_aside
 from installation.calibration import calibrate
 from installation.config import Config
@@ -94,6 +95,24 @@ def _build_authentic(built: Path, network: str, weights: Path | None, say: Say) 
     say(f"to show its words, set inference.classifier to {AUTHENTIC}")
 
 
+def export_all(
+    config: Config, names: Sequence[str], folder: Path, backend: Backend, say: Say
+) -> None:
+    """Write engines, all unless some are named, into a server's model repository.
+
+    Raises
+    ------
+    InstallationError
+        An engine is missing or wrong, or the folder cannot be written to.
+    """
+    built = config.inference.engines
+    try:
+        for version in export(built, _named(built, names), folder, backend):
+            say(f"wrote {version}")
+    except OSError as error:
+        raise InstallationError(f"{folder}: cannot be written to: {error.strerror}") from error
+
+
 def _engines(built: Path) -> list[str]:
     return sorted(path.parent.name for path in built.glob(f"[!.]*/{MANIFEST}"))
 
@@ -121,7 +140,7 @@ def _targets(config: Config, wish: Wish, say: Say) -> list[tuple[Library, Target
                 listed = ", ".join(f"sm_{each}" for each in known)
                 raise InstallationError(f"{library} does not know sm_{capability}; only {listed}")
         return [(library, Target.ahead(library, capability)) for capability in wish.ahead_for]
-    if config.inference.device == "cpu":
+    if config.inference.device == "cpu" or config.inference.server:
         return []
     try:
         found = find_gpu()
@@ -174,6 +193,8 @@ def standings(config: Config) -> list[tuple[str, str, str]]:
     lines += [(f"plans/{kept.file}", kept.wrong, kept.about) for kept in plans.survey()]
     if config.inference.device == "cpu":
         return [*lines, ("device", "", "CPU, as inference.device says")]
+    if config.inference.server:
+        return [*lines, ("device", "", f"server {config.inference.server}")]
     try:
         found = find_gpu()
     except NoGpuError as error:

@@ -198,6 +198,8 @@ def _machine(config: Config, task: Task, headless: bool) -> Figures:
 
 
 def _device(asked: str) -> str:
+    if "://" in asked:
+        return asked
     if asked != "cpu":
         with suppress(NoGpuError):
             return str(find_gpu())

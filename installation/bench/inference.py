@@ -108,14 +108,14 @@ def _tasks(settings: Inference) -> Iterator[tuple[str, str, NDArray[np.float32]]
 
 
 def measure(settings: Inference) -> Report:
-    """Measure on the device a config asks for.
+    """Measure on the device a config asks for; beside a server, on this machine's CPU.
 
     Raises
     ------
     InstallationError
         An engine is missing, or ``gpu`` was asked for and there is no card.
     """
-    if settings.device == "cpu":
+    if settings.device == "cpu" or settings.server:
         return _measure_cpu(settings)
     try:
         find_card()

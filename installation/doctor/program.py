@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from installation.config import Config
+from installation.config import Config, Inference
 from installation.display.captions import FONT
 from installation.doctor.finding import Finding, ok, trouble, warning
-from installation.inference.device import NoGpuError, find_gpu, trust_in
+from installation.inference.device import NoGpuError, find_gpu, open_engines, trust_in
 from installation.labels.policy import allowed
 from installation.labels.synsets import load_synsets
 from installation.workshop import standings
@@ -52,6 +52,9 @@ def device(config: Config) -> Iterator[Finding]:
     if wanted == "cpu":
         yield ok(about, "on the CPU, as inference.device says")
         return
+    if config.inference.server:
+        yield from _server(config.inference)
+        return
     try:
         found = find_gpu()
     except NoGpuError as error:
@@ -68,6 +71,20 @@ def device(config: Config) -> Iterator[Finding]:
         yield warning(about, withdrawn)
     else:
         yield ok(about, f"on the {found}")
+
+
+def _server(settings: Inference) -> Iterator[Finding]:
+    from installation.inference.kserve import KserveEngine
+
+    about = "inference"
+    with open_engines(settings, (settings.detector, settings.classifier)) as engines:
+        found = [engine for engine in engines if isinstance(engine, KserveEngine)]
+        for engine in found:
+            if engine.trouble:
+                remedy = "see docs/scale.md; until then the CPU does its work"
+                yield warning(about, f"server {settings.server}: {engine.trouble}", remedy)
+                return
+        yield ok(about, f"{len(found)} of {len(engines)} engines on the server {settings.server}")
 
 
 def _has_nvidia() -> bool:

@@ -7,13 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import Manifest
 from installation.inference.engine import InferenceError
-from installation.inference.regions import cut
+from installation.inference.regions import patches
 
 # Read while OpenVINO is imported: hwloc's remarks on containers are not for technicians.
 os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")
@@ -62,6 +61,8 @@ class CpuEngine:
         return core.compile_model(model, "CPU", hints).create_infer_request()
 
     def _with_preprocessing(self, model: ov.Model) -> ov.Model:
+        # The order of colours is not left to OpenVINO, which silently forgets it in networks that
+        # ask for their shape.
         spec = self.manifest.input
         # One region at a time: a batch is no faster on a CPU, and each size of batch would take
         # tens of megabytes for good.
@@ -77,7 +78,7 @@ class CpuEngine:
         self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
-        answers = [self._infer(self._prepare(frame, region)) for region in regions]
+        answers = [self._infer(patch) for patch in patches(frame, regions, self.manifest.input)]
         return {
             name: np.concatenate([answer[name] for answer in answers])
             for name in self.manifest.outputs
@@ -85,24 +86,12 @@ class CpuEngine:
 
     def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
         """See `Engine.timed`."""
-        seconds = {"preprocess": 0.0, "infer": 0.0}
-        for region in regions:
-            began = time.perf_counter()
-            patch = self._prepare(frame, region)
-            prepared = time.perf_counter()
+        began = time.perf_counter()
+        batch = patches(frame, regions, self.manifest.input)
+        prepared = time.perf_counter()
+        for patch in batch:
             self._infer(patch)
-            seconds["preprocess"] += prepared - began
-            seconds["infer"] += time.perf_counter() - prepared
-        return seconds
-
-    def _prepare(self, frame: NDArray[np.uint8], region: NDArray[np.float32]) -> NDArray[np.uint8]:
-        spec = self.manifest.input
-        patch = cut(frame, region, spec.width, spec.height)
-        if spec.colour == "rgb":
-            # Not left to OpenVINO, which silently forgets it in networks that ask for their
-            # shape.
-            cv2.cvtColor(patch, cv2.COLOR_BGR2RGB, patch)
-        return patch
+        return {"preprocess": prepared - began, "infer": time.perf_counter() - prepared}
 
     def _infer(self, patch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         request = self._request

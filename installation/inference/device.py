@@ -1,4 +1,4 @@
-"""Where the engines run: on the GPU when driver, library and card agree, else on the CPU."""
+"""Where the engines run: on a GPU, on a server, or on this machine's CPU."""
 
 from __future__ import annotations
 
@@ -116,7 +116,10 @@ def make_plan(
 
 @contextmanager
 def open_engines(
-    settings: Inference, names: Sequence[str], progress: Progress = lambda _what, _done: True
+    settings: Inference,
+    names: Sequence[str],
+    progress: Progress = lambda _what, _done: True,
+    waits: bool = False,
 ) -> Iterator[list[Engine]]:
     """Open engines on the device that a config asks for; all on the same.
 
@@ -130,6 +133,9 @@ def open_engines(
         Of the engines' folders.
     progress
         Told when something has to be built, which may take minutes.
+    waits
+        Whether the caller would rather hear that a server is busy (`OverloadedError`) than be
+        answered by this machine's CPU.
 
     Raises
     ------
@@ -142,7 +148,9 @@ def open_engines(
     """
     with ExitStack() as stack:
         engines = None
-        if settings.device != "cpu":
+        if settings.server:
+            engines = stack.enter_context(_on_server(settings, names, waits))
+        elif settings.device != "cpu":
             try:
                 found = find_gpu()
                 if reason := trust_in(settings.engines).withdrawn():
@@ -168,6 +176,23 @@ def _on_cpu(built: Path, names: Sequence[str]) -> Iterator[list[Engine]]:
     from installation.inference.cpu import CpuEngine
 
     yield [CpuEngine(built / name, load_manifest(built / name)) for name in names]
+
+
+@contextmanager
+def _on_server(settings: Inference, names: Sequence[str], waits: bool) -> Iterator[list[Engine]]:
+    from installation.inference.kserve import Connection, KserveEngine
+
+    with ExitStack() as stack:
+        local = stack.enter_context(_on_cpu(settings.engines, names))
+        connection = Connection(settings)
+        stack.callback(connection.close)
+        engines: list[Engine] = []
+        for name, engine in zip(names, local, strict=True):
+            if engine.manifest.task == "classify" or settings.offload == "both":
+                engine = KserveEngine(connection, name, engine, waits)
+            stack.callback(engine.close)
+            engines.append(engine)
+        yield engines
 
 
 @contextmanager

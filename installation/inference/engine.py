@@ -26,15 +26,17 @@ class Engine(Protocol):
     ----------
     manifest
         What it is; ``manifest.input`` tells the size regions are brought to.
-    device
-        What it runs on, as a technician would say.
-    fallback
-        Whether this machine stands in for a server that is gone.
     """
 
     manifest: Manifest
-    device: str
-    fallback: bool
+
+    @property
+    def device(self) -> str:
+        """What it runs on by now, as a technician would say."""
+
+    @property
+    def fallback(self) -> bool:
+        """Whether that is the CPU for now, though something better was asked for."""
 
     def run(
         self, frame: NDArray[np.uint8], regions: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Cut regions out of a frame on the CPU."""
+"""Cut regions out of a frame on the CPU, as an engine wants them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from engines.manifest import EngineInput
 
 # A side of a cell, in pixels: no camera has as many, and something has to end the halving.
 _LARGEST_CELL = 1 << 14
@@ -57,6 +59,33 @@ def cut(
     inverse = np.array([[across.step, 0, across.offset], [0, down.step, down.offset]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return np.asarray(cv2.warpAffine(patch, inverse, (width, height), flags=flags), np.uint8)
+
+
+def patches(
+    frame: NDArray[np.uint8], regions: NDArray[np.float32], spec: EngineInput
+) -> NDArray[np.uint8]:
+    """Cut regions out of a frame at an engine's size, in its order of colours.
+
+    Parameters
+    ----------
+    frame
+        uint8 (rows, columns, 3), BGR.
+    regions
+        float32 (N, 4), xyxy in pixels of the frame; see `cut`.
+    spec
+        Of the engine.
+
+    Returns
+    -------
+    ndarray
+        uint8 (N, height, width, 3).
+    """
+    batch = np.empty((len(regions), spec.height, spec.width, 3), np.uint8)
+    for patch, region in zip(batch, regions, strict=True):
+        patch[:] = cut(frame, region, spec.width, spec.height)
+        if spec.colour == "rgb":
+            cv2.cvtColor(patch, cv2.COLOR_BGR2RGB, patch)
+    return batch
 
 
 class _Span(NamedTuple):

@@ -84,7 +84,7 @@ class Classifier:
 
     @property
     def fallback(self) -> bool:
-        """Whether this machine stands in for a server that is gone."""
+        """Whether it runs on the CPU for now, though something better was asked for."""
         return self._engine.fallback
 
     def score(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> NDArray[np.float32]:

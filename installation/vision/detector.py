@@ -100,7 +100,7 @@ class Detector:
 
     @property
     def fallback(self) -> bool:
-        """Whether this machine stands in for a server that is gone."""
+        """Whether it runs on the CPU for now, though something better was asked for."""
         return self._engine.fallback
 
     def find(self, frame: NDArray[np.uint8]) -> Faces:

@@ -55,20 +55,27 @@ class Observer:
     config
         How to look, and which words may be given.
 
-    Attributes
-    ----------
-    device
-        What the engines run on.
     """
 
     def __init__(self, finding: Engine, naming: Engine, config: Config) -> None:
-        self.device = naming.device
         self._engines = finding, naming
         self._use(config)
         self._tracker = Tracker()
         self._polls: dict[int, _Poll] = {}
         self._whole = _Poll()
         self._someone_at = -np.inf
+
+    @property
+    def device(self) -> str:
+        """What the engines run on, by now."""
+        finding, naming = (engine.device for engine in self._engines)
+        # Such as "CPU" and "CPU (server … is gone)".
+        return naming if naming.startswith(finding) else f"{finding} and {naming}"
+
+    @property
+    def fallback(self) -> bool:
+        """Whether that is the CPU for now, though something better was asked for."""
+        return any(engine.fallback for engine in self._engines)
 
     def use(self, config: Config) -> None:
         """Go on by another config, with the same engines; faces keep their tracks.
@@ -165,11 +172,12 @@ def open_vision(
     smallest_face: int,
     threshold: float,
     progress: Progress = lambda _what, _done: True,
+    waits: bool = False,
 ) -> Iterator[tuple[Detector, Classifier]]:
     """Open the detector and the classifier a config names; see `open_engines`."""
     settings = config.inference
-    with open_engines(settings, (settings.detector, settings.classifier), progress) as engines:
-        finding, naming = engines
+    names = settings.detector, settings.classifier
+    with open_engines(settings, names, progress, waits) as (finding, naming):
         yield _made(finding, naming, config, smallest_face, threshold)
 
 

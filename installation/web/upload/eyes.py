@@ -38,7 +38,7 @@ def readers_for(config: Config) -> int:
     A processor or a card is busy with one. A server is not, and makes batches of what comes at a
     time.
     """
-    return config.web.jobs if config.inference.device.startswith("kserve://") else 1
+    return config.web.jobs if config.inference.server else 1
 
 
 @dataclass(slots=True, eq=False)
@@ -121,7 +121,8 @@ class Eyes:
             while not self._closing:
                 config = self._config
                 heart.patience = _OPENING
-                with open_reader(config, _TOP, partial(self._prepared, heart)) as reader:
+                prepared = partial(self._prepared, heart)
+                with open_reader(config, _TOP, prepared, waits=True) as reader:
                     heart.patience = PATIENCE
                     self._open[heart.name] = reader
                     try:

@@ -51,6 +51,7 @@ _WARM_UP_SECONDS = 180.0
 _ENDS_COMPARED = 0.15
 _ROWS = 20
 _CALM = 3.0
+_LOOKS = 40
 # Samples, which are a second each, that tell anything; and pictures that tell how memory grows.
 _ENOUGH = 60
 _TELLING = 50_000
@@ -185,6 +186,9 @@ class _Soak:
         """Go all the way, and report; tell whether all is well."""
         ends = dict(_ENDS)
         try:
+            # What is kept for every look there may be, captions and type, is filled first.
+            for _ in range(_LOOKS):
+                self._faults.change_looks(self._program)
             while (done := self._done) < 1:
                 if len(self._rows) <= done * _ROWS:
                     self._row()

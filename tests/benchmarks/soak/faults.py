@@ -48,7 +48,7 @@ class Faults:
         self._all: dict[str, Callable[[Program], None]] = {
             "camera gone": self._camera_gone,
             **{f"camera {fault}": self._camera_fault(fault) for fault in _CAMERA},
-            "good config": self._good_config,
+            "good config": self.change_looks,
             "broken config": self._broken_config,
             "closing time": self._closing_time,
             "process stopped": self._stopped,
@@ -92,7 +92,8 @@ class Faults:
 
         return happen
 
-    def _good_config(self, program: Program) -> None:
+    def change_looks(self, program: Program) -> None:
+        """Let it look otherwise, as a curator would."""
         chance = self.chance
         self._settings = {
             "theme": {

@@ -1,0 +1,360 @@
+"""Engines on a server that speaks KServe's open inference protocol, version 2, over gRPC.
+
+Regions are cut out here and sent as they are; see `engines.repository` for what the server does
+with them. While the server is gone, or what it says cannot be right, this machine's CPU does its
+work, and it is asked again and again until it is back.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.manifest import Manifest
+from engines.repository import CHECKSUM, MOST, PIXELS, version_of
+from installation.config import Inference
+from installation.inference.engine import Engine, InferenceError, OverloadedError
+from installation.inference.regions import patches
+
+# gRPC writes what it thinks of broken connections to standard error, a screenful each.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import grpc
+from tritonclient import grpc as triton
+from tritonclient.utils import InferenceServerException
+
+log = logging.getLogger(__name__)
+
+# Seconds for an answer, of those who show a live picture and of those who would rather wait; and
+# the part of it after which it is asked for again.
+_PROMPT = 0.6
+_PATIENT = 4.0
+_FIRST = 2 / 3
+# Seconds to begin with until a server that failed is asked again, and at the most; after so many in
+# which it was well, what was before is forgotten.
+_FIRST_WAIT = 0.5
+_LAST_WAIT = 5.0
+_WELL = 30.0
+# Seconds that opening waits for the first word.
+_OPENING = 1.0
+# A server's numbers may differ by so much of how far apart an answer's own are: a GPU rounds.
+_LIKE = 0.05
+# What log-probabilities may be off in all.
+_WHOLE = 0.01
+_CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+
+
+class ServerError(InferenceError):
+    """The server gave no answer, or none that can be used; the text says why."""
+
+
+class Connection:
+    """A connection to a server, by which any number of engines speak to it, from any thread.
+
+    Parameters
+    ----------
+    settings
+        Where it is, and how to speak to it. Their token is sent as a bearer token, and as Triton's
+        restricted protocols want it.
+
+    Attributes
+    ----------
+    address
+        The server's.
+    lost_at
+        When it last left an engine without an answer, monotonic seconds.
+
+    Raises
+    ------
+    InferenceError
+        The file of the authority cannot be read.
+    """
+
+    def __init__(self, settings: Inference) -> None:
+        self.address = settings.server
+        self.lost_at = -math.inf
+        authority, credentials = settings.authority, None
+        if settings.encrypted:
+            try:
+                trusted = None if authority is None else authority.read_bytes()
+            except OSError as error:
+                reason = f"inference.authority {authority}: {error.strerror}"
+                raise InferenceError(reason) from error
+            credentials = grpc.ssl_channel_credentials(trusted)
+        self._client: Any = triton.InferenceServerClient(
+            settings.server, creds=credentials, channel_args=_CHANNEL
+        )
+        self._headers: dict[str, str] = {}
+        if settings.token is not None:
+            token = settings.token.get_secret_value()
+            self._headers = {
+                "authorization": f"Bearer {token}",
+                "triton-grpc-protocol-token": token,
+            }
+
+    def infer(
+        self, name: str, manifest: Manifest, batch: NDArray[np.uint8], deadline: float
+    ) -> dict[str, Any]:
+        """Ask for the outputs of an engine, and the checksum.
+
+        Parameters
+        ----------
+        name, manifest
+            Of the engine.
+        batch
+            uint8 (N, height, width, 3), N at most `engines.repository.MOST`.
+        deadline
+            Seconds for the answer.
+
+        Returns
+        -------
+        dict
+            By name: what came as it came, or None for what did not.
+
+        Raises
+        ------
+        OverloadedError
+            The server has too much to do.
+        ServerError
+            There is no answer.
+        """
+        asked = triton.InferInput(PIXELS, list(batch.shape), "UINT8")
+        asked.set_data_from_numpy(batch)
+        names = (*manifest.outputs, CHECKSUM)
+        try:
+            answer = self._client.infer(
+                name,
+                [asked],
+                model_version=str(version_of(manifest)),
+                outputs=[triton.InferRequestedOutput(each) for each in names],
+                client_timeout=deadline,
+                # For the server not to begin what nobody waits for any more.
+                timeout=round(deadline * 1e6),
+                headers=self._headers,
+            )
+            return {each: answer.as_numpy(each) for each in names}
+        except InferenceServerException as error:
+            raise _explained(error) from None
+        except (ValueError, TypeError) as error:
+            raise ServerError("its answer cannot be read") from error
+        except grpc.RpcError as error:
+            raise ServerError("the connection failed") from error
+
+    def close(self) -> None:
+        """End it."""
+        self._client.close()
+
+
+def _explained(error: InferenceServerException) -> InferenceError:
+    said = " ".join(str(error.message()).split())
+    status = str(error.status()).rpartition(".")[2]
+    if "queue size" in said or status == "RESOURCE_EXHAUSTED":
+        return OverloadedError("the inference server has too much to do")
+    known = {
+        "DEADLINE_EXCEEDED": "no answer in time",
+        "UNAUTHENTICATED": "it does not accept inference.token",
+        "PERMISSION_DENIED": "it does not accept inference.token",
+    }
+    if status in known:
+        return ServerError(known[status])
+    if "restricted" in said:
+        return ServerError("it wants a token, or another: see inference.token")
+    if "unknown model" in said or "version" in said:
+        return ServerError(
+            f"it does not have this engine ({said[:120]}); there, run `installation engines export`"
+        )
+    return ServerError(said[:160] or status)
+
+
+def _check(
+    outputs: dict[str, Any],
+    batch: NDArray[np.uint8],
+    manifest: Manifest,
+    like: dict[str, NDArray[np.float32]],
+) -> None:
+    """Raise `ServerError` unless outputs can be what the engine says of these regions."""
+    checksum = outputs.pop(CHECKSUM)
+    sent = batch.sum((1, 3), dtype=np.int32)
+    if checksum is None or not np.array_equal(checksum, sent):
+        raise ServerError("its answer is not about what it was sent")
+    for name, value in outputs.items():
+        shape = (len(batch), *like[name].shape[1:])
+        if value is None or value.dtype != np.float32 or value.shape != shape:
+            raise ServerError(f"its answer's {name} has another form")
+        if not np.isfinite(value).all():
+            raise ServerError(f"its answer's {name} is not of numbers")
+        if manifest.decoder == "log-probabilities" and (
+            np.abs(np.exp(value).sum(1) - 1).max() > _WHOLE
+        ):
+            raise ServerError(f"its answer's {name} are no log-probabilities")
+
+
+class KserveEngine:
+    """An engine on a server, or on this machine's CPU as long as that is gone.
+
+    Not to be shared between threads.
+
+    Parameters
+    ----------
+    connection
+        To the server; closed by others.
+    name
+        Of the engine, here and there.
+    local
+        The same engine on this machine's CPU; closed with this.
+    waits
+        Whether a busy server is to be waited for: `OverloadedError` is raised then, where otherwise
+        the CPU helps out.
+
+    Attributes
+    ----------
+    trouble
+        Why the server is not used now; empty while it is.
+    """
+
+    def __init__(self, connection: Connection, name: str, local: Engine, waits: bool) -> None:
+        self.manifest = local.manifest
+        self._connection = connection
+        self._name = name
+        self._local = local
+        self._waits = waits
+        self._deadline = _PATIENT if waits else _PROMPT
+        self._sample, self._expected = _known(local)
+        self.trouble = "it has not answered yet"
+        self._well_since = -math.inf
+        self._wait = _FIRST_WAIT
+        self._told = threading.Event()
+        self._closed = threading.Event()
+        self._prober = self._start_probe("")
+        self._told.wait(_OPENING)
+
+    @property
+    def device(self) -> str:
+        """See `Engine`."""
+        server = f"server {self._connection.address}"
+        return f"{self._local.device} ({server} is gone)" if self.trouble else server
+
+    @property
+    def fallback(self) -> bool:
+        """See `Engine`."""
+        return bool(self.trouble)
+
+    def run(
+        self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
+    ) -> dict[str, NDArray[np.float32]]:
+        """See `Engine.run`; raises `OverloadedError` where that is to be waited for."""
+        if not self.trouble and self._connection.lost_at > self._well_since:
+            self._leave("it has just failed for another engine")
+        if not self.trouble:
+            try:
+                return self._ask(patches(frame, regions, self.manifest.input))
+            except OverloadedError as error:
+                if self._waits:
+                    raise
+                self._leave(str(error))
+            except ServerError as error:
+                self._connection.lost_at = time.monotonic()
+                self._leave(str(error))
+        return self._local.run(frame, regions)
+
+    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
+        """See `Engine.timed`."""
+        if self.trouble:
+            return self._local.timed(frame, regions)
+        began = time.perf_counter()
+        batch = patches(frame, regions, self.manifest.input)
+        prepared = time.perf_counter()
+        self._ask(batch)
+        return {"preprocess": prepared - began, "infer": time.perf_counter() - prepared}
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._closed.set()
+        self._prober.join(2 * self._deadline)
+        self._local.close()
+
+    def _ask(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        parts = [self._ask_twice(batch[at : at + MOST]) for at in range(0, len(batch), MOST)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _ask_twice(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        began = time.monotonic()
+        try:
+            return self._ask_once(batch, _FIRST * self._deadline)
+        except ServerError:
+            return self._ask_once(batch, began + self._deadline - time.monotonic())
+
+    def _ask_once(
+        self, batch: NDArray[np.uint8], deadline: float
+    ) -> dict[str, NDArray[np.float32]]:
+        outputs = self._connection.infer(self._name, self.manifest, batch, deadline)
+        _check(outputs, batch, self.manifest, self._expected)
+        return outputs
+
+    def _leave(self, why: str) -> None:
+        """Do without the server until it is back."""
+        if time.monotonic() - self._well_since > _WELL:
+            self._wait = _FIRST_WAIT
+        self._complain(why)
+        self._prober = self._start_probe(why)
+
+    def _complain(self, why: str) -> None:
+        self.trouble = why
+        address = self._connection.address
+        log.warning("%s: server %s: %s; on the CPU until it is well", self._name, address, why)
+
+    # --- the thread that asks after a server that is gone
+
+    def _start_probe(self, said: str) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._probe, args=(said,), name=f"{self._name} probe", daemon=True
+        )
+        thread.start()
+        return thread
+
+    def _probe(self, said: str) -> None:
+        while not self._closed.is_set():
+            try:
+                _compare(self._ask_once(self._sample, self._deadline), self._expected)
+            except InferenceError as error:
+                # Without a connection the reasons vary, and tell no more than the first.
+                if not said:
+                    said = str(error)
+                    self._complain(said)
+                self._told.set()
+                self._closed.wait(self._wait)
+                self._wait = min(2 * self._wait, _LAST_WAIT)
+            else:
+                log.info("%s: on the server %s", self._name, self._connection.address)
+                self._well_since = time.monotonic()
+                self.trouble = ""
+                self._told.set()
+                return
+
+
+def _known(local: Engine) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]:
+    """Return a region of noise, and what the engine makes of it here."""
+    spec = local.manifest.input
+    shape = (spec.height, spec.width, 3)
+    frame = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    region = np.array([[0, 0, spec.width, spec.height]], np.float32)
+    return patches(frame, region, spec), local.run(frame, region)
+
+
+def _compare(answer: dict[str, Any], expected: dict[str, Any]) -> None:
+    for name, value in expected.items():
+        if np.abs(answer[name] - value).max() > _LIKE * max(float(np.ptp(value)), 1e-3):
+            raise ServerError("it has another network under this name; export the engine anew")

@@ -1,0 +1,64 @@
+"""The whole wall at an inference server that comes and goes: the picture never stops."""
+
+import signal
+
+import pytest
+from running import Running, needs_xvfb, x_server
+from triton import Triton, mind, needs_triton
+
+from engines.repository import export
+
+pytestmark = [needs_xvfb, needs_triton]
+
+STREAMING = "pictures a second"
+
+
+@pytest.fixture
+def screen():
+    with x_server() as (_, display):
+        yield display
+
+
+@pytest.fixture
+def server(built, tmp_path):
+    export(built, ["person-semantic"], tmp_path / "models", "python")
+    mind(tmp_path / "models", tmp_path / "mood")
+    server = Triton(tmp_path / "models", tmp_path)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def wall(server, built, screen, tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "camera: {source: demo, width: 320, height: 240}\n"
+        f"inference: {{engines: {built}, device: 'kserve://{server.address}'}}\n"
+        "record: {file: null}\n"
+    )
+    # What is tested is not how fast this machine is.
+    patch = "from installation.inference import kserve\nkserve._PROMPT = 3.0\nkserve._OPENING = 20"
+    wall = Running(tmp_path, screen, patch)
+    yield wall
+    wall.close()
+    assert "Traceback" not in wall.log.read_text()
+
+
+def test_the_wall_goes_on_without_its_server_and_with_it_again(wall, server, tmp_path):
+    there, gone = f"CPU and server {server.address}", f"CPU (server {server.address} is gone)"
+    wall.wait_for(there)
+    server.kill()
+    assert STREAMING in wall.wait_for(gone)
+    server.start()
+    wall.wait_for(there)
+    server.send(signal.SIGSTOP)
+    assert STREAMING in wall.wait_for(gone)
+    server.send(signal.SIGCONT)
+    wall.wait_for(there)
+    (tmp_path / "mood").write_text("nan")
+    assert STREAMING in wall.wait_for(gone)
+    (tmp_path / "mood").write_text("well")
+    wall.wait_for(there)
+    assert wall.end() == 0
+    log = wall.log.read_text()
+    assert log.count("on the CPU until it is well") == 3
+    assert log.count(f"on the server {server.address}") == 4

@@ -1,0 +1,376 @@
+"""Engines on a real Triton server that is killed, hung, slow, wrong, elsewhere or not itself."""
+
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from triton import Triton, mind, needs_triton
+
+from engines.repository import export
+from installation.config import Inference
+from installation.inference import kserve
+from installation.inference.device import open_engines
+from installation.inference.engine import OverloadedError
+from installation.vision.classifier import surroundings
+
+pytestmark = needs_triton
+
+NAMES = "face-centerface", "person-semantic"
+# Far beyond what anything here takes, on the slowest of machines.
+LONG = 60.0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(kserve, "_FIRST_WAIT", 0.05)
+    monkeypatch.setattr(kserve, "_LAST_WAIT", 0.1)
+    # Machines are slow where many tests run; what matters here is what happens then.
+    monkeypatch.setattr(kserve, "_OPENING", 20.0)
+    monkeypatch.setattr(kserve, "_PROMPT", 3.0)
+
+
+@pytest.fixture(scope="module")
+def mood(tmp_path_factory):
+    return tmp_path_factory.mktemp("mood") / "mood"
+
+
+@pytest.fixture(scope="module")
+def running(built, mood, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    export(built, NAMES, folder / "models", "python")
+    mind(folder / "models", mood)
+    server = Triton(folder / "models", folder)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def server(running, mood):
+    mood.write_text("well")
+    if running.process.poll() is not None:
+        running.start()
+    yield running
+    mood.write_text("well")
+    if running.process.poll() is None:
+        running.send(signal.SIGCONT)
+
+
+@contextmanager
+def opened(built, address, waits=False, **more):
+    settings = Inference(device=f"kserve://{address}", engines=built, **more)
+    with open_engines(settings, NAMES, waits=waits) as engines:
+        yield engines
+
+
+@pytest.fixture(scope="module")
+def local(built):
+    with open_engines(Inference(device="cpu", engines=built), NAMES) as engines:
+        yield engines
+
+
+@pytest.fixture(scope="module")
+def seen(hopper):
+    """A picture, and regions of it."""
+    height, width = hopper.shape[:2]
+    faces = np.array([[180, 60, 330, 260], [100, 100, 200, 220], [0, 0, 512, 512]], np.float32)
+    return hopper, surroundings(faces, width, height)
+
+
+def until(condition):
+    end = time.monotonic() + LONG
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.01)
+
+
+def same(one, other):
+    for name, value in other.items():
+        np.testing.assert_allclose(one[name], value, atol=2e-3)
+
+
+def test_it_answers_as_this_machine_would(server, built, local, seen):
+    with opened(built, server.address, offload="both") as engines:
+        assert [engine.device for engine in engines] == [f"server {server.address}"] * 2
+        assert not any(engine.fallback for engine in engines)
+        for engine, expected in zip(engines, local, strict=True):
+            same(engine.run(*seen), expected.run(*seen))
+        words = [
+            np.argsort(-naming.run(*seen)["log_probabilities"])[:, :20]
+            for naming in (engines[1], local[1])
+        ]
+        assert (words[0] == words[1]).all()
+
+
+def test_more_regions_than_a_batch_has_are_several(server, built, local, seen):
+    picture, regions = seen
+    many = np.tile(regions, (14, 1))
+    with opened(built, server.address) as (_, naming):
+        same(naming.run(picture, many), local[1].run(picture, many))
+        assert not naming.fallback
+
+
+def test_the_detector_stays_unless_told_otherwise(server, built):
+    with opened(built, server.address) as (finding, naming):
+        assert finding.device == "CPU"
+        assert naming.device == f"server {server.address}"
+
+
+def test_timed_tells_the_steps(server, built, seen):
+    with opened(built, server.address) as (_, naming):
+        assert set(naming.timed(*seen)) == {"preprocess", "infer"}
+
+
+def stop(server):
+    server.send(signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("fail", [Triton.kill, stop], ids=["killed", "hung"])
+def test_the_cpu_steps_in_until_the_server_is_back(
+    fail, server, built, local, seen, caplog, monkeypatch
+):
+    caplog.set_level(logging.INFO)
+    expected = local[1].run(*seen)
+    with opened(built, server.address) as (_, naming):
+        monkeypatch.setattr(naming, "_deadline", 0.6)
+        same(naming.run(*seen), expected)
+        fail(server)
+        same(naming.run(*seen), expected)
+        assert naming.fallback
+        assert naming.device == f"CPU (server {server.address} is gone)"
+        same(naming.run(*seen), expected)
+        monkeypatch.setattr(naming, "_deadline", 5.0)
+        if server.process.poll() is None:
+            server.send(signal.SIGCONT)
+        else:
+            server.start()
+        until(lambda: not naming.fallback)
+        same(naming.run(*seen), expected)
+        assert naming.device == f"server {server.address}"
+    lines = [each.message for each in caplog.records if "server" in each.message]
+    # Once there, once gone, once back.
+    assert [("on the CPU until" in line) for line in lines] == [False, True, False]
+
+
+def test_it_starts_without_a_server_and_takes_it_up_when_it_comes(
+    server, built, local, seen, caplog
+):
+    server.kill()
+    with opened(built, server.address) as (_, naming):
+        assert naming.fallback
+        same(naming.run(*seen), local[1].run(*seen))
+        server.start()
+        until(lambda: not naming.fallback)
+        same(naming.run(*seen), local[1].run(*seen))
+    assert sum("on the CPU until it is well" in each.message for each in caplog.records) == 1
+
+
+WRONG = {
+    "slow": "no answer in time",
+    "error": "out of memory",
+    "nan": "is not of numbers",
+    "short": "unexpected shape|another form",
+    "halved": "are no log-probabilities",
+    "integers": "not about what it was sent",
+    "stale": "not about what it was sent",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_never_passed_on(
+    wrong, server, mood, built, local, seen, caplog, monkeypatch
+):
+    picture, regions = seen
+    with opened(built, server.address) as (_, naming):
+        assert not naming.fallback
+        monkeypatch.setattr(naming, "_deadline", 0.6)
+        mood.write_text(wrong)
+        for index in range(len(regions)):
+            region = regions[index : index + 1]
+            same(naming.run(picture, region), local[1].run(picture, region))
+        assert naming.fallback
+        lines = [each.message for each in caplog.records if "until it is well" in each.message]
+        assert lines and all(re.search(WRONG[wrong], line) for line in lines), lines
+        monkeypatch.setattr(naming, "_deadline", 5.0)
+        mood.write_text("well")
+        until(lambda: not naming.fallback)
+        same(naming.run(*seen), local[1].run(*seen))
+
+
+def test_another_network_under_its_name_is_not_believed(server, mood, built, local, seen, caplog):
+    mood.write_text("shifted")
+    with opened(built, server.address) as (_, naming):
+        assert naming.fallback
+        same(naming.run(*seen), local[1].run(*seen))
+    assert "it has another network under this name" in caplog.text
+
+
+def test_another_version_is_not_this_one(built, local, seen, tmp_path, caplog):
+    export(built, NAMES, tmp_path / "models", "python")
+    for version in (tmp_path / "models").glob("*/[0-9]*"):
+        version.rename(version.with_name("1"))
+    server = Triton(tmp_path / "models", tmp_path)
+    try:
+        with opened(built, server.address) as (_, naming):
+            assert naming.fallback
+            same(naming.run(*seen), local[1].run(*seen))
+    finally:
+        server.close()
+    assert "it does not have this engine" in caplog.text
+    assert "installation engines export" in caplog.text
+
+
+def test_a_busy_server_is_waited_for_only_by_those_who_want_to(built, seen, mood, tmp_path):
+    models = tmp_path / "models"
+    export(built, NAMES[1:], models, "python")
+    mind(models, mood)
+    config = models / NAMES[1] / "config.pbtxt"
+    config.write_text(
+        config.read_text()
+        .replace("max_queue_size: 256", "max_queue_size: 1")
+        .replace("max_batch_size: 16", "max_batch_size: 3")
+    )
+    server = Triton(models, tmp_path)
+    answers = []
+
+    def ask(engine):
+        try:
+            engine.run(*seen)
+        except OverloadedError as error:
+            answers.append(error)
+        else:
+            answers.append(engine.fallback)
+
+    try:
+        with opened(built, server.address, waits=True) as (_, patient):
+            engines = [patient]
+            connection = patient._connection
+            for _ in range(5):
+                engines.append(kserve.KserveEngine(connection, NAMES[1], patient._local, True))
+            live = kserve.KserveEngine(connection, NAMES[1], patient._local, False)
+            mood.write_text("slow")
+            threads = [threading.Thread(target=ask, args=(engine,)) for engine in engines]
+            for thread in threads:
+                thread.start()
+            until(lambda: len(answers) >= 3)
+            live.run(*seen)
+            assert live.fallback
+            mood.write_text("well")
+            for thread in threads:
+                thread.join()
+            live.close()
+            for engine in engines[1:]:
+                engine.close()
+        refused = [each for each in answers if isinstance(each, OverloadedError)]
+        assert len(refused) >= 3
+        # Being busy is no reason to leave it.
+        assert not any(each is True for each in answers)
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """An authority's certificate, and a server's and its key."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl here")
+    folder = tmp_path_factory.mktemp("certificates")
+
+    def openssl(line):
+        subprocess.run(["openssl", *line.split()], cwd=folder, check=True, capture_output=True)
+
+    new = "req -x509 -newkey rsa:2048 -nodes -days 2"
+    openssl(f"{new} -keyout ca.key -out ca.pem -subj /CN=ca")
+    openssl(f"{new} -keyout other.key -out other.pem -subj /CN=other")
+    openssl(
+        f"{new} -keyout key.pem -out server.pem -subj /CN=server -CA ca.pem -CAkey ca.key "
+        "-addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def guarded(built, certificates, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("guarded")
+    export(built, NAMES, folder / "models", "python")
+    server = Triton(
+        folder / "models",
+        folder,
+        "--grpc-use-ssl=true",
+        f"--grpc-server-cert={certificates / 'server.pem'}",
+        f"--grpc-server-key={certificates / 'key.pem'}",
+        "--grpc-restricted-protocol=inference:token=open-sesame-0123456789",
+        authority=certificates / "ca.pem",
+    )
+    yield server
+    server.close()
+
+
+TOKEN = "open-sesame-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("authority", "token", "trouble"),
+    [
+        ("ca.pem", TOKEN, ""),
+        ("ca.pem", None, "token"),
+        ("ca.pem", "another-token-0123456789", "token"),
+        ("other.pem", TOKEN, "connect|failed|time"),
+    ],
+    ids=["right", "no token", "wrong token", "wrong authority"],
+)
+def test_it_is_spoken_to_encrypted_and_with_a_token(
+    authority, token, trouble, guarded, certificates, built, local, seen
+):
+    settings = Inference(
+        device=f"kserves://{guarded.address}",
+        engines=built,
+        authority=certificates / authority,
+        token=token,
+    )
+    with open_engines(settings, NAMES) as (_, naming):
+        assert naming.fallback == bool(trouble)
+        if trouble:
+            assert any(each in naming.trouble for each in trouble.split("|")), naming.trouble
+        same(naming.run(*seen), local[1].run(*seen))
+
+
+def test_no_thread_is_left_over_and_no_memory(server, mood, built, seen):
+    def memory():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    picture, regions = seen
+    before = threading.active_count()
+    with opened(built, server.address) as (_, naming):
+        taken = []
+        for _ in range(6):
+            for _ in range(40):
+                naming.run(picture, regions)
+            mood.write_text("nan")
+            naming.run(picture, regions)
+            assert naming.fallback
+            time.sleep(0.3)
+            mood.write_text("well")
+            until(lambda: not naming.fallback)
+            taken.append(memory())
+    assert threading.active_count() == before
+    assert taken[-1] - taken[1] < 4e6
+
+
+def test_a_file_that_vouches_for_nobody_is_one_line(built, tmp_path):
+    settings = Inference(
+        device="kserves://127.0.0.1:1", engines=built, authority=tmp_path / "nowhere.pem"
+    )
+    with (
+        pytest.raises(kserve.InferenceError, match=r"inference\.authority .*nowhere\.pem: No such"),
+        open_engines(settings, NAMES),
+    ):
+        pass
