@@ -1,8 +1,8 @@
 """What do several workers of the web extension carry, and what becomes of the rest?
 
     python -m tests.benchmarks.web_load [--workers 3] [--rate LABELS] [--seconds 600] [--overload 5]
-        [--pictures portrait|crowd|telephone] [--device kserve://HOST:PORT] [--jobs N]
-        [--through nginx|haproxy] [--json FILE]
+        [--pictures portrait|crowd|telephone] [--device kserve://HOST:PORT|triton] [--jobs N]
+        [--offload classifier|both] [--through nginx|haproxy] [--json FILE]
 
 Starts workers, each a process with a port of its own, and has visitors send them pictures: they
 come when they come (Poisson), whether or not others are answered, each from an address of their
@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import io
 import itertools
 import json
+import os
 import tempfile
 import time
 import zlib
@@ -33,7 +35,9 @@ import cv2
 import numpy as np
 
 from engines.build import build
+from engines.repository import export
 from installation.capture.demo import Crowd
+from tests.triton import Triton
 from tests.web.upload.proxies import Balanced
 from tests.web.upload.serving import Serving
 
@@ -47,6 +51,19 @@ _SHARE = 0.8
 # Seconds after which a visitor gives up: more than a place in the queue and a look may take.
 _PATIENCE = 60.0
 _REFUSED = (429, 503)
+
+
+def _work_of(server: Triton | None) -> float:
+    """Return the processor seconds of a server and all that it started."""
+    if server is None:
+        return 0.0
+    work = 0.0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == server.process.pid:
+                work += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return work
 
 
 def _pictures(kind: str) -> list[bytes]:
@@ -83,6 +100,7 @@ class Phase:
     seconds: float
     visits: list[Visit] = field(default_factory=list)
     work: float = 0.0
+    work_there: float = 0.0
     ended_at: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -103,6 +121,7 @@ class Phase:
             "refused": refused / max(len(self.visits), 1),
             "errors": len(self.visits) - len(served) - refused,
             "cores": self.work / self.seconds,
+            "cores_of_the_server": self.work_there / self.seconds,
         }
 
 
@@ -113,15 +132,22 @@ class Load:
     ----------
     ports
         Where they may ask; an address always asks at the same one.
-    workers
-        Whose processor time is counted.
+    workers, server
+        Whose processor time is counted; there may be no server of ours.
     pictures
         Sent in turn.
     """
 
-    def __init__(self, ports: list[int], workers: list[Serving], pictures: list[bytes]) -> None:
+    def __init__(
+        self,
+        ports: list[int],
+        workers: list[Serving],
+        server: Triton | None,
+        pictures: list[bytes],
+    ) -> None:
         self._ports = ports
         self._workers = workers
+        self._server = server
         self._turn = itertools.cycle(pictures)
         self._numbers = itertools.count()
         self._chance = np.random.default_rng(0)
@@ -156,10 +182,12 @@ class Load:
         return status, len(json.load(io.BytesIO(body))["faces"]) if status == 200 else 0
 
     async def _phase(self, seconds: float, come: Callable[[Phase], Awaitable[None]]) -> Phase:
-        phase, before = Phase(seconds), self._work()
+        phase = Phase(seconds)
+        before, before_there = self._work(), _work_of(self._server)
         began = time.perf_counter()
         await come(phase)
         phase.work = self._work() - before
+        phase.work_there = _work_of(self._server) - before_there
         phase.ended_at = began + seconds
         return phase
 
@@ -204,7 +232,7 @@ def _tell(name: str, found: dict[str, Any]) -> None:
         f"{found['labels_per_second']:6.2f} labels a second; waited {found['p50']:6.2f} s "
         f"(99 %: {found['p99']:6.2f}, longest {found['longest']:6.2f}); "
         f"{100 * found['refused']:5.1f} % sent away, {found['errors']} errors; "
-        f"{found['cores']:.2f} cores",
+        f"{found['cores']:.2f} cores, of the server {found['cores_of_the_server']:.2f}",
         flush=True,
     )
 
@@ -241,26 +269,35 @@ def main() -> None:
     parser.add_argument(
         "--pictures", choices=("portrait", "crowd", "telephone"), default="portrait"
     )
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="triton starts a server of its own")
+    parser.add_argument("--offload", choices=("classifier", "both"), default="both")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--through", choices=("nginx", "haproxy"))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     build(_BUILT, print)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
+        server, device = None, arguments.device
+        if device == "triton":
+            names = ["face-centerface", "person-semantic"]
+            export(_BUILT, names, Path(scratch) / "models", "python")
+            server = Triton(Path(scratch) / "models", Path(scratch))
+            stack.callback(server.close)
+            device = f"kserve://{server.address}"
+        inference = f'device: "{device}", offload: {arguments.offload}'
         workers = []
         for number in range(arguments.workers):
             folder = Path(scratch) / f"worker-{number}"
             folder.mkdir()
             web = f"proxies: [127.0.0.0/8], jobs: {arguments.jobs}"
-            worker = Serving(folder, _BUILT, web, device=arguments.device)
+            worker = Serving(folder, _BUILT, web, inference=inference)
             workers.append(stack.enter_context(worker))
         ports = [worker.port for worker in workers]
         if arguments.through:
             proxy = Balanced(arguments.through, Path(scratch), workers)
             stack.callback(proxy.close)
             ports = [proxy.port]
-        load = Load(ports, workers, _pictures(arguments.pictures))
+        load = Load(ports, workers, server, _pictures(arguments.pictures))
         before = [worker.memory for worker in workers]
         found = asyncio.run(_measure(load, arguments))
         after = [worker.memory for worker in workers]

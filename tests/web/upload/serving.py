@@ -60,8 +60,8 @@ class Serving:
         More of the config.
     arguments
         Of the command.
-    device
-        That the engines run on.
+    inference
+        Keys of the config's section of that name, as YAML.
     options
         For the process.
     """
@@ -73,12 +73,12 @@ class Serving:
         web="",
         more="record: {file: null}",
         arguments=(),
-        device="cpu",
+        inference="device: cpu",
         **options,
     ):
         self.folder = folder
         self.config = folder / "config.yaml"
-        self._about = f'inference: {{engines: {built}, device: "{device}"}}\n', web
+        self._about = f"inference: {{engines: {built}, {inference}}}\n", web
         self.write(more)
         self.lines = []
         self._line = queue.Queue()
@@ -153,6 +153,11 @@ class Serving:
         lines = self.ask(path="/metrics").text.splitlines()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
+
+    @property
+    def fallback(self):
+        """Whether it does the work of a server that is gone."""
+        return self.metrics["installation_inference_fallback"] == 1
 
     @property
     def held(self):
