@@ -34,7 +34,7 @@ class Meters:
         def counter(name: str, about: str, labels: tuple[str, ...] = ()) -> Counter:
             return Counter(f"installation_web_{name}", about, labels, registry=registry)
 
-        self._requests = counter("requests", "Responses by their status.", ("status",))
+        self._requests = counter("requests", "Responses but those about health.", ("status",))
         self._answered = counter("pictures_answered", "Pictures that got their answer.")
         self._labels = counter("labels_given", "Words given to faces.")
         self._seconds = Histogram(

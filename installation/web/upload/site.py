@@ -32,6 +32,8 @@ from installation.web.upload.trouble import Trouble
 log = logging.getLogger(__name__)
 
 _PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+# Asked for by machines that look after this one, again and again.
+_UNCOUNTED = ("/healthz", "/metrics")
 # Seconds since somebody looked after its health in which they will again.
 _WATCHED = 15.0
 # What is told about a request that leads nowhere.
@@ -209,7 +211,8 @@ class _Guarded:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._meters.responded(message["status"])
+                if scope["path"] not in _UNCOUNTED:
+                    self._meters.responded(message["status"])
                 message["headers"] = [*message["headers"], *self._headers]
             await send(message)
 
