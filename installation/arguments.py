@@ -61,6 +61,12 @@ def _picture_or_film(text: str) -> Path:
     return path
 
 
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535, not {text}")
+    return int(text)
+
+
 def describe_demo(demo: argparse.ArgumentParser, picture: Path) -> None:
     """Add what the demonstration takes; the picture it keeps without a screen."""
     demo.add_argument("--headless", action="store_true", help="draw into memory, not on a screen")
@@ -73,6 +79,16 @@ def describe_demo(demo: argparse.ArgumentParser, picture: Path) -> None:
         metavar="FILE",
         help="keep the last picture (.png) or all of them (.mp4); "
         f"without a screen {picture} is kept in any case",
+    )
+
+
+def describe_web(web: argparse.ArgumentParser) -> None:
+    """Add what the web extension takes."""
+    web.add_argument(
+        "--port",
+        type=_port,
+        metavar="N",
+        help="listen there instead of at web.port: one of several workers",
     )
 
 

@@ -57,7 +57,7 @@ class Found:
     faces
         From left to right.
     whole
-        Labels for the picture as a whole, best first.
+        Labels for the picture as a whole, best first; empty where there are faces and nobody asked.
     """
 
     picture: NDArray[np.uint8]
@@ -132,11 +132,24 @@ class PictureReader:
 
     def read(self, path: Path) -> Reading:
         """Read one file; raises `CaptureError` where it is no usable picture."""
-        found = self.look(read_picture(path))
+        found = self.look(read_picture(path), always_whole=True)
         return Reading(found.picture, found.faces, found.whole, path)
 
-    def look(self, picture: NDArray[np.uint8]) -> Found:
-        """Find and name the faces in a picture, uint8 (height, width, 3), BGR."""
+    @property
+    def fallback(self) -> bool:
+        """Whether it runs on the CPU for now, though something better was asked for."""
+        return self._detector.fallback or self._classifier.fallback
+
+    def look(self, picture: NDArray[np.uint8], *, always_whole: bool = False) -> Found:
+        """Find and name the faces in a picture.
+
+        Parameters
+        ----------
+        picture
+            uint8 (height, width, 3), BGR.
+        always_whole
+            Whether to name the picture as a whole also where it has faces.
+        """
         faces = self._detector.find(picture)
         faces = faces[np.argsort(faces.xyxy[:, 0], kind="stable")]
         scores = self._classifier.score_faces(picture, faces.xyxy)
@@ -148,16 +161,23 @@ class PictureReader:
             )
             for box, certainty, row in zip(faces.xyxy, faces.scores, scores, strict=True)
         )
-        whole = self._classifier.best(self._classifier.score_whole(picture), self._top)
-        return Found(picture, named, tuple(whole))
+        whole: tuple[Label, ...] = ()
+        if always_whole or not named:
+            scores = self._classifier.score_whole(picture)
+            whole = tuple(self._classifier.best(scores, self._top))
+        return Found(picture, named, whole)
 
 
 @contextmanager
 def open_reader(
-    config: Config, top: int, progress: Progress = lambda _what, _done: True
+    config: Config,
+    top: int,
+    progress: Progress = lambda _what, _done: True,
+    waits: bool = False,
 ) -> Iterator[PictureReader]:
     """Open the engines and follow the policy a config names; see `open_vision`."""
-    with open_vision(config, _SMALLEST_FACE, _THRESHOLD, progress) as (detector, classifier):
+    opened = open_vision(config, _SMALLEST_FACE, _THRESHOLD, progress, waits)
+    with opened as (detector, classifier):
         yield PictureReader(detector, classifier, top)
 
 

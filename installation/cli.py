@@ -12,7 +12,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from installation.arguments import (
     describe_demo,
     describe_export,
     describe_record,
+    describe_web,
 )
 from installation.config import Config
 from installation.errors import InstallationError
@@ -94,7 +94,15 @@ def _web(arguments: argparse.Namespace) -> int:
     forgo_core_dumps()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = (arguments.config or configuration.find()).resolve()
-    serve(configuration.load(path), partial(configuration.load, path))
+
+    def read() -> Config:
+        config = configuration.load(path)
+        if arguments.port is None:
+            return config
+        web = config.web.model_copy(update={"port": arguments.port})
+        return config.model_copy(update={"web": web})
+
+    serve(read(), read)
     return OK
 
 
@@ -363,7 +371,8 @@ def _parser() -> argparse.ArgumentParser:
         command(action, _labels, does, among=words).set_defaults(action=action)
     words.choices["show"].add_argument("word", nargs="+", metavar="WORD", help="a word or wnid")
 
-    command("web", _web, "Serve a page to which visitors send pictures from their phones.")
+    about = "Serve a page to which visitors send pictures from their phones."
+    describe_web(command("web", _web, about))
     about = "Tell which words were given, and when."
     record = commands.add_parser("record", help=about, description=about).add_subparsers(
         title="actions", metavar="ACTION", required=True

@@ -222,11 +222,12 @@ def migrate(path: Path, database: sqlite3.Connection) -> None:
     RecordError
         See `up_to_date`.
     """
-    version = _version(path, database)
-    if version == len(_MIGRATIONS):
+    if up_to_date(path, database):
         return
     with database:
         database.execute("BEGIN IMMEDIATE")
+        # Another process may just have done it.
+        version = _version(path, database)
         for statement in _MIGRATIONS[version:]:
             database.execute(statement)
         database.execute(f"PRAGMA application_id = {_APPLICATION}")

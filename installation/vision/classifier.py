@@ -82,6 +82,11 @@ class Classifier:
             synset for synset, shown in zip(synsets, self._allowed, strict=True) if shown
         )
 
+    @property
+    def fallback(self) -> bool:
+        """Whether it runs on the CPU for now, though something better was asked for."""
+        return self._engine.fallback
+
     def score(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score every allowed label for every region.
 

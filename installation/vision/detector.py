@@ -98,6 +98,11 @@ class Detector:
         self._smallest_face = smallest_face
         self._threshold = threshold
 
+    @property
+    def fallback(self) -> bool:
+        """Whether it runs on the CPU for now, though something better was asked for."""
+        return self._engine.fallback
+
     def find(self, frame: NDArray[np.uint8]) -> Faces:
         """Find the faces in a frame.
 

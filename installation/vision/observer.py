@@ -171,11 +171,12 @@ def open_vision(
     smallest_face: int,
     threshold: float,
     progress: Progress = lambda _what, _done: True,
+    waits: bool = False,
 ) -> Iterator[tuple[Detector, Classifier]]:
     """Open the detector and the classifier a config names; see `open_engines`."""
     settings = config.inference
-    with open_engines(settings, (settings.detector, settings.classifier), progress) as engines:
-        finding, naming = engines
+    names = settings.detector, settings.classifier
+    with open_engines(settings, names, progress, waits) as (finding, naming):
         yield _made(finding, naming, config, smallest_face, threshold)
 
 

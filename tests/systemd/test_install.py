@@ -68,6 +68,8 @@ SYSTEMCTL = """
     echo "$*" >>{root}/systemctl.log
     wall={root}/opt/installation/current/installation
     case $* in
+        *list-units*) cat {root}/workers 2>/dev/null || true ;;
+        *"try-restart $(cat {root}/broken 2>/dev/null || echo none)"*) exit 1 ;;
         *'restart installation.service'*) [ ! -e "$wall/never-comes-up" ] ;;
         *MainPID*) [ ! -e "$wall/falls-over" ] && echo 42 || date +%N ;;
         *disable*display-manager*) exit 1 ;;
@@ -495,6 +497,47 @@ def test_wall_and_screen_are_stopped_together_lest_one_starts_the_other(machine)
     machine.installs("--uninstall")
     (line,) = [line for line in machine.log("systemctl").splitlines() if " stop " in line]
     assert {"installation.service", "installation-display.service"} <= set(line.split())
+
+
+def test_workers_of_the_web_are_renewed_one_after_the_other(machine):
+    machine.start_systemd()
+    machine.installs()
+    workers = [f"installation-web@{port}.service" for port in (8081, 8082, 8083)]
+    lines = [f"{worker} loaded active running The web" for worker in workers]
+    (machine.root / "workers").write_text("\n".join(lines))
+    machine.spoil("changed")
+    machine.installs()
+    asked = machine.log("systemctl").splitlines()
+    assert [
+        line.split()[-1] for line in asked if "try-restart installation-web@" in line
+    ] == workers
+    # One that does not come up is said, and those after it answer still.
+    (machine.root / "broken").write_text(workers[1])
+    machine.spoil("changed-again")
+    before = len(asked)
+    ran = machine.installs()
+    assert f"{workers[1]} did not come up" in ran.stderr
+    assert not [
+        line for line in machine.log("systemctl").splitlines()[before:] if workers[2] in line
+    ]
+
+
+def test_workers_of_the_web_go_with_the_rest(machine):
+    machine.installs()
+    wanted = machine.root / "etc/systemd/system/multi-user.target.wants"
+    for port in (8081, 8082):
+        subprocess.run(
+            ["systemctl", f"--root={machine.root}", "-q", "enable", f"installation-web@{port}"],
+            check=True,
+        )
+    assert len(list(wanted.glob("installation-web@*"))) == 2
+    machine.installs("--uninstall")
+    assert not list(wanted.glob("installation-web@*"))
+    machine.installs()
+    machine.start_systemd()
+    machine.installs("--uninstall")
+    (line,) = [line for line in machine.log("systemctl").splitlines() if " stop " in line]
+    assert "installation-web@*.service" in line.split()
 
 
 def test_purging_leaves_nothing(machine):

@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 SYSTEMD = ROOT / "systemd"
 UNITS = sorted(path for path in SYSTEMD.iterdir() if path.suffix in (".service", ".path", ".timer"))
-WITH_ENGINES = ("installation.service", "installation-engines.service", "installation-web.service")
+WEB = ("installation-web.service", "installation-web@.service")
+WITH_ENGINES = ("installation.service", "installation-engines.service", *WEB)
 ANALYZE = shutil.which("systemd-analyze")
 
 
@@ -97,7 +98,7 @@ def test_the_commands_that_are_started_exist():
     from installation.cli import _parser
 
     for unit in WITH_ENGINES:
-        words = read(unit)["Service"]["ExecStart"].split()
+        words = read(unit)["Service"]["ExecStart"].replace("%i", "8081").split()
         assert words[0] == "/opt/installation/current/.venv/bin/installation"
         arguments = _parser().parse_args(words[1:])
         assert arguments.config == Path("/etc/installation/config.yaml")
@@ -153,14 +154,38 @@ def test_all_of_it_is_known_to_the_oldest_systemd():
         assert not [line for line in lines if line.startswith(NEWER)], unit
 
 
-def test_the_web_extension_reaches_nothing_and_is_reached_by_this_machine_alone():
-    unit = read("installation-web.service")
+def test_the_workers_of_the_web_are_as_confined_as_one_alone():
+    one, several = (read(unit) for unit in WEB)
+    assert several["Service"]["ExecStart"] == one["Service"]["ExecStart"].replace(
+        " web ", " web --port %i "
+    )
+    for unit in (one, several):
+        del unit["Service"]["ExecStart"], unit["Service"]["SocketBindAllow"]
+        del unit["Unit"]["Description"]
+    assert several == one
+
+
+@pytest.mark.parametrize(
+    ("name", "ports"), [(WEB[0], "tcp:8080"), (WEB[1], "tcp:8080-8089")], ids=WEB
+)
+def test_the_web_extension_reaches_nothing_and_is_reached_by_this_machine_alone(name, ports):
+    unit = read(name)
     service = unit["Service"]
     assert service["LimitCORE"] == service["CoredumpFilter"] == service["MemorySwapMax"] == "0"
     assert (service["IPAddressDeny"], service["IPAddressAllow"]) == ("any", "localhost")
-    assert (service["SocketBindDeny"], service["SocketBindAllow"]) == ("any", "tcp:8080")
+    assert (service["SocketBindDeny"], service["SocketBindAllow"]) == ("any", ports)
     assert not [device for device in service["DeviceAllow"].split("\n") if "video4linux" in device]
     # Whoever installs the wall has not asked for it.
-    assert (
-        "installation-web.service" not in (SYSTEMD / "install").read_text().partition("needed=")[0]
-    )
+    assert "installation-web" not in (SYSTEMD / "install").read_text().partition("needed=")[0]
+
+
+def test_whoever_is_served_at_the_end_has_the_time_for_it():
+    from installation.web.upload.connection import GRACE
+
+    for name in WEB:
+        assert int(read(name)["Service"]["TimeoutStopSec"]) > GRACE + 5
+
+
+def test_a_saved_config_reaches_all_that_read_it():
+    told = read("installation-config.service")["Service"]["ExecStart"].split()
+    assert {"installation.service", *WEB[:1], "installation-web@*.service"} <= set(told)

@@ -42,7 +42,7 @@ class Guard:
         answer: ASGIApp = self._app
         if self._at_home and not is_loopback(_host(headers)):
             answer = PlainTextResponse("Ask for localhost.\n", 421)
-        elif self._token is not None and not _gives(headers, self._token):
+        elif self._token is not None and not gives(headers, self._token):
             challenge = {"WWW-Authenticate": 'Basic realm="status", charset="UTF-8"'}
             answer = PlainTextResponse("Unauthorized\n", 401, challenge)
         await answer(scope, receive, send)
@@ -81,7 +81,8 @@ def _host(headers: Headers) -> str:
         return ""
 
 
-def _gives(headers: Headers, token: str) -> bool:
+def gives(headers: Headers, token: str) -> bool:
+    """Tell whether a request has the token, as a bearer's or as a password."""
     scheme, _, given = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:

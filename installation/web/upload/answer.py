@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -22,6 +23,10 @@ _QUALITY = 90
 _SEEN = 224
 _MOST_SEEN = 12
 
+# How much of an answer somebody wants: the words alone, the picture they are drawn into, or also
+# what the classifier saw.
+Extent = Literal["words", "picture", "page"]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
@@ -32,26 +37,31 @@ class Answer:
     found
         Faces and words.
     picture
-        Boxes and words drawn into it, JPEG, without any metadata.
+        Boxes and words drawn into it, JPEG, without any metadata; None where nobody wants it.
     seen
-        What the classifier saw of the first faces, JPEG.
+        What the classifier saw of the first faces, JPEG; none where nobody wants them.
     config
         In force when it was looked at.
     """
 
     found: Found
-    picture: bytes
+    picture: bytes | None
     seen: tuple[bytes, ...]
     config: Config
 
 
-def draw(found: Found, config: Config) -> Answer:
-    """Make the answer to a picture."""
+def draw(found: Found, config: Config, extent: Extent) -> Answer:
+    """Make the answer to a picture, no more of it than somebody wants."""
+    picture = None if extent == "words" else _jpeg(found.drawn(config.theme))
+    seen = _seen(found) if extent == "page" else ()
+    return Answer(found, picture, seen, config)
+
+
+def _seen(found: Found) -> tuple[bytes, ...]:
     height, width = found.picture.shape[:2]
     boxes = np.array([face.box for face in found.faces[:_MOST_SEEN]], np.float32).reshape(-1, 4)
     squares = surroundings(boxes, width, height)
-    seen = tuple(_jpeg(cut(found.picture, square, _SEEN, _SEEN)) for square in squares)
-    return Answer(found, _jpeg(found.drawn(config.theme)), seen, config)
+    return tuple(_jpeg(cut(found.picture, square, _SEEN, _SEEN)) for square in squares)
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:
@@ -99,7 +109,7 @@ class Reply(BaseModel):
     )
 
 
-def reply(answer: Answer, glosses: dict[str, str], with_picture: bool) -> Reply:
+def reply(answer: Answer, glosses: dict[str, str]) -> Reply:
     """Put an answer into data."""
     found = answer.found
     height, width = found.picture.shape[:2]
@@ -116,7 +126,7 @@ def reply(answer: Answer, glosses: dict[str, str], with_picture: bool) -> Reply:
         ],
         scene=[] if found.faces else [word(label, glosses) for label in found.whole],
         policy=answer.config.labels.policy,
-        picture=data_uri(answer.picture) if with_picture else None,
+        picture=None if answer.picture is None else data_uri(answer.picture),
     )
 
 

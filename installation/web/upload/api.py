@@ -26,6 +26,7 @@ def describe(limits: Web) -> dict[str, Any]:
         [(Reply, "serialization"), (Refusal, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
+    text = {"text/plain": {"schema": {"type": "string"}}}
     binary = {"schema": {"type": "string", "format": "binary"}}
     form = {"type": "object", "properties": {FIELD: binary["schema"]}, "required": [FIELD]}
     retry = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}}
@@ -96,10 +97,8 @@ def describe(limits: Web) -> dict[str, Any]:
                     "operationId": "health",
                     "summary": "Tell a load balancer that pictures are taken",
                     "responses": {
-                        "200": {
-                            "description": "They are",
-                            "content": {"text/plain": {"schema": {"type": "string"}}},
-                        }
+                        "200": {"description": "They are", "content": text},
+                        "503": {"description": "They are not, and why", "content": text},
                     },
                 }
             },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from asyncio import Transport
 from collections.abc import Callable, Iterator
@@ -23,6 +24,11 @@ _HEAD = 10.0
 _READING = 30.0
 # Connections at a time; half of them from one address, unless that is a proxy's.
 _MOST = 400
+# Seconds for those who are here at the end to get their answers: in the first of them who has only
+# just connected may ask still, in the last those who wait are sent away.
+GRACE = 10.0
+_FIRST = 1.0
+_LAST = 1.0
 # Added to each response, whatever it is.
 HEADERS = {
     "Cache-Control": "no-store",
@@ -98,6 +104,17 @@ class Connection(H11Protocol):
             self.transport.write("\r\n".join([*lines, "", sentence]).encode("ascii"))
         self.transport.close()
 
+    def shutdown(self) -> None:
+        """See `H11Protocol`; a request may be on its way."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(_FIRST, self._hang_up)
+        else:
+            super().shutdown()
+
+    def _hang_up(self) -> None:
+        if not self.transport.is_closing():
+            super().shutdown()
+
     def check(self) -> None:
         """Cut off whoever takes too long."""
         now = self.loop.time()
@@ -123,8 +140,10 @@ class Server(uvicorn.Server):
         Asked ten times a second whether to end.
     watch
         Called every second; what it raises ends the server.
-    farewell
-        Called when no more requests are taken, before those that are here are waited for.
+    shut
+        Called when no more connections are taken: those who are here are served.
+    dismiss
+        Called towards the end of their time: those who wait still are sent away.
     """
 
     def __init__(
@@ -132,12 +151,14 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         over: Callable[[], bool],
         watch: Callable[[], None],
-        farewell: Callable[[], None],
+        shut: Callable[[], None],
+        dismiss: Callable[[], None],
     ) -> None:
         super().__init__(config)
         self._over = over
         self._watch = watch
-        self._farewell = farewell
+        self._shut = shut
+        self._dismiss = dismiss
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -155,5 +176,18 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """See `uvicorn.Server`."""
-        self._farewell()
-        await super().shutdown(sockets)
+        loop = asyncio.get_running_loop()
+        # What has been accepted is lost unless its transport is made before the server is closed.
+        for listening in sockets or ():
+            loop.remove_reader(listening)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        endings = (
+            loop.call_later(_FIRST, self._shut),
+            loop.call_later(GRACE - _LAST, self._dismiss),
+        )
+        try:
+            await super().shutdown(sockets)
+        finally:
+            for ending in endings:
+                ending.cancel()

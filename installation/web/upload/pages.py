@@ -83,7 +83,7 @@ class Pages:
 
     def answer(self, answer: Answer) -> Response:
         """Return the page with a picture's answer."""
-        data = reply(answer, self._glosses, with_picture=True)
+        data = reply(answer, self._glosses)
         seen = [data_uri(jpeg) for jpeg in answer.seen]
         words = [face.words for face in data.faces]
         return self._render(

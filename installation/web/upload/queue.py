@@ -7,7 +7,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
-from math import ceil
+from math import ceil, inf
 from typing import Generic, TypeVar
 
 from installation.handover import Closed
@@ -15,10 +15,16 @@ from installation.web.upload.trouble import Trouble
 
 T = TypeVar("T")
 
+CLOSING = "This is closing just now."
+_MANY = "Too many pictures are here just now: try again soon."
 # Of IPv6, the part that tells one household or telephone from another.
 _HOUSEHOLD = 64
 # When to come again, seconds: what is said to those for whom there is no place.
 _SOON = 5
+# How much of somebody's patience may be spent by what is expected, which is not what happens; and
+# how much the last of the times between two jobs changes what is expected.
+_SURE = 0.75
+_NEWEST = 0.1
 # How long an address that has nothing here is remembered at the most, seconds: what it takes to
 # earn its whole allowance back.
 MINUTE = 60.0
@@ -43,7 +49,7 @@ def guest_of(address: str | None) -> str:
     return str(ip_network((found, _HOUSEHOLD), strict=False))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Guest(Generic[T]):
     """What is known of one address, as long as it is here or has been within the minute."""
 
@@ -65,22 +71,40 @@ class FairQueue(Generic[T]):
         How many may be here at a time.
     rate
         How many a minute may come from one address; 0 for any number.
+    patience
+        Seconds that a job may wait: who would have to wait longer is not let in.
 
     Attributes
     ----------
+    places
+        How many there are.
     held
-        How many places are taken.
+        How many of them are taken.
     """
 
-    def __init__(self, places: int, rate: int) -> None:
-        self._places = places
+    def __init__(self, places: int, rate: int, patience: float = inf) -> None:
+        self.places = places
         self._share = max(places // 2, 1)
         self._rate = rate
+        self._patience = patience
+        # Seconds from one job to the next, of late; since when there has been another all the time.
+        self._pace = 0.0
+        self._taken_at: float | None = None
         self._guests: dict[str, _Guest[T]] = {}
         self._turns: deque[_Guest[T]] = deque()
         self._changed = threading.Condition()
+        self._shut = False
         self._closed = False
         self.held = 0
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nobody at all is let in just now, in a sentence; None while there is room."""
+        if self._shut:
+            return CLOSING
+        if self.held >= self.places or self._too_long(0):
+            return _MANY
+        return None
 
     def enter(self, who: str) -> None:
         """Take a place.
@@ -88,7 +112,8 @@ class FairQueue(Generic[T]):
         Raises
         ------
         Trouble
-            503 where all places are taken, 429 where this address has its share.
+            503 where all places are taken or the wait is too long, 429 where this address has its
+            share.
         """
         now = time.monotonic()
         with self._changed:
@@ -96,8 +121,10 @@ class FairQueue(Generic[T]):
             if guest is None:
                 guest = self._guests[who] = _Guest(self._rate, now)
             self._earn(guest, now)
-            if self.held >= self._places or self._closed:
-                raise Trouble(503, "Too many pictures are here just now: try again soon.", _SOON)
+            if refusal := self.refusal:
+                raise Trouble(503, refusal, _SOON)
+            if self._too_long(len(guest.waiting)):
+                raise Trouble(503, _MANY, _SOON)
             if guest.held >= self._share:
                 raise Trouble(
                     429, "Too many of your pictures are here: wait for their answers.", _SOON
@@ -124,6 +151,15 @@ class FairQueue(Generic[T]):
                 self._turns.append(guest)
             self._changed.notify()
 
+    def withdraw(self, who: str, job: T) -> None:
+        """Take back a job that nobody waits for any more; where it was taken, it goes on."""
+        with self._changed:
+            guest = self._guests[who]
+            if job in guest.waiting:
+                guest.waiting.remove(job)
+                if not guest.waiting:
+                    self._turns.remove(guest)
+
     def take(self, timeout: float) -> T | None:
         """Wait for the next job, of the address whose turn it is; None when none came in time.
 
@@ -139,6 +175,7 @@ class FairQueue(Generic[T]):
                 job = guest.waiting.popleft()
                 if guest.waiting:
                     self._turns.append(guest)
+                self._measure()
                 return job
             if self._closed:
                 raise Closed
@@ -153,11 +190,17 @@ class FairQueue(Generic[T]):
                 if not guest.held and guest.allowance >= self._rate:
                     del self._guests[who]
 
+    def shut(self) -> None:
+        """Let nobody in any more; who is here is served."""
+        self._shut = True
+
     def close(self) -> list[T]:
         """Let nobody in any more; return the jobs that nobody has taken."""
         with self._changed:
-            self._closed = True
+            self._shut = self._closed = True
             left = [job for guest in self._turns for job in guest.waiting]
+            for guest in self._turns:
+                guest.waiting.clear()
             self._turns.clear()
             self._changed.notify_all()
         return left
@@ -165,6 +208,18 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         """How many addresses are known."""
         return len(self._guests)
+
+    def _measure(self) -> None:
+        now = time.monotonic()
+        if self._taken_at is not None:
+            took = now - self._taken_at
+            self._pace += _NEWEST * (took - self._pace) if self._pace else took
+        self._taken_at = now if self._turns else None
+
+    def _too_long(self, waiting: int) -> bool:
+        """Tell whether an address of which some jobs wait had better not send another."""
+        expected = self._pace * len(self._turns) * (waiting + 1)
+        return expected > _SURE * self._patience
 
     def _earn(self, guest: _Guest[T], now: float) -> None:
         earned = (now - guest.at) * self._rate / MINUTE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 from ipaddress import ip_network
 
@@ -16,15 +17,17 @@ from installation.labels.glosses import load_glosses
 from installation.reload import changes, in_force
 from installation.supervision.notify import Notifier
 from installation.supervision.signals import Signals
-from installation.web.upload.connection import MOST_HEADERS, Connection, Server
+from installation.web.upload.connection import GRACE, MOST_HEADERS, Connection, Server
+from installation.web.upload.meters import Meters
 from installation.web.upload.site import Site
 from installation.web.upload.studio import Studio
 
 log = logging.getLogger(__name__)
 
 _WATCH = 0.1
-# Seconds for requests that are here to get their answers at the end, and for threads to return.
-_GRACE = 2
+# Seconds for a proxy to notice that this is about to close.
+_NOTICE = 3.0
+# Seconds for threads to return at the end.
 _FAREWELL = 0.5
 
 
@@ -50,7 +53,8 @@ def serve(config: Config, reread: Callable[[], Config]) -> None:
             glosses = load_glosses(config.inference.engines)
             studio = Studio(config, config.record.file)
             try:
-                while not studio.ready.wait(_WATCH):
+                while studio.refusal is not None:
+                    time.sleep(_WATCH)
                     studio.check()
                     if signals.end:
                         return
@@ -93,12 +97,14 @@ class _Service:
     ) -> None:
         self._config = config
         self._studio = studio
-        self._site = Site(config, studio, glosses)
+        self._meters = Meters(studio)
+        self._site = Site(config, studio, glosses, self._meters)
         self._reread = reread
         self._signals = signals
         self._notifier = notifier
         self._address = ""
         self._announced = False
+        self._ends_at: float | None = None
 
     def run(self, listening: socket.socket) -> None:
         """Serve until there is a reason to stop; raise what made a thread fail."""
@@ -120,10 +126,11 @@ class _Service:
                 forwarded_allow_ips=list(proxies),
                 server_header=False,
                 h11_max_incomplete_event_size=MOST_HEADERS,
-                timeout_graceful_shutdown=_GRACE,
+                timeout_graceful_shutdown=int(GRACE),
             ),
-            lambda: self._signals.end,
+            self._over,
             self._watch,
+            self._studio.queue.shut,
             self._studio.dismiss,
         )
         address, port = listening.getsockname()[:2]
@@ -136,6 +143,14 @@ class _Service:
             log.warning("%s", warning)
         self._notifier.ready()
 
+    def _over(self) -> bool:
+        if not self._signals.end:
+            return False
+        if self._ends_at is None:
+            self._studio.leave()
+            self._ends_at = time.monotonic() + (_NOTICE if self._site.watched else 0)
+        return time.monotonic() >= self._ends_at
+
     def _watch(self) -> None:
         if not self._announced:
             self._announced = True
@@ -146,16 +161,7 @@ class _Service:
         self._studio.check()
         self._studio.queue.forget()
         self._notifier.alive()
-        self._notifier.status(self._status())
-
-    def _status(self) -> str:
-        statuses = self._site.statuses
-        busy = statuses[429] + statuses[503]
-        refused = sum(count for status, count in statuses.items() if status >= 400) - busy
-        return (
-            f"{self._studio.answered} pictures answered, {self._studio.queue.held} here now; "
-            f"{busy} sent away as busy, {refused} requests refused, {statuses[500]} failed"
-        )
+        self._notifier.status(self._meters.as_text())
 
     def _reload(self) -> None:
         self._notifier.reloading()

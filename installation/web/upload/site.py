@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+import time
 from concurrent.futures import Future
 from http import HTTPStatus
+from math import inf
 from typing import Any
 
 from starlette.applications import Starlette
@@ -17,9 +18,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from installation.config import Config
-from installation.web.upload.answer import Answer, reply
+from installation.web.status.guard import comes_from_here, gives
+from installation.web.upload.answer import Answer, Extent, reply
 from installation.web.upload.api import API, describe
 from installation.web.upload.connection import HEADERS
+from installation.web.upload.meters import Meters
 from installation.web.upload.pages import Pages
 from installation.web.upload.queue import guest_of
 from installation.web.upload.receive import receive
@@ -28,6 +31,11 @@ from installation.web.upload.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
+_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+# Asked for by machines that look after this one, again and again.
+_UNCOUNTED = ("/healthz", "/metrics")
+# Seconds since somebody looked after its health in which they will again.
+_WATCHED = 15.0
 # What is told about a request that leads nowhere.
 _SENTENCES = {
     404: "There is nothing at this address.",
@@ -46,17 +54,20 @@ class Site:
         Answers pictures.
     glosses
         What the words mean, by wnid.
+    meters
+        Count what becomes of requests.
 
     Attributes
     ----------
     app
         For the server.
-    statuses
-        How many responses had which status.
     """
 
-    def __init__(self, config: Config, studio: Studio, glosses: dict[str, str]) -> None:
-        self.statuses: Counter[int] = Counter()
+    def __init__(
+        self, config: Config, studio: Studio, glosses: dict[str, str], meters: Meters
+    ) -> None:
+        self._meters = meters
+        self._watched_at = -inf
         self._config = config
         self._studio = studio
         self._glosses = glosses
@@ -69,6 +80,7 @@ class Site:
             Route("/api", self._about_api),
             Route("/openapi.json", self._openapi),
             Route("/healthz", self._health),
+            Route("/metrics", self._metrics),
             *(Route(f"/{name}", self._asset) for name in self._pages.assets),
         ]
         app = Starlette(
@@ -80,7 +92,7 @@ class Site:
                 Exception: self._failure,
             },
         )
-        self.app: ASGIApp = _Guarded(app, self.statuses)
+        self.app: ASGIApp = _Guarded(app, meters)
 
     def use(self, config: Config) -> None:
         """Look by another config from now on."""
@@ -91,21 +103,24 @@ class Site:
         return self._pages.form()
 
     async def _answer_page(self, request: Request) -> Response:
-        return self._pages.answer(await self._answer(request, bare=False))
+        return self._pages.answer(await self._answer(request, "page", bare=False))
 
     async def _answer_data(self, request: Request) -> Response:
-        answer = await self._answer(request, bare=True)
         with_picture = request.query_params.get("picture", "").lower() in ("1", "true", "yes")
-        data = reply(answer, self._glosses, with_picture)
+        extent: Extent = "picture" if with_picture else "words"
+        data = reply(await self._answer(request, extent, bare=True), self._glosses)
         return Response(data.model_dump_json(exclude_none=True), media_type="application/json")
 
-    async def _answer(self, request: Request, bare: bool) -> Answer:
+    async def _answer(self, request: Request, extent: Extent, bare: bool) -> Answer:
         who = guest_of(request.client.host if request.client else None)
         queue = self._studio.queue
         queue.enter(who)
         try:
             data = await receive(request, self._most, bare)
-            return await _unless_gone(request, self._studio.submit(who, data))
+            began = time.monotonic()
+            answer = await _unless_gone(request, self._studio.submit(who, data, extent))
+            self._meters.answered(len(answer.found.faces), time.monotonic() - began)
+            return answer
         finally:
             queue.leave(who)
 
@@ -115,8 +130,22 @@ class Site:
     async def _openapi(self, _request: Request) -> Response:
         return JSONResponse(describe(self._config.web))
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody looks after its health: a proxy that shares pictures out."""
+        return time.monotonic() - self._watched_at < _WATCHED
+
     async def _health(self, _request: Request) -> Response:
-        return PlainTextResponse("ok\n")
+        self._watched_at = time.monotonic()
+        refusal = self._studio.refusal
+        return PlainTextResponse(f"{refusal or 'ok'}\n", 200 if refusal is None else 503)
+
+    async def _metrics(self, request: Request) -> Response:
+        token = self._config.status.token
+        allowed = token is not None and gives(request.headers, token.get_secret_value())
+        if not (allowed or comes_from_here(request.scope)):
+            raise HTTPException(404)
+        return Response(self._meters.expose(), headers={"Content-Type": _PROMETHEUS})
 
     async def _asset(self, request: Request) -> Response:
         return self._pages.asset(request.url.path[1:])
@@ -163,7 +192,7 @@ async def _unless_gone(request: Request, answer: Future[Answer]) -> Answer:
         return waiting.result()
     finally:
         leaving.cancel()
-        waiting.cancel()
+        answer.cancel()
 
 
 async def _left(request: Request) -> None:
@@ -174,15 +203,16 @@ async def _left(request: Request) -> None:
 class _Guarded:
     """Adds what every response has to have, and counts them."""
 
-    def __init__(self, app: ASGIApp, statuses: Counter[int]) -> None:
+    def __init__(self, app: ASGIApp, meters: Meters) -> None:
         self._app = app
-        self._statuses = statuses
+        self._meters = meters
         self._headers = [(key.lower().encode(), value.encode()) for key, value in HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._statuses[message["status"]] += 1
+                if scope["path"] not in _UNCOUNTED:
+                    self._meters.responded(message["status"])
                 message["headers"] = [*message["headers"], *self._headers]
             await send(message)
 

@@ -1,47 +1,37 @@
-"""Where pictures are looked at: one thread owns the engines, others do the work around them."""
+"""Where pictures are answered: desks read and draw them, and have them looked at in between."""
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import traceback
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as LateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
-import numpy as np
-from numpy.typing import NDArray
-
-from engines.plan import CancelledError
-from installation.classify import Found, open_reader
 from installation.config import Config
-from installation.errors import InstallationError
 from installation.handover import Closed
+from installation.inference.engine import OverloadedError
 from installation.record.entry import Entry, hour_of
 from installation.record.keeper import Keeper
 from installation.stages import Stage
 from installation.supervision.heartbeat import Heartbeat
-from installation.web.upload.answer import Answer, draw
+from installation.web.upload.answer import Answer, Extent, draw
+from installation.web.upload.eyes import BEAT, PATIENCE, Eyes, readers_for
 from installation.web.upload.photo import read_photo
-from installation.web.upload.queue import FairQueue
+from installation.web.upload.queue import CLOSING, FairQueue
 from installation.web.upload.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
-# Words given for a face: the one that is drawn, and its rivals.
-_TOP = 5
-# Seconds after which a thread that waits shows that it lives.
-_BEAT = 1.0
-# Seconds without a sign of life after which one counts as hung: opening the engines, looking at a
-# picture of crowds on a small machine.
-_OPENING = 300.0
-_PATIENCE = 60.0
 # When to come again, seconds.
 _SOON = 5
+_BUSY = "Too much is going on just now: try again soon."
 
 
 @dataclass(slots=True, eq=False)
@@ -49,16 +39,14 @@ class _Job:
     """A picture that waits for its answer."""
 
     data: bytes
+    extent: Extent
     until: float
     answer: Future[Answer] = field(default_factory=Future)
 
-
-@dataclass(slots=True, eq=False)
-class _Order:
-    """A picture that waits to be looked at, and what was found under which config."""
-
-    picture: NDArray[np.uint8]
-    found: Future[tuple[Found, Config]] = field(default_factory=Future)
+    def fail(self, error: Exception) -> None:
+        # Whoever waited may have gone.
+        with suppress(InvalidStateError):
+            self.answer.set_exception(error)
 
 
 class Studio:
@@ -70,52 +58,70 @@ class Studio:
         How; see its ``web``.
     record
         Where to keep which words were given; None for nowhere.
+    readers
+        How many pictures to look at at a time; None for as many as the config's device is good for.
 
     Attributes
     ----------
     queue
         Who sends a picture takes a place in it first.
-    ready
-        Set once pictures can be looked at.
-    answered
-        How many pictures got their answer.
     """
 
-    def __init__(self, config: Config, record: Path | None) -> None:
-        self.queue = FairQueue[_Job](config.web.places, config.web.rate)
-        self.ready = threading.Event()
-        self.answered = 0
+    def __init__(self, config: Config, record: Path | None, readers: int | None = None) -> None:
+        limits = config.web
+        self.queue = FairQueue[_Job](limits.places, limits.rate, limits.seconds)
+        self._leaving = False
         self._config = config
-        self._changed = threading.Event()
-        self._closing = False
-        # None only wakes whoever waits for an order.
-        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
-        self._keeper = Keeper(record) if record is not None else None
-        self._eyes_heart = Heartbeat("vision", _OPENING)
-        hearts = [Heartbeat(f"desk {number + 1}", _PATIENCE) for number in range(config.web.jobs)]
-        self._stages = [Stage(self._eyes_heart, self._look)]
-        self._stages += [Stage(heart, partial(self._work, heart)) for heart in hearts]
+        self._keeper = None if record is None else Keeper(record, config.record.keep_days)
+        # A picture takes most memory, by far, while it is read.
+        self._reading = threading.Semaphore(os.cpu_count() or 1)
+        self._eyes = Eyes(config, readers or readers_for(config))
+        hearts = [Heartbeat(f"desk {number + 1}", PATIENCE) for number in range(config.web.jobs)]
+        self._desks = [Stage(heart, partial(self._work, heart)) for heart in hearts]
+
+    @property
+    def refusal(self) -> str | None:
+        """Why pictures had better go elsewhere just now, in a sentence; None while all is well."""
+        if self._leaving:
+            return CLOSING
+        return self.queue.refusal or (None if self._eyes.open else "The engines are being opened.")
+
+    @property
+    def fallback(self) -> bool:
+        """Whether this machine stands in for a server that is gone."""
+        return self._eyes.fallback
+
+    def leave(self) -> None:
+        """Say that this will close, and go on as before."""
+        self._leaving = True
 
     def use(self, config: Config) -> None:
         """Go on by another config: the pictures that are not looked at yet are the first."""
         self._config = config
-        self._changed.set()
+        self._eyes.use(config)
 
-    def submit(self, who: str, data: bytes) -> Future[Answer]:
+    def submit(self, who: str, data: bytes, extent: Extent) -> Future[Answer]:
         """Queue a picture of somebody who has a place.
 
         Returns
         -------
         Future
-            The answer, or `Trouble`. To be cancelled when nobody waits for it any more.
+            The answer, or `Trouble`. To be cancelled when nobody waits for it any more, before the
+            place is given back.
         """
-        job = _Job(data, time.monotonic() + self._config.web.seconds)
+        job = _Job(data, extent, time.monotonic() + self._config.web.seconds)
+
+        def withdraw(answer: Future[Answer]) -> None:
+            if answer.cancelled():
+                self.queue.withdraw(who, job)
+
+        job.answer.add_done_callback(withdraw)
         self.queue.put(who, job)
         return job.answer
 
     def check(self) -> None:
         """Raise what made a thread fail, or `HungError` where one has stopped without it."""
-        for stage in self._stages:
+        for stage in (*self._eyes.stages, *self._desks):
             if stage.failure is not None:
                 raise stage.failure
             if stage.alive:
@@ -124,94 +130,59 @@ class Studio:
     def dismiss(self) -> None:
         """Let nobody in any more, and send away whoever waits; what is in work goes on."""
         for job in self.queue.close():
-            if job.answer.set_running_or_notify_cancel():
-                job.answer.set_exception(Trouble(503, "This is closing just now.", _SOON))
+            job.fail(Trouble(503, CLOSING, _SOON))
 
     def close(self, timeout: float) -> None:
         """End all threads, within some seconds."""
         self.dismiss()
         deadline = time.monotonic() + timeout
-        for stage in self._stages[1:]:
+        for stage in self._desks:
             stage.join(deadline - time.monotonic())
-        self._closing = True
-        self._orders.put(None)
-        self._stages[0].join(deadline - time.monotonic())
+        self._eyes.close(deadline)
         if self._keeper is not None:
             self._keeper.close()
-
-    # --- the thread that owns the engines
-
-    def _prepared(self, what: str, done: float) -> bool:
-        self._eyes_heart.beat()
-        log.info("%s: %.0f %%", what, 100 * done)
-        return not self._closing
-
-    def _look(self) -> None:
-        try:
-            while not self._closing:
-                self._changed.clear()
-                config = self._config
-                self._eyes_heart.patience = _OPENING
-                with open_reader(config, _TOP, self._prepared) as reader:
-                    self._eyes_heart.patience = _PATIENCE
-                    self.ready.set()
-                    while not (self._closing or self._changed.is_set()):
-                        self._eyes_heart.beat()
-                        try:
-                            order = self._orders.get(timeout=_BEAT)
-                        except Empty:
-                            continue
-                        if self._changed.is_set():
-                            self._orders.put(order)
-                            break
-                        if order is None or not order.found.set_running_or_notify_cancel():
-                            continue
-                        try:
-                            order.found.set_result((reader.look(order.picture), config))
-                        except Exception as error:
-                            order.found.set_exception(error)
-                            if isinstance(error, InstallationError):
-                                raise
-        except CancelledError:
-            return
-
-    # --- the threads around it
 
     def _work(self, heart: Heartbeat) -> None:
         while True:
             heart.beat()
             try:
-                job = self.queue.take(_BEAT)
+                job = self.queue.take(BEAT)
             except Closed:
                 return
-            if job is None or not job.answer.set_running_or_notify_cancel():
+            if job is None:
                 continue
             try:
-                job.answer.set_result(self._answer(job))
-                self.answered += 1
+                answer = self._answer(job)
+                with suppress(InvalidStateError):
+                    job.answer.set_result(answer)
+            except CancelledError:
+                continue
             except Trouble as trouble:
-                job.answer.set_exception(trouble)
+                job.fail(trouble)
             except Exception as error:
                 # Its message may quote what a visitor sent.
                 log.error("%s at %s; a picture got no answer", type(error).__name__, where(error))  # noqa: TRY400
-                job.answer.set_exception(
-                    Trouble(500, "Something went wrong here: try another picture.")
-                )
+                job.fail(Trouble(500, "Something went wrong here: try another picture."))
 
     def _answer(self, job: _Job) -> Answer:
         limits = self._config.web
         if time.monotonic() > job.until:
-            raise Trouble(503, "Too much is going on just now: try again soon.", _SOON)
+            raise Trouble(503, _BUSY, _SOON)
         deadline = time.monotonic() + limits.seconds
-        order = _Order(read_photo(job.data, limits.pixels))
+        with self._reading:
+            picture = read_photo(job.data, limits.pixels)
         job.data = b""
-        self._orders.put(order)
+        looking = self._eyes.look(picture)
+        # Who leaves is not looked at any more.
+        job.answer.add_done_callback(lambda _: looking.cancel())
         try:
-            found, config = order.found.result(max(deadline - time.monotonic(), 0))
+            found, config = looking.result(max(deadline - time.monotonic(), 0))
         except LateError:
-            order.found.cancel()
+            looking.cancel()
             raise Trouble(503, "This picture takes too long: try another.", _SOON) from None
-        answer = draw(found, config)
+        except OverloadedError:
+            raise Trouble(503, _BUSY, _SOON) from None
+        answer = draw(found, config, job.extent)
         self._remember(answer)
         return answer
 

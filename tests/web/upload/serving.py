@@ -58,20 +58,33 @@ class Serving:
         Keys of the config's section of that name, as YAML.
     more
         More of the config.
+    arguments
+        Of the command.
+    inference
+        Keys of the config's section of that name, as YAML.
     options
         For the process.
     """
 
-    def __init__(self, folder, built, web="", more="record: {file: null}", **options):
+    def __init__(
+        self,
+        folder,
+        built,
+        web="",
+        more="record: {file: null}",
+        arguments=(),
+        inference="device: cpu",
+        **options,
+    ):
         self.folder = folder
         self.config = folder / "config.yaml"
-        self._about = f"inference: {{engines: {built}, device: cpu}}\n", web
+        self._about = f"inference: {{engines: {built}, {inference}}}\n", web
         self.write(more)
         self.lines = []
         self._line = queue.Queue()
         environment = {"PYTHONPATH": str(ROOT), **options.pop("env", {})}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "installation", "web", "--config", str(self.config)],
+            [sys.executable, "-m", "installation", "web", "--config", str(self.config), *arguments],
             cwd=folder,
             env={**os.environ, **environment},
             stdout=subprocess.DEVNULL,
@@ -133,6 +146,40 @@ class Serving:
     def connect(self, source="127.0.0.1"):
         """Open a bare connection."""
         return socket.create_connection(("127.0.0.1", self.port), LONG, (source, 0))
+
+    @property
+    def metrics(self):
+        """What it tells Prometheus, by name and labels."""
+        lines = self.ask(path="/metrics").text.splitlines()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in pairs}
+
+    @property
+    def fallback(self):
+        """Whether it does the work of a server that is gone."""
+        return self.metrics["installation_inference_fallback"] == 1
+
+    @property
+    def held(self):
+        """How many places are taken."""
+        return self.metrics["installation_web_places_held"]
+
+    def wait_to_hold(self, places):
+        """Wait until so many places are taken."""
+        deadline = time.monotonic() + LONG
+        while self.held != places:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def wait_to_let_in(self, pictures):
+        """Wait until so many pictures are here or have been answered, from the start."""
+        deadline, let_in = time.monotonic() + LONG, 0
+        while let_in < pictures:
+            assert time.monotonic() < deadline
+            told = self.metrics
+            answered = told["installation_web_pictures_answered_total"]
+            let_in = answered + told["installation_web_places_held"]
+            time.sleep(0.02)
 
     @property
     def memory(self):

@@ -74,11 +74,66 @@ def test_no_rate_remembers_nobody_at_all():
     assert len(queue) == 0
 
 
+def test_who_leaves_makes_room_in_the_queue_too():
+    queue = FairQueue[str](8, 0)
+    for who in ("leaving", "staying"):
+        queue.enter(who)
+        queue.put(who, who)
+    queue.withdraw("leaving", "leaving")
+    queue.leave("leaving")
+    assert queue.take(0) == "staying" and queue.take(0) is None
+    # What somebody has taken already is nobody's to take back.
+    queue.withdraw("staying", "staying")
+    assert queue.held == 1
+
+
+def test_of_several_jobs_one_is_withdrawn_and_the_turn_kept():
+    queue = FairQueue[str](8, 0)
+    for job in ("a", "b"):
+        queue.enter("guest")
+        queue.put("guest", job)
+    queue.withdraw("guest", "a")
+    assert queue.take(0) == "b" and queue.take(0) is None
+
+
+def test_who_would_wait_too_long_is_not_let_in():
+    queue = FairQueue[str](20, 0, patience=0.5)
+    for number in range(8):
+        queue.enter(f"guest {number}")
+        queue.put(f"guest {number}", "job")
+    # A job takes a tenth of a second or more, and five are waiting.
+    for _ in range(3):
+        queue.take(0)
+        time.sleep(0.1)
+    with pytest.raises(Trouble) as refused:
+        queue.enter("another")
+    assert refused.value.status == 503 and refused.value.retry_after > 0
+    assert "Too many" in queue.refusal and queue.held == 8
+    while queue.take(0):
+        pass
+    assert queue.refusal is None
+    queue.enter("another")
+
+
+def test_shut_it_serves_who_is_here_and_nobody_else():
+    queue = FairQueue[str](8, 0)
+    queue.enter("guest")
+    queue.put("guest", "job")
+    assert queue.refusal is None
+    queue.shut()
+    assert "closing" in queue.refusal
+    with pytest.raises(Trouble) as refused:
+        queue.enter("another")
+    assert refused.value.status == 503 and refused.value.retry_after > 0
+    assert queue.take(0) == "job"
+
+
 def test_closing_wakes_those_who_wait_and_returns_what_nobody_took():
     queue = FairQueue[str](8, 0)
     queue.enter("guest")
     queue.put("guest", "job")
     assert queue.close() == ["job"]
+    queue.withdraw("guest", "job")
     ended = []
 
     def work():

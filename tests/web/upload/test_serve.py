@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import cv2
 import pytest
@@ -61,6 +62,23 @@ class TestNothingIsKept:
         assert "serving" in said
         for secret in ("127.0.0.77", "naked", "secret", "Traceback"):
             assert secret not in said
+
+    def test_three_workers_record_into_one_file(self, built, tmp_path, small):
+        path = tmp_path / "record.sqlite"
+        with ExitStack() as stack:
+            workers = []
+            for number in range(3):
+                folder = tmp_path / str(number)
+                folder.mkdir()
+                more = f"record: {{file: {path}}}"
+                options = "seconds: 100, rate: 0"
+                workers.append(stack.enter_context(Serving(folder, built, options, more)))
+            with ThreadPoolExecutor(6) as crowd:
+                answers = crowd.map(lambda index: workers[index % 3].send(small), range(60))
+                assert {answer.status for answer in answers} == {200}
+            assert [worker.end() for worker in workers] == [0] * 3
+        assert count(path) == 60
+        assert not [line for each in workers for line in each.lines if "ERROR" in line]
 
     def test_words_are_recorded_while_another_process_records_too(
         self, built, tmp_path, hopper, small
@@ -127,6 +145,73 @@ class TestWhoWaits:
             assert statuses(site, "192.0.2.1", "192.0.2.2") == [400, 429]
         with Serving(tmp_path, built, "rate: 1, proxies: [127.0.0.0/8]") as site:
             assert statuses(site, "192.0.2.1", "192.0.2.2", "192.0.2.1") == [400, 400, 429]
+
+    def test_who_leaves_is_not_worked_for(self, built, tmp_path, hopper):
+        picture = encoded(cv2.resize(hopper, (1600, 1600)))
+        head = (
+            "POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
+            f"Content-Length: {len(picture)}\r\n\r\n"
+        )
+        with Serving(tmp_path, built, "places: 64, jobs: 1, rate: 0, seconds: 100") as site:
+            before = site.processor_seconds
+            for _ in range(3):
+                assert site.send(picture).status == 200
+            each = (site.processor_seconds - before) / 3
+            before = site.processor_seconds
+            leaving = [site.connect() for _ in range(30)]
+            for connection in leaving:
+                connection.sendall(head.encode() + picture)
+            site.wait_to_let_in(3 + 30)
+            for connection in leaving:
+                connection.close()
+            site.wait_to_hold(0)
+            assert site.send(picture).status == 200
+            assert site.processor_seconds - before < 15 * each
+
+    def test_five_times_too_many_are_shed_and_the_rest_served_in_time(
+        self, built, tmp_path, hopper
+    ):
+        picture = encoded(cv2.resize(hopper, (800, 938)))
+        with Serving(tmp_path, built, "places: 10, jobs: 1, rate: 0, seconds: 60") as site:
+
+            def ask(number):
+                began = time.monotonic()
+                response = site.send(picture, source=f"127.0.1.{number % 200 + 1}")
+                took = time.monotonic() - began
+                if response.status != 200:
+                    assert int(response.headers["Retry-After"]) > 0
+                return response.status, took
+
+            before = site.memory
+            with ThreadPoolExecutor(50) as crowd:
+                answers = list(crowd.map(ask, range(600)))
+            assert {status for status, _ in answers} == {200, 503}
+            assert max(took for status, took in answers if status == 200) < 120
+            # It was at work all the time, and with nothing else; and then it has nothing to do.
+            assert site.held == 0
+            assert site.ask(path="/healthz").status == 200
+            assert site.send(picture).status == 200
+            assert site.memory < before + 200
+
+    def test_health_tells_whether_pictures_are_taken(self, built, tmp_path):
+        with Serving(tmp_path, built, "places: 2, rate: 0") as site:
+            assert site.ask(path="/healthz").text == "ok\n"
+            assert site.metrics["installation_web_healthy"] == 1
+            slow = [site.connect(f"127.0.0.{number}") for number in (2, 3)]
+            for connection in slow:
+                connection.sendall(
+                    b"POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+                    b"Content-Type: image/png\r\n\r\n"
+                )
+            site.wait_to_hold(2)
+            full = site.ask(path="/healthz")
+            assert full.status == 503 and "Too many" in full.text
+            assert site.metrics["installation_web_healthy"] == 0
+            for connection in slow:
+                connection.close()
+            site.wait_to_hold(0)
+            assert site.metrics["installation_web_healthy"] == 1
+            assert site.ask(path="/healthz").status == 200
 
     def test_nobody_starves_beside_one_who_sends_much(self, built, tmp_path, small):
         with Serving(tmp_path, built, "places: 16, jobs: 1, rate: 0, seconds: 100") as site:
@@ -203,15 +288,53 @@ class TestBeginningAndEnd:
                 assert site.end(number) == 0
                 assert not [line for line in site.lines if not line.startswith("INFO")]
 
-    def test_what_is_in_work_is_finished_and_the_rest_told(self, built, tmp_path, small):
+    def test_who_is_here_at_the_end_is_served_and_nobody_else(self, built, tmp_path, hopper):
+        picture = encoded(cv2.resize(hopper, (800, 938)))
         with Serving(tmp_path, built, "jobs: 1, rate: 0, seconds: 100") as site:
-            with ThreadPoolExecutor(8) as crowd:
-                asked = [crowd.submit(site.send, small) for _ in range(8)]
-                next(each for each in asked if each.result())
+            with ThreadPoolExecutor(4) as crowd:
+                asked = [crowd.submit(site.send, picture) for _ in range(4)]
+                site.wait_to_let_in(4)
+                site.process.send_signal(signal.SIGTERM)
+                deadline = time.monotonic() + LONG
+                # A proxy goes on to the next worker.
+                with pytest.raises(ConnectionRefusedError):
+                    while time.monotonic() < deadline:
+                        site.connect().close()
+                assert [each.result().status for each in asked] == [200] * 4
+            assert site.process.wait(LONG) == 0
+
+    def test_a_proxy_that_asks_is_told_first_and_served_meanwhile(self, built, tmp_path, small):
+        with Serving(tmp_path, built, "rate: 0, seconds: 100") as site:
+            assert site.ask(path="/healthz").status == 200
+            site.process.send_signal(signal.SIGTERM)
+            statuses, deadline = set(), time.monotonic() + LONG
+            with pytest.raises(ConnectionError):
+                while time.monotonic() < deadline:
+                    health = site.ask(path="/healthz")
+                    statuses.add(site.send(small).status)
+            assert health.status == 503 and "closing" in health.text
+            assert statuses == {200}
+            assert site.process.wait(LONG) == 0
+
+    def test_who_would_take_too_long_at_the_end_is_sent_away(self, built, tmp_path, hopper):
+        picture = encoded(cv2.resize(hopper, (1600, 1600)))
+        with Serving(tmp_path, built, "places: 200, jobs: 1, rate: 0, seconds: 100") as site:
+            with ThreadPoolExecutor(100) as crowd:
+                asked = [crowd.submit(site.send, picture) for _ in range(100)]
+                site.wait_to_let_in(100)
                 assert site.end() == 0
                 statuses = [each.result().status for each in asked if not each.exception()]
-            assert 200 in statuses
-            assert set(statuses) <= {200, 503}
+            assert set(statuses) == {200, 503}
+
+    def test_a_port_of_its_own(self, built, tmp_path):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        with Serving(tmp_path, built, arguments=("--port", str(port))) as site:
+            assert site.port == port and site.ask().status == 200
+            # No change of the config, though the file says another.
+            site.process.send_signal(signal.SIGHUP)
+            assert "changed: nothing" in site.wait_to_log("config read again")
 
     def test_it_tells_its_manager(self, built, tmp_path, small):
         address = tmp_path / "notify"

@@ -1,0 +1,115 @@
+"""Proxies in front of workers, configured as docs/web.md says."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import socket
+import subprocess
+import textwrap
+import time
+
+from tests.web.upload.serving import LONG, ROOT
+
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+events {{ worker_connections 4096; }}
+http {{
+    client_body_temp_path {folder}/bodies;
+    proxy_temp_path {folder}/answers;
+    fastcgi_temp_path {folder}/unused;
+    uwsgi_temp_path {folder}/unused;
+    scgi_temp_path {folder}/unused;
+{text}
+}}
+"""
+
+
+def available(kind):
+    """Tell whether a proxy is installed here."""
+    return shutil.which(kind, path=os.environ["PATH"] + ":/usr/sbin") is not None
+
+
+def documented(beginning):
+    """The example in the documentation that begins with a line."""
+    lines = (ROOT / "docs/web.md").read_text().splitlines()
+    block = []
+    for line in lines[lines.index(f"    {beginning}") :]:
+        if line and not line.startswith("    "):
+            break
+        block.append(line)
+    return textwrap.dedent("\n".join(block))
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Balanced:
+    """Workers behind a proxy, which is nginx or haproxy."""
+
+    def __init__(self, kind, folder, workers):
+        self.kind = kind
+        self.workers = workers
+        self.port = free_port()
+        self.folder = folder
+        for name in ("bodies", "answers"):
+            (folder / name).mkdir()
+        config = folder / kind
+        if kind == "nginx":
+            text = documented("upstream mirror {")
+            text = re.sub(r"listen 443 ssl", f"listen 127.0.0.1:{self.port}", text)
+            text = re.sub(r" *ssl_certificate.*\n", "", text)
+            text = NGINX.format(folder=folder, text=text)
+            command = ["nginx", "-p", str(folder), "-e", str(folder / "log"), "-c", str(config)]
+        else:
+            text = documented("frontend mirror")
+            text = re.sub(r"bind .*", f"bind 127.0.0.1:{self.port}", text)
+            command = ["haproxy", "-db", "-q", "-f", str(config)]
+        for number, worker in enumerate(workers, 1):
+            text = text.replace(f"127.0.0.1:808{number}", f"127.0.0.1:{worker.port}")
+        config.write_text(text + "\n")
+        environment = {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+        with (folder / "said").open("w") as said:
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stderr=said)
+        deadline = time.monotonic() + LONG
+        while True:
+            with contextlib.suppress(OSError):
+                if self.get("/healthz") == 200:
+                    return
+            assert self.process.poll() is None, (folder / "said").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    def get(self, path, source="127.0.0.1"):
+        return self.ask("GET", path, source)
+
+    def ask(self, method, path, source, body=None):
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=LONG, source_address=(source, 0)
+        )
+        try:
+            connection.request(method, path, body, {"Content-Type": "image/jpeg"} if body else {})
+            response = connection.getresponse()
+            response.read()
+            return response.status
+        finally:
+            connection.close()
+
+    def send(self, picture, number):
+        """Send a picture from one of many addresses; return the status, 0 for no answer."""
+        try:
+            return self.ask("POST", "/api/classify", f"127.0.7.{number % 250 + 1}", picture)
+        except (OSError, http.client.HTTPException):
+            return 0
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()

@@ -1,0 +1,51 @@
+"""What a worker tells Prometheus, and whom it tells."""
+
+import re
+
+from tests.web.upload.serving import Serving
+
+TOKEN = "0123456789abcdef"
+
+
+def test_it_counts_what_it_does_and_nobody(built, tmp_path, small, faceless):
+    with Serving(tmp_path, built, "rate: 0, seconds: 100, places: 7") as site:
+        for source in ("127.0.0.71", "127.0.0.72"):
+            assert site.send(small, source=source).status == 200
+        assert site.send(b"x", source="127.0.0.73").status == 400
+        assert site.ask(path="/healthz").status == 200
+        told = site.metrics
+        assert told["installation_web_pictures_answered_total"] == 2
+        assert told["installation_web_labels_given_total"] == 2
+        assert told['installation_web_requests_total{status="200"}'] == 2
+        assert told['installation_web_requests_total{status="400"}'] == 1
+        assert told["installation_web_answer_seconds_count"] == 2
+        assert told["installation_web_answer_seconds_sum"] > 0
+        assert told['installation_web_answer_seconds_bucket{le="+Inf"}'] == 2
+        assert (told["installation_web_places"], told["installation_web_places_held"]) == (7, 0)
+        assert told["installation_web_healthy"] == 1
+        assert told["installation_inference_fallback"] == 0
+        assert told["process_resident_memory_bytes"] > 0
+        labels = {name for each in told for name in re.findall(r'(\w+)="', each)}
+        assert labels <= {"status", "le"}
+        assert "127.0.0.7" not in site.ask(path="/metrics").text
+
+
+def test_they_are_for_this_machine_alone(built, tmp_path):
+    with Serving(tmp_path, built, "proxies: [127.0.0.0/8]") as site:
+        response = site.ask(path="/metrics")
+        assert response.status == 200
+        assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        for header in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"):
+            assert site.ask(path="/metrics", headers={header: "127.0.0.1"}).status == 404
+        bearer = {"Authorization": f"Bearer {TOKEN}", "X-Forwarded-For": "192.0.2.1"}
+        assert site.ask(path="/metrics", headers=bearer).status == 404
+
+
+def test_or_for_who_has_the_token(built, tmp_path):
+    more = f'record: {{file: null}}\nstatus: {{token: "{TOKEN}"}}'
+    with Serving(tmp_path, built, more=more) as site:
+        far = {"X-Forwarded-For": "192.0.2.1"}
+        assert site.ask(path="/metrics", headers=far).status == 404
+        for token, status in ((TOKEN, 200), (f"{TOKEN}x", 404), ("", 404)):
+            headers = {**far, "Authorization": f"Bearer {token}"}
+            assert site.ask(path="/metrics", headers=headers).status == status

@@ -1,0 +1,153 @@
+"""Looks at several pictures at a time, and what becomes of those that cannot be looked at."""
+
+import threading
+import time
+
+import cv2
+import pytest
+
+from installation import config as configuration
+from installation.classify import PictureReader
+from installation.inference.engine import InferenceError, OverloadedError
+from installation.web.upload.eyes import readers_for
+from installation.web.upload.studio import Studio
+from installation.web.upload.trouble import Trouble
+from tests.web.upload.serving import LONG, encoded
+
+
+@pytest.fixture
+def opened(built, tmp_path):
+    """Open a studio with some keys of the config's ``web``, and wait until it works."""
+    studios = []
+
+    def open_one(web="", readers=None):
+        path = tmp_path / "config.yaml"
+        path.write_text(f"inference: {{engines: {built}, device: cpu}}\nweb: {{{web}}}\n")
+        studio = Studio(configuration.load(path), None, readers)
+        studios.append(studio)
+        deadline = time.monotonic() + LONG
+        while studio.refusal is not None:
+            studio.check()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return studio
+
+    yield open_one
+    for studio in studios:
+        studio.close(60)
+
+
+def submit(studio, picture, who="guest"):
+    studio.queue.enter(who)
+    return studio.submit(who, picture, "words")
+
+
+def words(future):
+    (face,) = future.result(LONG).found.faces
+    return face.labels
+
+
+def test_a_server_is_asked_for_several_a_processor_for_one(config):
+    assert readers_for(config) == 1
+    there = config.inference.model_copy(update={"device": "kserve://inference.example:8001"})
+    far = config.model_copy(update={"inference": there})
+    assert readers_for(far) == config.web.jobs > 1
+
+
+def test_two_readers_look_at_a_time_and_see_the_same(opened, small, monkeypatch):
+    together, look = threading.Barrier(2), PictureReader.look
+
+    def looked(self, picture):
+        together.wait(LONG)
+        return look(self, picture)
+
+    monkeypatch.setattr(PictureReader, "look", looked)
+    studio = opened("jobs: 2, seconds: 600", readers=2)
+    answers = [submit(studio, small) for _ in range(8)]
+    assert len({words(answer) for answer in answers}) == 1
+
+
+def test_another_config_reaches_every_reader(opened, small, built, tmp_path):
+    studio = opened("jobs: 2, seconds: 600", readers=2)
+    path = tmp_path / "full.yaml"
+    path.write_text(f"inference: {{engines: {built}, device: cpu}}\nlabels: {{policy: full}}\n")
+    before = [submit(studio, small) for _ in range(4)]
+    studio.use(configuration.load(path))
+    after = [submit(studio, small) for _ in range(4)]
+    policies = [each.result(LONG).config.labels.policy for each in (*before, *after)]
+    assert policies[-4:] == ["full"] * 4
+    assert words(after[0])
+
+
+def test_a_server_that_has_too_much_to_do_costs_one_picture_its_answer(opened, small, monkeypatch):
+    look, asked = PictureReader.look, iter([True, False, True])
+
+    def looked(self, picture):
+        if next(asked, False):
+            raise OverloadedError("inference.example:8001: overloaded")
+        return look(self, picture)
+
+    monkeypatch.setattr(PictureReader, "look", looked)
+    studio = opened("jobs: 1, seconds: 600")
+    answers = [submit(studio, small) for _ in range(5)]
+    for refused in (answers[0], answers[2]):
+        with pytest.raises(Trouble) as told:
+            refused.result(LONG)
+        assert told.value.status == 503 and told.value.retry_after > 0
+        assert "inference.example" not in str(told.value)
+    assert all(words(answers[index]) for index in (1, 3, 4))
+    studio.check()
+
+
+def test_an_engine_that_fails_ends_the_process(opened, small, monkeypatch):
+    def looked(self, picture):
+        raise InferenceError("the card is gone")
+
+    monkeypatch.setattr(PictureReader, "look", looked)
+    studio = opened()
+    with pytest.raises(Trouble) as told:
+        submit(studio, small).result(LONG)
+    assert told.value.status == 500
+    with pytest.raises(InferenceError):
+        while True:
+            studio.check()
+
+
+def test_a_look_that_takes_too_long_is_not_waited_for(opened, small, monkeypatch):
+    look, over = PictureReader.look, threading.Event()
+
+    def looked(self, picture):
+        over.wait(LONG)
+        return look(self, picture)
+
+    monkeypatch.setattr(PictureReader, "look", looked)
+    studio = opened("jobs: 1, seconds: 0.5")
+    late = submit(studio, small)
+    with pytest.raises(Trouble) as told:
+        late.result(LONG)
+    assert told.value.status == 503 and told.value.retry_after > 0
+    over.set()
+
+
+def test_who_leaves_while_a_picture_waits_frees_its_desk(opened, small, hopper, monkeypatch):
+    look, over, seen = PictureReader.look, threading.Event(), []
+
+    def looked(self, picture):
+        seen.append(picture.shape)
+        over.wait(LONG)
+        return look(self, picture)
+
+    monkeypatch.setattr(PictureReader, "look", looked)
+    studio = opened("jobs: 2, seconds: 600")
+    first = submit(studio, small)
+    while not seen:
+        time.sleep(0.01)
+    # The second has a desk, but waits for the reader; the third has none.
+    second = submit(studio, encoded(cv2.resize(hopper, (200, 240))))
+    third = submit(studio, encoded(cv2.resize(hopper, (220, 260))))
+    second.cancel()
+    over.set()
+    assert words(first) and words(third)
+    assert second.cancelled()
+    # It was not looked at, or was being looked at already.
+    assert len(seen) <= 3
