@@ -67,6 +67,19 @@ def test_systemd_understands_the_units(unpacked):
 
 
 @pytest.mark.skipif(not ANALYZE, reason="no systemd-analyze here")
+def test_systemd_understands_the_unit_of_the_server(tmp_path):
+    text = (SYSTEMD / "server/installation-server.service").read_text()
+    # Reached from this machine alone unless somebody says otherwise.
+    assert "Environment=ADDRESS=127.0.0.1 " in text
+    assert re.findall(r"--publish (\S+)", text) == ["${ADDRESS}:8001:8001", "${ADDRESS}:8002:8002"]
+    unit = tmp_path / "installation-server.service"
+    unit.write_text(text.replace("/usr/bin/podman", "/bin/true"))
+    command = [ANALYZE, "verify", "--man=no", unit]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in ran.stderr.splitlines() if "installation" in line] == []
+
+
+@pytest.mark.skipif(not ANALYZE, reason="no systemd-analyze here")
 @pytest.mark.parametrize("name", WITH_ENGINES)
 def test_little_is_exposed(unpacked, name):
     if _version() < 250:
