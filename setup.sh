@@ -113,15 +113,21 @@ prometheus() {
         return 0
     fi
     say 'unpacking Prometheus'
+    # Since Debian 13 the second one is a package of its own.
+    programs=prometheus
+    ! apt-cache show promtool >/dev/null 2>&1 || programs='prometheus promtool'
     folder=$(mktemp -d)
     download "$folder" || { $as_root apt-get update -qq && download "$folder"; } ||
         fail 'apt-get download prometheus failed; see above'
-    dpkg-deb --extract "$folder"/*.deb "$folder"
+    for package in "$folder"/*.deb; do
+        dpkg-deb --extract "$package" "$folder"
+    done
     mv "$folder/usr/bin/prometheus" "$folder/usr/bin/promtool" .venv/bin/
     rm -r "$folder"
 }
 
-download() { (cd "$1" && apt-get -qq -o APT::Sandbox::User=root download prometheus >&2); }
+# shellcheck disable=SC2086
+download() { (cd "$1" && apt-get -qq -o APT::Sandbox::User=root download $programs >&2); }
 
 # Show that something is going on, until it is over.
 wait_for() {
