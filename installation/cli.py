@@ -59,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     forgo_core_dumps()
     # It asks to read the config again, which is yet to be read.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    path = (arguments.config or configuration.find()).resolve()
+    path = (arguments.config or configuration.find()).absolute()
     # Named by systemd where there is one; see systemd.exec(5).
     state = os.environ.get("STATE_DIRECTORY")
     file = ConfigFile(path, Path(state.partition(":")[0]) if state else None)
@@ -92,7 +92,7 @@ def _web(arguments: argparse.Namespace) -> int:
 
     forgo_core_dumps()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    path = (arguments.config or configuration.find()).resolve()
+    path = (arguments.config or configuration.find()).absolute()
     serve(configuration.load(path), partial(configuration.load, path))
     return OK
 
@@ -319,7 +319,8 @@ def _parser() -> argparse.ArgumentParser:
             "--config",
             type=Path,
             metavar="FILE",
-            help="default: ./config.yaml, else /etc/installation/config.yaml",
+            help="default: ./config.yaml, else /etc/installation/config.yaml; with what is laid "
+            "over it in config.d beside it",
         )
         return added
 
