@@ -22,6 +22,7 @@ from installation.arguments import (
     describe_build,
     describe_classify,
     describe_demo,
+    describe_merge,
     describe_record,
 )
 from installation.config import Config
@@ -201,7 +202,7 @@ def _record(arguments: argparse.Namespace) -> int:
     from installation.record.reading import Period
 
     config = _config(arguments)
-    path, zone = config.record.file, config.hours.schedule.zone
+    path, zone = arguments.record or config.record.file, config.hours.schedule.zone
     if path is None:
         raise InstallationError("record.file is null: nothing is recorded; give the record a name")
     period = Period(zone, arguments.since, arguments.until)
@@ -219,6 +220,21 @@ def _record(arguments: argparse.Namespace) -> int:
         for line in never if arguments.never else summary.as_text(found):
             print(line)
     return OK
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from installation.record.merge import merge
+    from installation.record.store import count
+
+    status = OK
+    for merged in merge(arguments.into, arguments.records):
+        if merged.trouble is not None:
+            _complain(merged.trouble)
+            status = TROUBLE
+        if merged.rows:
+            print(merged, flush=True)
+    print(f"{arguments.into}: {count(arguments.into):,} words")
+    return status
 
 
 def _export(path: Path, period: Period, to: Path | None) -> None:
@@ -366,6 +382,8 @@ def _parser() -> argparse.ArgumentParser:
         ("plot", "The summary as a sheet to print (.png) or a page to read (.html)."),
     ):
         describe_record(action, command(action, _record, does, logging.WARNING, record))
+    does = "Sum records, such as those of many walls, into one; as often as you like."
+    describe_merge(command("merge", _merge, does, logging.WARNING, record))
 
     cameras = command(
         "cameras", _cameras, "Every camera here, its lasting names, what it can send."
