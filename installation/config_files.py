@@ -18,8 +18,8 @@ from installation.errors import InstallationError
 
 # Bytes in all that no config needs; reading takes a second for so many on a small computer.
 _MOST = 2**16
-# And files that none needs.
-_MOST_FILES = 100
+# And files laid over it: to find the one at fault, all before each are validated.
+_MOST_FILES = 20
 # Letters of a value, and of a reason, that have room in a line.
 VALUE, _REASON = 60, 400
 
