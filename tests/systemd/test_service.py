@@ -151,6 +151,12 @@ def test_what_saves_or_restarts_does_not_wake_a_wall_that_was_stopped():
         assert " try-re" in read(unit)["Service"]["ExecStart"]
 
 
+def test_what_is_saved_beside_the_config_is_noticed_too():
+    watched = read("installation-config.path")["Path"]["PathChanged"].split("\n")
+    config = Path("/etc/installation/config.yaml")
+    assert watched == [str(config), str(config.with_suffix(".d"))]
+
+
 # Tempting, but newer than 249, which is Ubuntu 22.04's.
 NEWER = (
     "RestartSteps=",
