@@ -87,6 +87,9 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     except (sqlite3.Error, UnicodeDecodeError) as error:
         reason = "not text" if isinstance(error, UnicodeDecodeError) else str(error)
         remedy = "try again, or see record.file in the config"
+        if "unable to open" in reason:
+            # What its journal has can be read only where SQLite may make an index of it.
+            remedy = "copy it, and what lies beside it as -wal, to where you may write"
         if is_damage(error):
             remedy = "when the wall starts it sets this file aside and begins a new one"
         raise RecordError(f"{path}: {' '.join(reason.split())}; {remedy}") from error

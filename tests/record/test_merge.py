@@ -441,6 +441,46 @@ def test_while_the_wall_goes_on_writing(into, tmp_path):
     assert rows(into) == Counter(range(400))
 
 
+READ_ONLY = """
+import shutil, subprocess, sys
+from pathlib import Path
+from installation.record.entry import Entry
+from installation.record.merge import merge
+from installation.record.store import Store
+disk, into = Path(sys.argv[1]), Path(sys.argv[2])
+subprocess.run(["mount", "-t", "tmpfs", "none", disk], check=True)
+store = Store(disk / "closed.sqlite")
+store.add([Entry(472222, "n10104064", 0.5, 7, "wall", "safe", "e")] * 5)
+for part in ("", "-wal"):
+    shutil.copy(disk / f"closed.sqlite{part}", disk / f"crashed.sqlite{part}")
+store.close()
+subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+for _ in range(2):
+    for each in merge(into, [disk / "crashed.sqlite", disk / "closed.sqlite"]):
+        print(each.new, each.trouble)
+"""
+
+
+def test_on_a_disk_that_is_read_only(into, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", str(disk)]
+    if not shutil.which("unshare") or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here, even in a name space of its own")
+    ran = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", READ_ONLY, str(disk), str(into)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    crashed, closed, *again = ran.stdout.splitlines()
+    assert closed == "5 None" and again == [crashed, "0 None"]
+    # What was in its journal alone is not left out in silence.
+    assert "crashed.sqlite: unable to open" in crashed and "to where you may write" in crashed
+
+
 class Fleet:
     """Walls that grow, are pruned and copied, and sums of them; and what they should come to."""
 
