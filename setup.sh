@@ -25,6 +25,9 @@ esac
 say() { printf '==> %s\n' "$*" >&2; }
 fail() { printf 'setup.sh: %s\n' "$*" >&2; exit 1; }
 
+as_root=
+[ "$(id -u)" = 0 ] || as_root=sudo
+
 debian_packages() {
     packages='python3-venv libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libglx-mesa0 fontconfig
         libfreetype6 fonts-dejavu-core ca-certificates'
@@ -49,9 +52,7 @@ debian_packages() {
         esac
     done
     [ -n "$missing" ] || return 0
-    as_root=
-    if [ "$(id -u)" != 0 ]; then
-        as_root=sudo
+    if [ -n "$as_root" ]; then
         if ! command -v sudo >/dev/null || ! { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
             fail "Debian packages are missing; as root, run: apt-get install$missing"
         fi
@@ -106,6 +107,28 @@ environment() {
     cp setup.cfg "$stamp"
 }
 
+# Of Debian's Prometheus the programs alone: installed, it would watch this machine from then on.
+prometheus() {
+    if [ -x .venv/bin/promtool ] || ! apt-cache show prometheus >/dev/null 2>&1; then
+        return 0
+    fi
+    say 'unpacking Prometheus'
+    # Since Debian 13 the second one is a package of its own.
+    programs=prometheus
+    ! apt-cache show promtool >/dev/null 2>&1 || programs='prometheus promtool'
+    folder=$(mktemp -d)
+    download "$folder" || { $as_root apt-get update -qq && download "$folder"; } ||
+        fail 'apt-get download prometheus failed; see above'
+    for package in "$folder"/*.deb; do
+        dpkg-deb --extract "$package" "$folder"
+    done
+    mv "$folder/usr/bin/prometheus" "$folder/usr/bin/promtool" .venv/bin/
+    rm -r "$folder"
+}
+
+# shellcheck disable=SC2086
+download() { (cd "$1" && apt-get -qq -o APT::Sandbox::User=root download $programs >&2); }
+
 # Show that something is going on, until it is over.
 wait_for() {
     while kill -0 "$1" 2>/dev/null; do
@@ -119,7 +142,10 @@ wait_for() {
 debian_packages "$@"
 [ "$what" != packages ] || exit 0
 environment
-[ "$what" != test ] || server
+if [ "$what" = test ]; then
+    server
+    prometheus
+fi
 .venv/bin/installation engines build >&2
 case $what in
     setup) say 'ready; edit config.yaml, then run: .venv/bin/installation run' ;;

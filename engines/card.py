@@ -27,6 +27,10 @@ class NoCardError(InstallationError):
     """There is no NVIDIA card that could be used; the message says why."""
 
 
+class DriverError(NoCardError):
+    """There is a driver, but it does not work: somebody should see to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """The first NVIDIA card of this machine.
@@ -71,14 +75,17 @@ def find_card() -> Card:
     Raises
     ------
     NoCardError
-        No driver, no card, or a driver that does not work.
+        No driver or no card.
+    DriverError
+        A driver that does not work.
     """
     driver = load_driver()
 
     def ask(function: str, *arguments: object) -> None:
         code = int(getattr(driver, function)(*arguments))
         if code:
-            raise NoCardError(_explain(driver, function, code))
+            kind = NoCardError if code in (_NO_DEVICE, _STUB) else DriverError
+            raise kind(_explain(driver, function, code))
 
     ask("cuInit", 0)
     number, device, major, minor = (ctypes.c_int() for _ in range(4))

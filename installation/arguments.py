@@ -113,6 +113,9 @@ def describe_record(action: str, parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(action=action)
     for name, which in (("--since", "first"), ("--until", "last")):
         parser.add_argument(name, type=_day, metavar="DATE", help=f"the {which} day to look at")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="another than record.file, such as a merged one"
+    )
     if action == "summary":
         how = parser.add_mutually_exclusive_group()
         how.add_argument("--json", action="store_true", help="print one object")
@@ -123,6 +126,12 @@ def describe_record(action: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--csv", type=Path, nargs="?", metavar="FILE", help="not to be printed")
     else:
         parser.add_argument("file", type=_sheet, metavar="FILE")
+
+
+def describe_merge(parser: argparse.ArgumentParser) -> None:
+    """Add what merging records takes."""
+    parser.add_argument("into", type=Path, metavar="INTO", help="the sum; made where there is none")
+    parser.add_argument("records", type=Path, nargs="+", metavar="FILE", help="read alone")
 
 
 def describe_bench(bench: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from installation.arguments import (
     describe_classify,
     describe_demo,
     describe_export,
+    describe_merge,
     describe_record,
     describe_web,
 )
@@ -60,7 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
     forgo_core_dumps()
     # It asks to read the config again, which is yet to be read.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    path = (arguments.config or configuration.find()).resolve()
+    path = (arguments.config or configuration.find()).absolute()
     # Named by systemd where there is one; see systemd.exec(5).
     state = os.environ.get("STATE_DIRECTORY")
     file = ConfigFile(path, Path(state.partition(":")[0]) if state else None)
@@ -93,7 +94,7 @@ def _web(arguments: argparse.Namespace) -> int:
 
     forgo_core_dumps()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    path = (arguments.config or configuration.find()).resolve()
+    path = (arguments.config or configuration.find()).absolute()
 
     def read() -> Config:
         config = configuration.load(path)
@@ -210,7 +211,7 @@ def _record(arguments: argparse.Namespace) -> int:
     from installation.record.reading import Period
 
     config = _config(arguments)
-    path, zone = config.record.file, config.hours.schedule.zone
+    path, zone = arguments.record or config.record.file, config.hours.schedule.zone
     if path is None:
         raise InstallationError("record.file is null: nothing is recorded; give the record a name")
     period = Period(zone, arguments.since, arguments.until)
@@ -228,6 +229,21 @@ def _record(arguments: argparse.Namespace) -> int:
         for line in never if arguments.never else summary.as_text(found):
             print(line)
     return OK
+
+
+def _merge(arguments: argparse.Namespace) -> int:
+    from installation.record.merge import merge
+    from installation.record.store import count
+
+    status = OK
+    for merged in merge(arguments.into, arguments.records):
+        if merged.trouble is not None:
+            _complain(merged.trouble)
+            status = TROUBLE
+        if merged.rows:
+            print(merged, flush=True)
+    print(f"{arguments.into}: {count(arguments.into):,} words")
+    return status
 
 
 def _export(path: Path, period: Period, to: Path | None) -> None:
@@ -336,7 +352,8 @@ def _parser() -> argparse.ArgumentParser:
             "--config",
             type=Path,
             metavar="FILE",
-            help="default: ./config.yaml, else /etc/installation/config.yaml",
+            help="default: ./config.yaml, else /etc/installation/config.yaml; with what is laid "
+            "over it in config.d beside it",
         )
         return added
 
@@ -383,6 +400,8 @@ def _parser() -> argparse.ArgumentParser:
         ("plot", "The summary as a sheet to print (.png) or a page to read (.html)."),
     ):
         describe_record(action, command(action, _record, does, logging.WARNING, record))
+    does = "Sum records, such as those of many walls, into one; as often as you like."
+    describe_merge(command("merge", _merge, does, logging.WARNING, record))
 
     cameras = command(
         "cameras", _cameras, "Every camera here, its lasting names, what it can send."

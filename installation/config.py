@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import io
-from collections.abc import Hashable
+from collections.abc import Sequence
 from datetime import date
 from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from PIL import ImageFont
 from pydantic import (
     AfterValidator,
@@ -27,22 +25,22 @@ from pydantic import (
     model_validator,
 )
 
-from installation.errors import InstallationError
+from installation.config_files import (
+    VALUE,
+    ConfigError,
+    Document,
+    Key,
+    laid_over,
+    read,
+    shown,
+    wrong,
+)
 from installation.labels.policy import Policy, PolicyName, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import select
 from installation.supervision.hours import Hours, check_closed, check_span, check_zone
 
-# Bytes that no config needs; reading takes a second for so many on a small computer.
-_MOST = 2**16
-# Letters of a value, and of a reason, that have room in a line.
-_VALUE, _REASON = 60, 400
-
 PLACES = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
-
-
-class ConfigError(InstallationError):
-    """The config cannot be used; the message begins ``FILE:LINE:``."""
 
 
 class _Section(BaseModel):
@@ -313,89 +311,15 @@ class Config(_Section):
     web: Web = Web()
 
 
-_FORMS: dict[tuple[Hashable, ...], str] = {
+_FORMS: dict[Key, str] = {
     ("theme", "colour"): '"#39ff14"',
     ("inference", "device"): "auto, gpu, cpu or kserve://HOST:PORT",
     ("inference", "detector"): "face-centerface, the name of a folder",
     ("inference", "classifier"): "person-semantic, the name of a folder",
 }
 
-# What YAML's own words mean to who edits a config.
-_HINTS = {
-    "<block end>": "; indent it as its neighbours are",
-    "expected ':'": "; a key takes a colon and a space",
-    "cannot start any token": "; indent with spaces, and put such in quotes",
-    "mapping values are not allowed": "; one key a line, and quotes around a value with a colon",
-    "stream": "; is a bracket or a quote not closed?",
-    "expected ','": "; is a bracket or a quote not closed?",
-    "another document": "; leave out the line with ---",
-}
 
-Lines = dict[tuple[Hashable, ...], int]
-
-
-def _line_of(mark: yaml.Mark | None) -> int:
-    return mark.line + 1 if mark else 1
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses what YAML would take in silence, and says where.
-
-    That is keys written twice, of which the last would win, keys that are no words, and aliases,
-    by which a few lines can stand for billions.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(
-                None, None, f"*{event.anchor}: write the value itself here", event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:str" or not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "expected a plain word as key", key.start_mark
-                )
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value}: written twice; keep one", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, LookupError, AttributeError, TypeError) as error:
-            # Such as a date in a thirteenth month, or "!!bool perhaps".
-            value = node.value if isinstance(node, yaml.ScalarNode) else node.tag
-            reason = f"{_shown(value)} cannot be read: {error}"
-            raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from error
-
-
-def _lines(node: yaml.Node | None, path: tuple[Hashable, ...] = ()) -> Lines:
-    """Map the path of every key and item to the line it stands in, as deep as the schema goes."""
-    found: Lines = {}
-    if len(path) > 3:
-        return found
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            below = (*path, key.value)
-            found[below] = _line_of(key.start_mark)
-            found |= _lines(value, below)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            below = (*path, index)
-            found[below] = _line_of(value.start_mark)
-            found |= _lines(value, below)
-    return found
-
-
-def _fields(path: tuple[Hashable, ...]) -> list[str]:
+def _fields(path: Key) -> list[str]:
     """Return the keys that are known in the section a path leads into."""
     model: Any = Config
     for step in path:
@@ -403,26 +327,10 @@ def _fields(path: tuple[Hashable, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def _shown(value: object) -> str:
-    """Show a value, or as much of it as has room in a line."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):
-        # An integer of more digits than Python prints, or lists within lists within lists.
-        return "that"
-    return text if len(text) <= _VALUE else f"{text[:_VALUE]}…"
-
-
-def _wrong(path: Path, line: int, reason: str) -> ConfigError:
-    """Say in a line that people and terminals can read what is wrong."""
-    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in reason[:_REASON])
-    return ConfigError(f"{path}:{line}: {shown}{'…' if len(reason) > _REASON else ''}")
-
-
 def _explain(error: Any) -> str:
     """Turn one of pydantic's errors into: key, what is wrong, what would be right."""
     path = tuple(error["loc"])
-    key = ".".join(str(step)[:_VALUE] for step in path)
+    key = ".".join(str(step)[:VALUE] for step in path)
     if error["type"] == "extra_forbidden":
         known = _fields(path[:-1])
         close = difflib.get_close_matches(str(path[-1]), known, n=1)
@@ -433,13 +341,13 @@ def _explain(error: Any) -> str:
     if error["input"] is None and path in _FORMS:
         return f"{key}: needs quotes, or is a comment: {_FORMS[path]}"
     if error["type"] == "string_pattern_mismatch":
-        return f"{key}: {_shown(error['input'])} is not of the form {_FORMS[path]}"
+        return f"{key}: {shown(error['input'])} is not of the form {_FORMS[path]}"
     if error["type"] == "value_error":
         return f"{key}: {error['ctx']['error']}"
     if error["type"] == "too_long":
         return f"{key}: {error['ctx']['actual_length']} items; at most {error['ctx']['max_length']}"
     reason = error["msg"][:1].lower() + error["msg"][1:]
-    return f"{key}: {reason}, not {_shown(error['input'])}"
+    return f"{key}: {reason}, not {shown(error['input'])}"
 
 
 def load(path: str | Path) -> Config:
@@ -448,68 +356,71 @@ def load(path: str | Path) -> Config:
     Parameters
     ----------
     path
-        The file. Relative paths inside it are taken from its folder.
+        The file; what `overlays` finds beside it is laid over it. Relative paths in any of them
+        are taken from its folder.
 
     Returns
     -------
     Config
-        Complete; keys the file leaves out have their defaults.
+        Complete; keys the files leave out have their defaults.
 
     Raises
     ------
     ConfigError
-        The file cannot be read, is not YAML, or a key or value is wrong.
+        A file cannot be read, is not YAML, or a key or value is wrong.
     """
-    path = Path(path)
-    return parse(read(path), path)
+    return validate(read(Path(path)))
 
 
-def read(path: Path) -> str:
-    """Return the text of a config file; raises `ConfigError`."""
+def validate(documents: Sequence[Document]) -> Config:
+    """Return the config that files come to, the first of them the one that is named; see `load`."""
+    for document in documents:
+        if not isinstance(document.data, dict | None):
+            sections = ", ".join(Config.model_fields)
+            raise wrong(document.path, 1, f"expected sections ({sections})")
+    folder = documents[0].path.resolve().parent
     try:
-        with path.open("rb") as file:
-            text = file.read(_MOST + 1)
-        if len(text) > _MOST:
-            raise _wrong(path, 1, f"more than {_MOST // 1024} KB, which no config needs")
-        # As files are read that are text: however lines end.
-        return io.IncrementalNewlineDecoder(None, True).decode(text.decode("utf-8"), True)
-    except UnicodeDecodeError as error:
-        raise _wrong(path, 1, "cannot be read: not a UTF-8 text") from error
-    except PermissionError as error:
-        raise _wrong(path, 1, "cannot be read; let this user or its group read it") from error
-    except OSError as error:
-        raise _wrong(path, 1, f"cannot be read: {error.strerror}") from error
-
-
-def parse(text: str, path: Path) -> Config:
-    """Validate the text of the config file at some path; see `load`."""
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        data = None if node is None else loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        line = _line_of(error.problem_mark or error.context_mark)
-        problem = error.problem or "not valid YAML"
-        hint = next((hint for part, hint in _HINTS.items() if part in problem), "")
-        raise _wrong(path, line, f"{problem}{hint}") from error
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise _wrong(
-            path, line, f"not valid YAML: {text[error.position]!r} may not be in it"
-        ) from error
-    except RecursionError as error:
-        raise _wrong(path, 1, "nested too deeply") from error
-    if data is not None and not isinstance(data, dict):
-        raise _wrong(path, 1, f"expected sections ({', '.join(Config.model_fields)})")
-    # A section whose keys are all commented out is there, but empty.
-    sections = {key: value for key, value in (data or {}).items() if value is not None}
-    try:
-        config = Config.model_validate(sections, context={"folder": path.resolve().parent})
+        return _anchored(_validated(documents, folder), folder)
     except ValidationError as error:
-        lines = _lines(node)
-        first = min(error.errors(), key=lambda each: _line(each["loc"], lines))
-        raise _wrong(path, _line(first["loc"], lines), _explain(first)) from error
-    return _anchored(config, path.resolve().parent)
+        raise _located(error, documents, folder) from error
+
+
+def _validated(documents: Sequence[Document], folder: Path) -> Config:
+    # A section whose keys are all commented out is there, but empty.
+    data = {key: value for key, value in laid_over(documents).items() if value is not None}
+    return Config.model_validate(data, context={"folder": folder})
+
+
+def _located(error: ValidationError, documents: Sequence[Document], folder: Path) -> ConfigError:
+    """Say what is wrong first, in the order of files and lines, and where that is."""
+    # Of the first file alone, the first two, and so on.
+    before = [_wrong_keys(documents[:count], folder) for count in range(1, len(documents))]
+
+    def place(each: Any) -> tuple[int, int]:
+        # At fault is the last file that has the key; or the one by which what stands in another
+        # became wrong, such as an address that may be reached by a token that was taken away.
+        key, at = each["loc"], 0
+        for number, document in enumerate(documents):
+            said = key in document.lines and not isinstance(each["input"], dict)
+            if said or (number and key not in before[number - 1]):
+                at = number
+        return at, documents[at].line(key)
+
+    first = min(error.errors(), key=place)
+    at, line = place(first)
+    reason, key = _explain(first), first["loc"]
+    elsewhere = [each for each in documents[:at] if key in each.lines]
+    if elsewhere and key not in documents[at].lines:
+        reason += f" (it stands in {elsewhere[-1].path}:{elsewhere[-1].lines[key]})"
+    return wrong(documents[at].path, line, reason)
+
+
+def _wrong_keys(documents: Sequence[Document], folder: Path) -> set[Key]:
+    try:
+        _validated(documents, folder)
+    except ValidationError as error:
+        return {each["loc"] for each in error.errors()}
+    return set()
 
 
 def _anchored(config: Config, folder: Path) -> Config:
@@ -525,13 +436,6 @@ def _anchored(config: Config, folder: Path) -> Config:
     if record.file is not None:
         record = record.model_copy(update={"file": folder / record.file})
     return config.model_copy(update={"camera": camera, "inference": inference, "record": record})
-
-
-def _line(loc: tuple[Hashable, ...], lines: Lines) -> int:
-    """Return the line of a key, or of the nearest section around it that is in the file."""
-    while loc and loc not in lines:
-        loc = loc[:-1]
-    return lines.get(loc, 1)
 
 
 def find() -> Path:

@@ -130,6 +130,7 @@ class _Show:
         self._signals = signals
         self._notifier = notifier
         self._server = server
+        self._record = record
         self._recorder = None
         if record is not None:
             self._recorder = Recorder(record, config)
@@ -223,6 +224,7 @@ class _Show:
             at=now,
             open=self._doors.open,
             doors=str(self._doors),
+            opens_at=self._opens_at(),
             open_seconds=self._open_seconds,
             preparing=None if self._vision.ready.is_set() else self._vision.words,
             waiting=wall.waiting,
@@ -238,12 +240,19 @@ class _Show:
             trouble=self._capture.trouble,
             losses=self._capture.losses,
             device=self._vision.device,
+            fallback=self._vision.fallback,
             classifier=config.inference.classifier,
             policy=config.labels.policy,
-            recording=recorder is not None,
+            record=self._record,
             pause=None if recorder is None else recorder.trouble,
             frame=wall.frame if config.status.preview else None,
         )
+
+    def _opens_at(self) -> float:
+        if self._doors.open:
+            return 0.0
+        opens = self._doors.opens
+        return math.inf if opens is None else opens.timestamp()
 
     def _status(self, now: float) -> str:
         if not self._doors.open:
@@ -258,7 +267,7 @@ class _Show:
             f"{metrics.rate(now):.1f} pictures a second (age {ages} ms)",
             f"{faces} face{'' if faces == 1 else 's'}",
             camera,
-            self._vision.device,
+            self._vision.device + (" for now" if self._vision.fallback else ""),
         ]
         if now - self._felt_at >= _TEMPERATURE:
             self._felt_at, self._hot = now, temperature()

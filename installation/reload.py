@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from engines.sealed import write_whole
-from installation.config import AT_START, Config, ConfigError, parse, read
+from installation.config import AT_START, Config, validate
+from installation.config_files import ConfigError, compose, laid_over, read
 
 log = logging.getLogger(__name__)
 
 _COPY = "config.last-good.yaml"
+_HEAD = "# The config that was good last, with all that was laid over it; written by the wall.\n"
 Section = TypeVar("Section", bound=BaseModel)
 
 
@@ -58,21 +61,21 @@ def in_force(old: Section, new: Section) -> Section:
 
 
 class ConfigFile:
-    """The config file of a running installation, and a copy of what was good in it last.
+    """The config of a running installation, and a copy of what was good last.
 
-    A mistake in the file so changes nothing, not even when the machine is started again.
+    A mistake in a file so changes nothing, not even when the machine is started again.
 
     Parameters
     ----------
     path
-        The file.
+        The file; what is laid over it belongs to it.
     state
         Folder for the copy; None keeps none.
 
     Attributes
     ----------
     complaint
-        What is wrong with the file as it is now, in a line; None: nothing.
+        What is wrong with the files as they are now, in a line; None: nothing.
     """
 
     def __init__(self, path: Path, state: Path | None) -> None:
@@ -81,7 +84,7 @@ class ConfigFile:
         self._copy = state / _COPY if state is not None else None
 
     def start(self) -> Config:
-        """Return the config to start by: what was good last, should the file be broken.
+        """Return the config to start by: what was good last, should a file be broken.
 
         Raises
         ------
@@ -94,32 +97,34 @@ class ConfigFile:
             try:
                 if self._copy is None or not self._copy.exists():
                     raise error from None
-                config = parse(read(self._copy), self._path)
-            except (ConfigError, OSError):
+                config = validate([compose(self._path, self._copy.read_text(encoding="utf-8"))])
+            except (ConfigError, OSError, UnicodeDecodeError):
                 raise error from None
             log.error("%s; starting by the last good one, %s", error, self._copy)  # noqa: TRY400
             return config
 
     def reread(self) -> Config:
-        """Return the config as it stands in the file.
+        """Return the config as it stands in the files.
 
         Raises
         ------
         ConfigError
-            It is broken, or empty, as a file is while it is being written.
+            One is broken, or empty, as a file is while it is being written.
         """
         try:
-            text = read(self._path)
-            if not text.strip():
-                raise ConfigError(
-                    f"{self._path}:1: is empty; a comment alone asks for the defaults"
-                )
-            config = parse(text, self._path)
+            documents = read(self._path)
+            for document in documents:
+                if not document.text.strip():
+                    raise ConfigError(
+                        f"{document.path}:1: is empty; a comment alone asks for the defaults"
+                    )
+            config = validate(documents)
         except ConfigError as error:
             self.complaint = str(error)
             raise
         self.complaint = None
-        self._keep(text)
+        # One file: what is good together is kept together.
+        self._keep(_HEAD + yaml.safe_dump(laid_over(documents), allow_unicode=True))
         return config
 
     def _keep(self, text: str) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from installation.config import Config, ConfigError
+from installation.config import Config
+from installation.config_files import ConfigError
 
 _RESTART = "(restart)"
 # What is for programmers alone.

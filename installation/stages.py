@@ -97,6 +97,8 @@ class Vision:
         What to tell those who wait until then.
     device
         What the engines run on by now; empty until then.
+    fallback
+        Whether that is the CPU for now, though something better was asked for.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Vision:
         self.ready = threading.Event()
         self.words = config.theme.preparing
         self.device = ""
+        self.fallback = False
         self._config = config
         self._changed = threading.Event()
         self._frames = frames
@@ -149,7 +152,7 @@ class Vision:
                 self.ready.set()
                 while True:
                     self.heart.beat()
-                    self.device = observer.device
+                    self.device, self.fallback = observer.device, observer.fallback
                     if self._changed.is_set():
                         self._changed.clear()
                         self._change(observer)

@@ -45,6 +45,18 @@ def test_each_value_in_each_place_is_answered(path, value):
         assert seconds < BOUND
 
 
+def test_so_is_what_is_laid_over_one(path):
+    chance = random.Random(8)
+    said = []
+    for _ in range(150):
+        data, over = (chance.choice((FULL.encode(), mutated(chance))) for _ in range(2))
+        line, seconds = verdict(path, data, over)
+        assert seconds < BOUND
+        said.append(line.removeprefix(str(path.parent))[:9])
+    assert {"", "/config.y", "/config.d"} == set(said)
+
+
 def test_what_is_spoilt_was_sound(path):
     for text in (SHIPPED, FULL):
         assert verdict(path, text.encode())[0] == ""
+        assert verdict(path, FULL.encode(), text.encode())[0] == ""

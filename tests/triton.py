@@ -137,7 +137,7 @@ _Good = TritonPythonModel
 class TritonPythonModel(_Good):
     last = None
 
-    def _answer(self, request):
+    def execute(self, requests):
         mood = Path({mood!r})
         while mood.read_text() == "slow":
             time.sleep(0.02)
@@ -145,10 +145,13 @@ class TritonPythonModel(_Good):
             raise RuntimeError("out of memory")
         if mood.read_text() == "sluggish":
             time.sleep(0.15)
-        answer = super()._answer(request)
+        return super().execute(requests)
+
+    def _response(self, parts):
+        answer = super()._response(parts)
         tensors = {{each.name(): each.as_numpy().copy() for each in answer.output_tensors()}}
         before = self.last = self.last or tensors
-        mood, (name, *_) = mood.read_text(), self._names
+        mood, (name, *_) = Path({mood!r}).read_text(), self._names
         if mood == "nan":
             tensors[name][:] = np.nan
         elif mood == "short":

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from installation import config as configuration
-from installation.config import Config, ConfigError
+from installation.config import Config
+from installation.config_files import ConfigError, overlays
 from installation.doctor import service
 from installation.doctor.apart import apart
 from installation.doctor.finding import Finding, ok, trouble
@@ -71,7 +72,7 @@ def examine(path: Path | None) -> Iterator[Finding]:
     user = _user()
     config = None
     try:
-        path = (path or configuration.find()).resolve()
+        path = (path or configuration.find()).absolute()
         config = configuration.load(path)
         yield from apart("config", partial(_config, path), _SERVICES, user)
     except ConfigError as error:
@@ -83,10 +84,18 @@ def examine(path: Path | None) -> Iterator[Finding]:
 
 
 def _config(path: Path) -> Iterator[Finding]:
-    if os.access(path, os.R_OK):
-        yield ok("config", str(path))
-    else:
-        yield trouble("config", f"{path}: may not be read by the wall", f"sudo chmod g+r {path}")
+    try:
+        files = [path, *overlays(path)]
+    except ConfigError as error:
+        # Root may look into folders that the wall may not.
+        yield trouble("config", str(error))
+        return
+    closed = [each for each in files if not os.access(each, os.R_OK)]
+    for each in closed:
+        yield trouble("config", f"{each}: may not be read by the wall", f"sudo chmod g+r {each}")
+    if not closed:
+        over = (f"{each.parent.name}/{each.name}" for each in files[1:])
+        yield ok("config", ", ".join((str(path), *over)))
 
 
 def _user() -> str | None:

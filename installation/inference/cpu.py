@@ -42,6 +42,8 @@ class CpuEngine:
         Where the engine lives.
     manifest
         Its manifest.
+    fallback
+        Whether something better was asked for.
 
     Raises
     ------
@@ -50,10 +52,10 @@ class CpuEngine:
     """
 
     device = "CPU"
-    fallback = False
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, fallback: bool = False) -> None:
         self.manifest = manifest
+        self.fallback = fallback
         path = folder / manifest.onnx
         try:
             self._network = self._shared(path)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.card import Card, NoCardError, find_card
+from engines.card import Card, DriverError, NoCardError, find_card
 from engines.library import Library, NoLibraryError, find_library
 from engines.manifest import load_manifest
 from engines.plan import CancelledError, Report
@@ -147,7 +147,7 @@ def open_engines(
         `progress` asked for it.
     """
     with ExitStack() as stack:
-        engines = None
+        engines, fallback = None, False
         if settings.server:
             engines = stack.enter_context(_on_server(settings, names, waits))
         elif settings.device != "cpu":
@@ -161,21 +161,25 @@ def open_engines(
             except InstallationError as error:
                 if settings.device == "gpu":
                     raise InferenceError(f"inference.device is gpu, but {error}") from error
-                level = logging.INFO if isinstance(error, NoGpuError) else logging.WARNING
+                # A machine without a GPU has what it was bought for.
+                fallback = not isinstance(error, NoGpuError) or isinstance(
+                    error.__cause__, DriverError
+                )
+                level = logging.WARNING if fallback else logging.INFO
                 log.log(level, "inference on the CPU: %s", error)
         else:
             log.info("inference on the CPU: inference.device is cpu")
         if engines is None:
-            engines = stack.enter_context(_on_cpu(settings.engines, names))
+            engines = stack.enter_context(_on_cpu(settings.engines, names, fallback))
         yield engines
 
 
 @contextmanager
-def _on_cpu(built: Path, names: Sequence[str]) -> Iterator[list[Engine]]:
+def _on_cpu(built: Path, names: Sequence[str], fallback: bool) -> Iterator[list[Engine]]:
     # OpenVINO takes a second to import; what needs no engine need not wait for it.
     from installation.inference.cpu import CpuEngine
 
-    yield [CpuEngine(built / name, load_manifest(built / name)) for name in names]
+    yield [CpuEngine(built / name, load_manifest(built / name), fallback) for name in names]
 
 
 @contextmanager
@@ -183,7 +187,7 @@ def _on_server(settings: Inference, names: Sequence[str], waits: bool) -> Iterat
     from installation.inference.kserve import Connection, KserveEngine
 
     with ExitStack() as stack:
-        local = stack.enter_context(_on_cpu(settings.engines, names))
+        local = stack.enter_context(_on_cpu(settings.engines, names, fallback=False))
         connection = Connection(settings)
         stack.callback(connection.close)
         engines: list[Engine] = []

@@ -1,17 +1,23 @@
-"""The database: one row a settled word, and a row once written stays."""
+"""The database: one row a settled word, and a row once written stays.
+
+Each row has an id that no other has, in whichever record: 64 bits at random, by which records can
+be summed without counting anything twice, and which tell nothing of the order words were given in.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import glob
+import hashlib
 import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
 from installation.errors import InstallationError
 from installation.record.entry import Entry, hour_of
@@ -33,9 +39,32 @@ _MIGRATIONS = (
         engine TEXT NOT NULL
     )
     """,
+    # Rows that had no id get one that follows from what and where they are, so that copies of a
+    # record, made before, agree on it.
+    """
+    CREATE TABLE identified (
+        hour INTEGER NOT NULL,
+        wnid TEXT NOT NULL,
+        confidence REAL NOT NULL,
+        seconds INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        policy TEXT NOT NULL,
+        engine TEXT NOT NULL,
+        id INTEGER PRIMARY KEY
+    );
+    INSERT INTO identified
+        SELECT hour, wnid, confidence, seconds, source, policy, engine, id_of(CAST(
+            rowid || ' ' || hour || ' ' || wnid || ' ' || confidence || ' ' || seconds || ' ' ||
+            source || ' ' || policy || ' ' || engine AS BLOB))
+        FROM entry;
+    DROP TABLE entry;
+    ALTER TABLE identified RENAME TO entry
+    """,
 )
-_COLUMNS = ", ".join(field.name for field in fields(Entry))
-_PLACES = ", ".join("?" for _ in fields(Entry))
+_FIELDS = tuple(field.name for field in fields(Entry))
+# Of a row, as `Store.merge` takes it.
+COLUMNS = ", ".join((*_FIELDS, "id"))
+_PLACES = ", ".join("?" for _ in (*_FIELDS, "id"))
 # Seconds to wait for another program that is writing, such as one that makes a backup.
 _PATIENCE = 0.5
 # Bytes that opening a record takes, and some rows.
@@ -50,7 +79,7 @@ class RecordError(InstallationError):
 
 
 class _Damaged(Exception):  # noqa: N818  # handled here, never seen
-    """The file was no sound database; it is set aside."""
+    """The file is no sound database, or was none and is set aside."""
 
 
 class Store:
@@ -62,6 +91,10 @@ class Store:
     ----------
     path
         The file; made where there is none, in a folder that is there.
+    patience
+        Seconds to wait for another program that is writing.
+    aside
+        Whether to set a damaged file aside; else it is trouble like any other.
 
     Raises
     ------
@@ -69,13 +102,13 @@ class Store:
         It cannot be opened, or is not this program's to write to.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float = _PATIENCE, aside: bool = True) -> None:
         self._path = path
         try:
             try:
-                self._database = _open(path)
+                self._database = _open(path, patience, aside)
             except _Damaged:
-                self._database = _open(path)
+                self._database = _open(path, patience, aside)
             self._inode = path.stat().st_ino
         except (OSError, sqlite3.Error, _Damaged) as error:
             raise explained(path, error) from error
@@ -94,11 +127,58 @@ class Store:
                 raise FileNotFoundError(errno.ENOENT, "the file was replaced")
             with self._database:
                 self._database.executemany(
-                    f"INSERT INTO entry ({_COLUMNS}) VALUES ({_PLACES})",  # noqa: S608
-                    map(astuple, entries),
+                    f"INSERT INTO entry ({COLUMNS}) VALUES ({_PLACES})",  # noqa: S608
+                    ((*astuple(each), _id(os.urandom(8))) for each in entries),
                 )
         except (OSError, sqlite3.Error) as error:
             raise explained(self._path, error) from error
+
+    def merge(self, batches: Iterable[Sequence[Sequence[Any]]]) -> tuple[int, int, int]:
+        """Add those rows of another record that are not here yet, all or none.
+
+        Parameters
+        ----------
+        batches
+            Rows as ``SELECT`` gives the `COLUMNS` of it, some at a time.
+
+        Returns
+        -------
+        rows, new, different
+            How many came; how many of them were not here; how many have the id of a row here that
+            says something else, and were left.
+
+        Raises
+        ------
+        RecordError
+            They could not be written. What reading them raises is passed on.
+        """
+        rows = new = different = 0
+        differs = " OR ".join(f"here.{name} IS NOT coming.{name}" for name in _FIELDS)
+        try:
+            # Nothing of the record is to be written to another place.
+            self._database.execute("PRAGMA temp_store = MEMORY")
+            self._database.execute(
+                "CREATE TEMP TABLE IF NOT EXISTS coming AS SELECT * FROM entry WHERE false"
+            )
+            with self._database as database:
+                database.execute("BEGIN IMMEDIATE")
+                for batch in batches:
+                    rows += len(batch)
+                    database.execute("DELETE FROM coming")
+                    database.executemany(
+                        f"INSERT INTO coming ({COLUMNS}) VALUES ({_PLACES})",  # noqa: S608
+                        batch,
+                    )
+                    (number,) = database.execute(
+                        f"SELECT count(*) FROM coming JOIN entry AS here USING (id) WHERE {differs}"  # noqa: S608
+                    ).fetchone()
+                    different += number
+                    new += database.execute(
+                        f"INSERT OR IGNORE INTO entry ({COLUMNS}) SELECT {COLUMNS} FROM coming"  # noqa: S608
+                    ).rowcount
+        except (OSError, sqlite3.Error) as error:
+            raise explained(self._path, error) from error
+        return rows, new, different
 
     def forget(self, before: int) -> None:
         """Delete all from before an hour, and with it every trace in the files.
@@ -149,28 +229,33 @@ def count(path: Path) -> int:
         raise explained(path, error) from error
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _id(random: bytes) -> int:
+    return int.from_bytes(random[:8], "big", signed=True)
+
+
+def _open(path: Path, patience: float, aside: bool) -> sqlite3.Connection:
     # Unlike SQLite, this tells why it cannot be opened, and lets nobody else read it.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
     wal = _part(path, "-wal")
     if path.stat().st_size == 0 and wal.exists() and wal.stat().st_size > 0:
         # SQLite would take it for a new file, and throw away the rows that are in the other.
-        raise _set_aside(path, "empty")
-    database = sqlite3.connect(path, timeout=_PATIENCE)
+        raise _set_aside(path, "empty") if aside else _Damaged("empty, but for its journal")
+    database = sqlite3.connect(path, timeout=patience)
     try:
+        # What is deleted is overwritten; so is what a new version writes in another form.
+        database.execute("PRAGMA secure_delete = ON")
         (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise sqlite3.DatabaseError(" ".join(str(found).split()))
         migrate(path, database)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        # What is deleted is overwritten.
-        database.execute("PRAGMA secure_delete = ON")
     except BaseException as error:
         try:
             if is_damage(error):
                 # Before it is closed: SQLite leaves alone what is not in its place any more.
-                raise _set_aside(path, str(error)) from error
+                damaged = _set_aside(path, str(error)) if aside else _Damaged(str(error))
+                raise damaged from error
         finally:
             database.close()
         raise
@@ -183,7 +268,7 @@ def is_damage(error: BaseException) -> bool:
     # be quoted in the message, which then is no text.
     return (
         type(error) is sqlite3.DatabaseError
-        or isinstance(error, UnicodeDecodeError)
+        or isinstance(error, (UnicodeDecodeError, _Damaged))
         or "unsupported file format" in str(error)
     )
 
@@ -224,12 +309,13 @@ def migrate(path: Path, database: sqlite3.Connection) -> None:
     """
     if up_to_date(path, database):
         return
+    database.create_function("id_of", 1, lambda row: _id(hashlib.sha256(row).digest()))
     with database:
         database.execute("BEGIN IMMEDIATE")
-        # Another process may just have done it.
-        version = _version(path, database)
-        for statement in _MIGRATIONS[version:]:
-            database.execute(statement)
+        # Another program may have done it until now.
+        for step in _MIGRATIONS[_version(path, database) :]:
+            for statement in step.split(";"):
+                database.execute(statement)
         database.execute(f"PRAGMA application_id = {_APPLICATION}")
         database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
 
@@ -259,6 +345,8 @@ def explained(path: Path, error: Exception) -> RecordError:
         remedy = "make room on this disk"
     elif "locked" in reason:
         remedy = "end what else is writing there"
+    elif is_damage(error):
+        remedy = "put a sound copy in its place, or move it away to begin a new one"
     else:
         remedy = "let this user write there on a sound disk, or set record.file to another place"
     return RecordError(f"{path}: {reason}; {remedy}")

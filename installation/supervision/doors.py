@@ -19,12 +19,14 @@ class Doors:
     ----------
     open
         As of the last look; open before the first.
+    opens
+        When they open, while they are closed; None if never.
     """
 
     def __init__(self, hours: Hours) -> None:
         self.hours = hours
         self.open = True
-        self._opens: datetime | None = None
+        self.opens: datetime | None = None
 
     def look(self, at: datetime) -> bool:
         """Tell whether they have opened or closed since the last look.
@@ -35,10 +37,10 @@ class Doors:
             What the clock shows, aware; it may have been set since, to either side.
         """
         before, self.open = self.open, self.hours.is_open(at)
-        self._opens = None if self.open else self.hours.next_change(at)
+        self.opens = None if self.open else self.hours.next_change(at)
         return self.open != before
 
     def __str__(self) -> str:
         if self.open:
             return "open"
-        return f"closed until {self._opens:%a %-d %b %Y, %H:%M}" if self._opens else "closed"
+        return f"closed until {self.opens:%a %-d %b %Y, %H:%M}" if self.opens else "closed"

@@ -54,7 +54,6 @@ class Observer:
         The engines, used from the calling thread alone.
     config
         How to look, and which words may be given.
-
     """
 
     def __init__(self, finding: Engine, naming: Engine, config: Config) -> None:

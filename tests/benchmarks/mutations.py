@@ -179,8 +179,10 @@ def mutated(chance: random.Random) -> bytes:
     return _bytes(chance, data) if data and chance.random() < 0.3 else data
 
 
-def verdict(path: Path, data: bytes) -> tuple[str, float]:
+def verdict(path: Path, data: bytes, over: bytes | None = None) -> tuple[str, float]:
     """Load a config; return the line it is refused with (empty: it is taken) and the seconds.
+
+    What is laid over it, if anything is, is a file beside it.
 
     Raises
     ------
@@ -188,6 +190,11 @@ def verdict(path: Path, data: bytes) -> tuple[str, float]:
         The line is none, leads nowhere, or is not for people.
     """
     path.write_bytes(data)
+    overlay = path.with_suffix(".d") / "wall.yaml"
+    overlay.parent.mkdir(exist_ok=True)
+    overlay.unlink(missing_ok=True)
+    if over is not None:
+        overlay.write_bytes(over)
     said, begun = "", time.perf_counter()
     try:
         config = configuration.load(path)
@@ -197,11 +204,13 @@ def verdict(path: Path, data: bytes) -> tuple[str, float]:
         said = str(error)
     seconds = time.perf_counter() - begun
     if said:
-        match = re.fullmatch(rf"{re.escape(str(path))}:(\d+): (.{{3,420}})", said)
-        assert match and match[2].isprintable(), said
+        files = "|".join(re.escape(str(each)) for each in (path, overlay))
+        match = re.fullmatch(rf"({files}):(\d+): (.{{3,420}})", said)
+        assert match and match[3].isprintable(), said
         # However lines end; the end of a file is a place, too.
-        breaks = len(re.findall(rb"\r\n|\r|\n|\xc2\x85|\xe2\x80[\xa8\xa9]", data))
-        assert 1 <= int(match[1]) <= breaks + 2, said
+        there = data if match[1] == str(path) else over or b""
+        breaks = len(re.findall(rb"\r\n|\r|\n|\xc2\x85|\xe2\x80[\xa8\xa9]", there))
+        assert 1 <= int(match[2]) <= breaks + 2, said
     return said, seconds
 
 
@@ -211,9 +220,15 @@ def main(count: int = 10_000) -> None:
     shown: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
-        for data in (mutated(chance) for _ in range(count)):
-            said, seconds = verdict(path, data)
-            line = said.partition(f"{path}:")[2]
+        for _ in range(count):
+            data, over = mutated(chance), None
+            match chance.randrange(4):
+                case 0:
+                    data, over = chance.choice((SHIPPED, FULL)).encode(), data
+                case 1:
+                    over = mutated(chance)
+            said, seconds = verdict(path, data, over)
+            line = said.removeprefix(f"{folder}/config").partition(":")[2]
             kind = re.sub(r"'[^']*'|\d+", "…", line.partition(": ")[2])[:40]
             kinds["taken" if not said else "refused"] += 1
             shown.setdefault(kind, line)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import multiprocessing
 import re
 import tempfile
@@ -41,8 +42,9 @@ BUILT = ROOT / "engines" / "built"
 CLASSIFIER = "person-semantic"
 _SIZE = 1280, 720
 _LOOKS = 40
-# A wall asks so often while words settle; visitors stand there for a while, in pairs.
-_PACE = 5.0
+# Times a second that a wall asks: five while words settle, and once every two seconds after; here
+# with two visitors in view of whom one comes and goes.
+_PACE = 2.0
 
 Look = tuple[np.ndarray, np.ndarray]
 
@@ -116,6 +118,18 @@ def by_themselves(walls: int, seconds: float) -> float:
     return sum(tally.regions for tally in tallies) / seconds
 
 
+class _Shared(CpuEngine):
+    """What walls fall back on, one for all of them: each would have one on a machine of its own."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._turn = threading.Lock()
+
+    def run(self, *arguments: Any) -> Any:
+        with self._turn:
+            return super().run(*arguments)
+
+
 @contextmanager
 def server(batches: bool) -> Iterator[Triton]:
     """A server; without batches, one that takes regions one by one."""
@@ -154,18 +168,18 @@ class Row:
 def at_a_server(
     address: str, walls: int, seconds: float, pace: float | None, one_by_one: bool = False
 ) -> Row:
-    """Let walls ask a server."""
+    """Let walls ask a server; those that keep no pace wait for as long as it takes."""
     folder = BUILT / CLASSIFIER
     all_looks = looks()
     if one_by_one:
         all_looks = [(frame, regions[:1]) for frame, regions in all_looks]
     with ExitStack() as stack:
-        local = CpuEngine(folder, load_manifest(folder))
+        local = _Shared(folder, load_manifest(folder))
         engines = []
         for _ in range(walls):
             connection = Connection(Inference(device=f"kserve://{address}"))
             stack.callback(connection.close)
-            engines.append(KserveEngine(connection, CLASSIFIER, local, waits=False))
+            engines.append(KserveEngine(connection, CLASSIFIER, local, waits=pace is None))
             stack.callback(engines[-1].close)
         before = _statistics(address)
         tallies = [Tally() for _ in engines]
@@ -196,6 +210,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20, help="for each way")
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
     build(BUILT, lambda _line: None)
     walls, seconds = arguments.walls, arguments.seconds
     rows = {}

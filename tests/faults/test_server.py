@@ -1,9 +1,13 @@
 """The whole wall at an inference server that comes and goes: the picture never stops."""
 
+import json
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
-from running import Running, needs_xvfb, x_server
+from running import ROOT, Running, needs_xvfb, x_server
 from triton import Triton, mind, needs_triton
 
 from engines.repository import export
@@ -62,3 +66,29 @@ def test_the_wall_goes_on_without_its_server_and_with_it_again(wall, server, tmp
     log = wall.log.read_text()
     assert log.count("on the CPU until it is well") == 3
     assert log.count(f"on the server {server.address}") == 4
+
+
+def inference(folder):
+    """Return what `installation check` says of it."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "installation", "check", "--json"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    findings = json.loads(ran.stdout)["findings"]
+    (found,) = [each for each in findings if each["about"] == "inference"]
+    return found
+
+
+def test_the_check_asks_the_server(server, built, tmp_path):
+    (tmp_path / "config.yaml").write_text(
+        "camera: {source: demo}\n"
+        f"inference: {{engines: {built}, device: 'kserve://{server.address}'}}\n"
+    )
+    found = inference(tmp_path)
+    assert found["level"] == "ok" and f"on the server {server.address}" in found["said"]
+    server.kill()
+    found = inference(tmp_path)
+    assert found["level"] == "warning" and f"server {server.address}: " in found["said"]

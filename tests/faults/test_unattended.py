@@ -225,7 +225,7 @@ def test_what_settles_is_recorded(start, folder, built, crowd_film):
         assert wnid in wnids
         assert 0 < confidence <= 1
         assert 0 <= seconds < 60
-        assert others == ["wall", "safe", "person-semantic"]
+        assert others[:3] == ["wall", "safe", "person-semantic"]
 
 
 def test_the_demonstration_is_not_recorded(start, folder, built):

@@ -196,7 +196,6 @@ def test_what_is_wrong_is_never_passed_on(
         for index in range(len(regions)):
             region = regions[index : index + 1]
             same(naming.run(picture, region), local[1].run(picture, region))
-        assert naming.fallback
         lines = [each.message for each in caplog.records if "until it is well" in each.message]
         assert lines and all(re.search(WRONG[wrong], line) for line in lines), lines
         monkeypatch.setattr(naming, "_deadline", 5.0)

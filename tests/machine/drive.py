@@ -33,6 +33,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent.parent
 THERE = "/var/tmp/installation-under-test"
 CONFIG = "/etc/installation/config.yaml"
+OVERLAY = "/etc/installation/config.d/drive.yaml"
 WALL = "installation.service"
 
 
@@ -481,6 +482,29 @@ def bad_config(machine: Machine) -> str:
     finally:
         machine.save(text)
         time.sleep(5)
+
+
+@row("lay a file over the config, change it in place, take it away", "each shows, the same process")
+def overlay(machine: Machine) -> str:
+    pid, file = machine.until_active(), OVERLAY
+    steps = (
+        f"echo 'theme: {{size: 2}}' >{file}",
+        f"echo 'theme: {{size: 3}}' >{file}",
+        f"rm {file}",
+    )
+    try:
+        for step in steps:
+            since = machine.now()
+            machine.do(step)
+
+            def told(since: str = since) -> bool:
+                return "changed: theme.size" in machine.said(since)
+
+            machine.until(20, told, "changed: theme.size in the journal")
+            time.sleep(5)
+        return expect(machine.pid == pid, "taken up three times")
+    finally:
+        machine.do(f"rm -f {file}")
 
 
 @row("systemctl reload installation", "the same process")

@@ -81,10 +81,48 @@ def test_trouble_is_a_line(folder):
     assert "nothing has been recorded yet" in complaint(folder, "summary")
 
 
+def test_records_are_summed_and_looked_at(folder):
+    with closing(Store(folder / "web.sqlite")) as store:
+        store.add([Entry(NOON, "n09842047", 0.5, 3, "web", "safe", "e")])
+    for new in (6, 0):
+        ran = record(folder, "merge", "all.sqlite", "record.sqlite", "web.sqlite")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.stdout.splitlines() == [
+            f"record.sqlite: 6 words, {new} of them new",
+            f"web.sqlite: 1 words, {new // 6} of them new",
+            "all.sqlite: 7 words",
+        ]
+    summary = record(folder, "summary", "--json", "--record", "all.sqlite")
+    assert json.loads(summary.stdout)["sources"] == {"wall": 6, "web": 1}
+    assert len(record(folder, "export", "--record", "all.sqlite").stdout.splitlines()) == 8
+    assert record(folder, "plot", "all.html", "--record", "all.sqlite").returncode == 0
+    assert "7 words" in (folder / "all.html").read_text()
+
+
+def test_a_record_that_cannot_be_merged_is_a_line_and_the_others_are(folder):
+    (folder / "broken.sqlite").write_text("no database" * 100)
+    ran = record(folder, "merge", "all.sqlite", "broken.sqlite", "record.sqlite", "none.sqlite")
+    assert ran.returncode == 1
+    first, second = ran.stderr.splitlines()
+    assert first.startswith("installation: broken.sqlite: file is not a database")
+    assert second.startswith("installation: none.sqlite: no such file")
+    assert ran.stdout.splitlines()[-1] == "all.sqlite: 6 words"
+
+
+def test_no_config_is_needed_to_merge(folder):
+    (folder / "config.yaml").write_text("nonsense")
+    assert record(folder, "merge", "all.sqlite", "record.sqlite").returncode == 0
+    line = complaint(folder, "merge", "all.sqlite", "record.sqlite", "all.sqlite")
+    assert "all.sqlite: cannot be merged into itself" in line
+    assert "No such file" in complaint(folder, "merge", "nowhere/all.sqlite", "record.sqlite")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         [],
+        ["merge"],
+        ["merge", "all.sqlite"],
         ["plot"],
         ["plot", "sheet.pdf"],
         ["summary", "--since", "yesterday"],

@@ -282,6 +282,31 @@ def test_an_upgrade_keeps_config_engines_records_and_one_release_to_go_back_to(m
     assert (state / "record.sqlite").read_text() == "said"
 
 
+def test_what_this_wall_alone_has_is_config(machine):
+    machine.installs()
+    folder = machine.config.with_name("config.d")
+    assert folder.stat().st_mode & 0o7777 == 0o2750
+    (folder / "wall.yaml").write_text("# mine\n")
+    folder.chmod(0o755)
+    machine.spoil("changed")
+    machine.installs()
+    assert folder.stat().st_mode & 0o7777 == 0o755
+    machine.installs("--uninstall")
+    assert (folder / "wall.yaml").read_text() == "# mine\n"
+    machine.installs("--uninstall", "--purge")
+    assert not folder.exists()
+
+
+def test_a_machine_from_before_gets_a_folder_for_it(machine):
+    machine.installs()
+    folder = machine.config.with_name("config.d")
+    folder.rmdir()
+    assert f"would: make {folder}" in machine.installs("--dry-run").stdout
+    assert not folder.exists()
+    machine.installs()
+    assert folder.is_dir()
+
+
 def test_packages_are_taken_over_from_the_release_before_if_the_same_are_wanted(machine):
     machine.installs()
     current = machine.root / "opt/installation/current"

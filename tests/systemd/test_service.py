@@ -67,6 +67,19 @@ def test_systemd_understands_the_units(unpacked):
 
 
 @pytest.mark.skipif(not ANALYZE, reason="no systemd-analyze here")
+def test_systemd_understands_the_unit_of_the_server(tmp_path):
+    text = (SYSTEMD / "server/installation-server.service").read_text()
+    # Reached from this machine alone unless somebody says otherwise.
+    assert "Environment=ADDRESS=127.0.0.1 " in text
+    assert re.findall(r"--publish (\S+)", text) == ["${ADDRESS}:8001:8001", "${ADDRESS}:8002:8002"]
+    unit = tmp_path / "installation-server.service"
+    unit.write_text(text.replace("/usr/bin/podman", "/bin/true"))
+    command = [ANALYZE, "verify", "--man=no", unit]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in ran.stderr.splitlines() if "installation" in line] == []
+
+
+@pytest.mark.skipif(not ANALYZE, reason="no systemd-analyze here")
 @pytest.mark.parametrize("name", WITH_ENGINES)
 def test_little_is_exposed(unpacked, name):
     if _version() < 250:
@@ -136,6 +149,12 @@ def test_nothing_but_this_machine_is_on_its_network(wall):
 def test_what_saves_or_restarts_does_not_wake_a_wall_that_was_stopped():
     for unit in ("installation-config.service", "installation-restart.service"):
         assert " try-re" in read(unit)["Service"]["ExecStart"]
+
+
+def test_what_is_saved_beside_the_config_is_noticed_too():
+    watched = read("installation-config.path")["Path"]["PathChanged"].split("\n")
+    config = Path("/etc/installation/config.yaml")
+    assert watched == [str(config), str(config.with_suffix(".d"))]
 
 
 # Tempting, but newer than 249, which is Ubuntu 22.04's.

@@ -3,11 +3,14 @@
 import base64
 import contextlib
 import http.client
+import math
 import re
+import shutil
 import socket
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,10 +21,12 @@ from installation.config import Status
 from installation.metrics import Metrics
 from installation.scene import Frame
 from installation.web.status.health import judge
+from installation.web.status.history import EVERY
 from installation.web.status.report import Pulse, Report
 from installation.web.status.server import StatusServer
 
 LONG = 60.0
+FREE = ("installation_record_free_bytes",)
 TOKEN = "correct horse battery staple"
 
 
@@ -33,6 +38,7 @@ def a_report(**changes):
         at=time.monotonic(),
         open=True,
         doors="open",
+        opens_at=0.0,
         open_seconds=3700.0,
         preparing=None,
         waiting=False,
@@ -45,9 +51,10 @@ def a_report(**changes):
         trouble=None,
         losses=3,
         device="CPU",
+        fallback=False,
         classifier="person-semantic",
         policy="safe",
-        recording=True,
+        record=Path("record.sqlite").absolute(),
         pause=None,
         frame=None,
     )
@@ -168,6 +175,49 @@ def test_a_pause_of_the_record_is_a_warning_only(serve):
     assert answer.text == "works\nwarning: recording pauses: the disk is full\n"
 
 
+def test_inference_that_fell_back_is_a_warning_only(serve):
+    port = serve(a_report(fallback=True))
+    answer = ask(port, "/healthz")
+    assert answer.status == 200
+    said = "inference on the CPU for now, not as asked for; the log says why"
+    assert answer.text == f"works\nwarning: {said}\n"
+    assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
+    page = ask(port).text
+    assert said in page and "CPU for now, not as asked for" in page
+
+
+def test_the_room_for_the_record_is_told(serve, tmp_path):
+    port = serve(a_report(record=tmp_path / "record.sqlite"))
+    deadline = time.monotonic() + LONG
+    while (free := metrics_of(ask(port, "/metrics").text).get(FREE)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert free == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
+
+
+@pytest.mark.parametrize("record", [None, Path("/nowhere/record.sqlite")])
+def test_without_a_place_for_a_record_no_room_is_told(record):
+    server = StatusServer(Status(port=a_port()))
+    try:
+        server.publish(a_report(record=record))
+        port = server._settings.port
+        # As long as it takes to look twice.
+        until = time.monotonic() + 2.5 * EVERY
+        while time.monotonic() < until:
+            found = metrics_of(ask(port, "/metrics").text)
+            time.sleep(0.5)
+        assert FREE not in found
+        assert (("installation_recording_paused",) in found) == (record is not None)
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("opens_at", [0.0, 1795435200.0, math.inf])
+def test_it_is_told_when_it_opens(serve, opens_at):
+    told = metrics_of(ask(serve(a_report(opens_at=opens_at)), "/metrics").text)
+    assert told[("installation_opens_timestamp_seconds",)] == opens_at
+
+
 def test_machines_can_read_the_metrics(serve):
     answer = ask(serve(a_report()), "/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -183,6 +233,8 @@ def test_machines_can_read_the_metrics(serve):
         "camera_lost": 0,
         "open_seconds_total": 3700,
         "recording_paused": 0,
+        "inference_fallback": 0,
+        "opens_timestamp_seconds": 0,
     }.items():
         assert found[(f"installation_{name}",)] == value, name
     assert found[("installation_frame_age_seconds_sum",)] == pytest.approx(40 * 0.02)

@@ -1,11 +1,17 @@
 """The status of a wall that runs: a real process, before a real screen, asked over real HTTP."""
 
+import math
 import socket
 import time
+from datetime import datetime, timedelta, timezone
+from datetime import time as clock
 
 import pytest
 from running import LONG, Running, needs_xvfb, x_server
 from web.test_status import a_port, ask, metrics_of
+
+from installation.inference.device import trust_in
+from installation.inference.trust import FAILURES
 
 pytestmark = needs_xvfb
 
@@ -20,7 +26,7 @@ def screen():
 def start(tmp_path, screen, built):
     started = []
 
-    def begin(port, **sections):
+    def begin(port, patch="", **sections):
         sections = {
             "camera": "{source: demo, width: 320, height: 240}",
             "inference": f"{{engines: {built}, device: cpu}}",
@@ -29,7 +35,7 @@ def start(tmp_path, screen, built):
         } | sections
         text = "".join(f"{name}: {value}\n" for name, value in sections.items())
         (tmp_path / "config.yaml").write_text(text)
-        started.append(Running(tmp_path, screen))
+        started.append(Running(tmp_path, screen, patch))
         return started[-1]
 
     yield begin
@@ -82,6 +88,53 @@ def test_closed_it_is_healthy(start):
     hours = "{open: [mon-sun 00:00-24:00], closed: [01-01..12-31]}"
     start(port, camera="{source: /dev/video987}", hours=hours)
     assert until(port, 200, "closed").startswith("closed")
+    found = metrics_of(ask(port, "/metrics").text)
+    assert found[("installation_open",)] == 0
+    assert found[("installation_opens_timestamp_seconds",)] == math.inf
+
+
+def test_closed_until_a_day_it_tells_when_it_opens(start):
+    port = a_port()
+    first = datetime.now(timezone.utc).date() - timedelta(days=1)
+    opens = first + timedelta(days=4)
+    closed = f"{first}..{opens - timedelta(days=1)}"
+    start(port, hours=f"{{open: [mon-sun 10:00-18:00], closed: [{closed}], timezone: UTC}}")
+    until(port, 200, "closed")
+    told = metrics_of(ask(port, "/metrics").text)[("installation_opens_timestamp_seconds",)]
+    assert datetime.fromtimestamp(told, timezone.utc) == datetime.combine(
+        opens, clock(10), timezone.utc
+    )
+
+
+# A card and a TensorRT, as the driver and Python would tell of them.
+FOUND = """
+import installation.inference.device as room
+card = room.Card("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
+room.find_gpu = lambda: room.GpuFound(card, room.Library("tensorrt", "10.3.0", None))
+"""
+
+
+def test_a_gpu_that_is_left_alone_is_told(start, tmp_path, built):
+    engines = tmp_path / "engines"
+    engines.mkdir()
+    for engine in built.iterdir():
+        if engine.name != "plans":
+            (engines / engine.name).symlink_to(engine)
+    for _ in range(FAILURES):
+        trust_in(engines).fail("it fell off the bus")
+    port = a_port()
+    wall = start(port, inference="{engines: engines, device: auto}", patch=FOUND)
+    assert "warning: inference on the CPU for now" in until(port, 200, "for now")
+    assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
+    wall.wait_for("camera demo, CPU for now")
+
+
+def test_a_server_that_is_not_there_is_told(start, built):
+    port, nobody = a_port(), f"127.0.0.1:{a_port()}"
+    wall = start(port, inference=f"{{engines: {built}, device: 'kserve://{nobody}'}}")
+    assert f"warning: inference on the CPU (server {nobody} is gone)" in until(port, 200, "gone")
+    assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
+    wall.wait_for("is gone) for now")
 
 
 def test_a_record_that_cannot_be_written_is_a_warning(start, tmp_path, crowd_film):

@@ -20,7 +20,11 @@ from installation.web.status.report import Report
 
 
 def expose(
-    report: Report | None, health: Health, temperature: float | None, restarts: int | None
+    report: Report | None,
+    health: Health,
+    temperature: float | None,
+    restarts: int | None,
+    free: int | None,
 ) -> bytes:
     """Return all there is to say, in Prometheus' text format.
 
@@ -34,16 +38,18 @@ def expose(
         Of the machine, degrees Celsius; None where it does not tell.
     restarts
         By the service manager; None where there is none.
+    free
+        Bytes on the record's file system; None where there is no record.
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Collector(tuple(_metrics(report, health, temperature, restarts))))
+    registry.register(_Collector(_metrics(report, health, temperature, restarts, free)))
     return bytes(generate_latest(registry))
 
 
 class _Collector:
-    def __init__(self, metrics: tuple[Metric, ...]) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = tuple(metrics)
 
     def collect(self) -> Iterable[Metric]:
         return self._metrics
@@ -66,7 +72,11 @@ def _histogram(name: str, about: str, histogram: Histogram) -> Metric:
 
 
 def _metrics(
-    report: Report | None, health: Health, temperature: float | None, restarts: int | None
+    report: Report | None,
+    health: Health,
+    temperature: float | None,
+    restarts: int | None,
+    free: int | None,
 ) -> Iterator[Metric]:
     yield _gauge("healthy", "Whether the wall works, as /healthz says.", not health.faults)
     yield _gauge("process_threads", "Threads.", len(os.listdir("/proc/self/task")))  # noqa: PTH208
@@ -76,6 +86,9 @@ def _metrics(
     if restarts is not None:
         about = "Starts by the service manager after the process had ended by itself."
         yield _counter("restarts_total", about, restarts)
+    if free is not None:
+        about = "Bytes that may still be written where the record is."
+        yield _gauge("record_free_bytes", about, free)
     if report is None:
         return
     yield from _of_the_wall(report)
@@ -96,6 +109,8 @@ def _of_the_wall(report: Report) -> Iterator[Metric]:
     yield _gauge("picture", "Whether there is a picture on the wall.", not report.waiting)
     yield _gauge("screen_stuck", "Whether it stays while the camera's changes.", report.stuck)
     yield _gauge("open", "Whether it is open by its hours.", report.open)
+    about = "When it opens, seconds since 1970: 0 while it is open, infinite if never."
+    yield _gauge("opens_timestamp_seconds", about, report.opens_at)
     yield _counter("open_seconds_total", "For how long it has been open.", report.open_seconds)
 
 
@@ -113,7 +128,9 @@ def _of_the_stages(report: Report) -> Iterator[Metric]:
         "camera_lost", "Whether there are no frames to rely on.", report.trouble is not None
     )
     yield _counter("camera_losses_total", "How often that began.", report.losses)
-    if report.recording:
+    about = "Whether the CPU is used only because what was asked for cannot be had for now."
+    yield _gauge("inference_fallback", about, report.fallback)
+    if report.record is not None:
         about = "Whether recording pauses; the log says why."
         yield _gauge("recording_paused", about, report.pause is not None)
     info = GaugeMetricFamily(

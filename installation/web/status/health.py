@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from installation.web.status.report import Report
@@ -55,7 +56,7 @@ def judge(report: Report | None, now: float) -> Health:
     ]
     if report.open:
         faults += _shown(report, now)
-    warnings = () if report.pause is None else (report.pause,)
+    warnings = tuple(_warned(report))
     if faults and report.open and report.preparing is not None:
         return Health(tuple(faults), warnings, "preparing")
     return Health(tuple(faults), warnings, "does not work" if faults else _well(report))
@@ -73,6 +74,13 @@ def _shown(report: Report, now: float) -> list[str]:
     elif report.stuck:
         faults.append("the screen stays the same while what the camera sees changes; restart it")
     return faults
+
+
+def _warned(report: Report) -> Iterator[str]:
+    if report.fallback:
+        yield f"inference on the {report.device} for now, not as asked for; the log says why"
+    if report.pause is not None:
+        yield report.pause
 
 
 def _well(report: Report) -> str:

@@ -70,7 +70,7 @@ class Page:
             metrics = report.metrics
             losses = _times(report.losses, "loss", "losses")
             yield "camera", f"{report.camera}, {losses} since the start"
-            yield "networks on", report.device or "not open yet"
+            yield "networks on", f"{report.device or 'not open yet'}{_for_now(report)}"
             yield "words by", f"{report.classifier}, policy {report.policy}"
             yield "words given", f"{metrics.named:,}"
             yield "pictures", f"{metrics.presented:,} shown, {metrics.dropped:,} left out"
@@ -80,7 +80,7 @@ class Page:
             for pulse in report.pulses:
                 yield pulse.name, f"answered {pulse.silent:.1f} s ago"
             yield "hours", f"{report.doors}; open for {_span(report.open_seconds)} since the start"
-            yield "record", ("pauses" if report.pause else "kept") if report.recording else "none"
+            yield "record", ("pauses" if report.pause else "kept") if report.record else "none"
         again = "" if restarts is None else f", {_times(restarts, 'restart', 'restarts')} by itself"
         yield "running", f"for {_span(running)}{again}"
         yield "version", version("installation")
@@ -110,6 +110,10 @@ def _tiles(history: History) -> Iterator[_Tile]:
     yield tile("faces", lambda sample: sample.faces, 1, "")
     yield tile("temperature", lambda sample: sample.temperature, 1, "°C")
     yield tile("memory", lambda sample: sample.memory, 1 / 2**20, "MB")
+
+
+def _for_now(report: Report) -> str:
+    return " for now, not as asked for" if report.fallback else ""
 
 
 def _times(count: int, one: str, many: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from installation.metrics import Metrics
 from installation.scene import Frame
@@ -34,9 +35,11 @@ class Report:
     Attributes
     ----------
     at
-        That moment, monotonic seconds; so are all others.
+        That moment, monotonic seconds; so are others unless they say otherwise.
     open, doors
         Whether it is open by its hours, and how a technician would say it.
+    opens_at
+        When it opens, seconds since 1970: 0 while it is open, infinite if never.
     open_seconds
         For how long it has been open since the start.
     preparing
@@ -57,8 +60,10 @@ class Report:
         The source's name, why there are no frames of it now, and how often that began.
     device, classifier, policy
         What the networks run on, which one names, and which words may be given.
-    recording
-        Whether there is a record.
+    fallback
+        Whether they run there only because what was asked for cannot be had for now.
+    record
+        Where it is kept which words were given; None for nowhere.
     pause
         Why nothing is recorded just now; None while all is well.
     frame
@@ -68,6 +73,7 @@ class Report:
     at: float
     open: bool
     doors: str
+    opens_at: float
     open_seconds: float
     preparing: str | None
     waiting: bool
@@ -80,8 +86,9 @@ class Report:
     trouble: str | None
     losses: int
     device: str
+    fallback: bool
     classifier: str
     policy: str
-    recording: bool
+    record: Path | None
     pause: str | None
     frame: Frame | None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -77,6 +79,7 @@ class Site:
         self._history = History()
         self._page = Page(settings.preview)
         self._temperature: float | None = None
+        self._free: int | None = None
         self._made: dict[str, tuple[float, bytes]] = {}
         self._complaint = ""
         style = files(__package__).joinpath("assets/style.css").read_bytes()
@@ -99,8 +102,11 @@ class Site:
 
     def take_a_sample(self) -> None:
         """Note how it is now; to be called every `history.EVERY` seconds."""
+        report = self._report
         self._temperature = temperature()
-        self._history.take(self._report, self._temperature)
+        # Here and not where the wall is: a disk may take its time to answer.
+        self._free = None if report is None or report.record is None else _free(report.record)
+        self._history.take(report, self._temperature)
 
     @property
     def _report(self) -> Report | None:
@@ -123,7 +129,7 @@ class Site:
     def _expose(self) -> bytes:
         report = self._report
         health = judge(report, time.monotonic())
-        return expose(report, health, self._temperature, self._restarts)
+        return expose(report, health, self._temperature, self._restarts, self._free)
 
     async def _health(self, _request: Request) -> Response:
         health = judge(self._report, time.monotonic())
@@ -153,6 +159,12 @@ class Site:
 async def _nowhere(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
+
+
+def _free(record: Path) -> int | None:
+    with contextlib.suppress(OSError):
+        return shutil.disk_usage(record.parent).free
+    return None
 
 
 def _jpeg(frame: Frame) -> bytes:

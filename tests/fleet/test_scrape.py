@@ -1,0 +1,153 @@
+"""A real Prometheus asks real walls, and notices when one is gone."""
+
+import json
+import re
+import subprocess
+import time
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+from fleet.names import queries
+from web.test_status import LONG, a_port, a_report
+
+from installation.config import Status
+from installation.web.status.server import StatusServer
+
+
+class Monitor:
+    """Prometheus with the fleet's configuration, in a hurry."""
+
+    def __init__(self, prometheus, fleet, walls):
+        (fleet / "targets" / "walls.yml").write_text(json.dumps([{"targets": walls}]))
+        for name, *changes in (
+            ("prometheus.yml", (r"_interval: \w+", "_interval: 1s")),
+            ("rules.yml", (r"for: \w+", "for: 1s")),
+        ):
+            text = (fleet / name).read_text()
+            for pattern, better in changes:
+                text = re.sub(pattern, better, text)
+            (fleet / name).write_text(text)
+        self._at = f"127.0.0.1:{a_port()}"
+        self._log = (fleet / "log").open("w")
+        self._process = subprocess.Popen(
+            [
+                prometheus,
+                f"--config.file={fleet / 'prometheus.yml'}",
+                f"--storage.tsdb.path={fleet / 'data'}",
+                f"--web.listen-address={self._at}",
+            ],
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        self._log.close()
+
+    def ask(self, path, **query):
+        with urlopen(f"http://{self._at}/api/v1/{path}?{urlencode(query)}", timeout=LONG) as answer:
+            return json.load(answer)["data"]
+
+    def wait_for(self, what):
+        """Ask again and again until it is so; return it."""
+        deadline = time.monotonic() + LONG
+        while True:
+            try:
+                if found := what():
+                    return found
+            except OSError:
+                pass  # It does not listen yet.
+            assert time.monotonic() < deadline
+            assert self._process.poll() is None
+            time.sleep(0.2)
+
+    def firing(self):
+        alerts = self.ask("alerts")["alerts"]
+        return {
+            (each["labels"]["alertname"], each["labels"].get("instance")): each["annotations"]
+            for each in alerts
+            if each["state"] == "firing"
+        }
+
+
+@pytest.fixture
+def watch(prometheus, fleet):
+    begun = []
+
+    def begin(*walls):
+        begun.append(Monitor(prometheus, fleet, list(walls)))
+        return begun[-1]
+
+    yield begin
+    for monitor in begun:
+        monitor.close()
+
+
+@pytest.fixture
+def hang(fleet):
+    """Hang a wall up, with the fleet's token unless it has another; return it and its address."""
+    hung = []
+
+    def begin(token=None):
+        token = token or (fleet / "token").read_text().strip()
+        port = a_port()
+        hung.append(StatusServer(Status(port=port, token=token)))
+        hung[-1].publish(a_report(at=time.monotonic() + 1e6))
+        return hung[-1], f"127.0.0.1:{port}"
+
+    yield begin
+    for server in hung:
+        server.stop()
+        server.join(LONG)
+
+
+def test_a_wall_is_watched_and_missed(watch, hang):
+    wall, address = hang()
+    monitor = watch(address)
+
+    def value(query):
+        found = monitor.ask("query", query=query)["result"]
+        return [float(each["value"][1]) for each in found]
+
+    assert monitor.wait_for(lambda: value(f'installation_faces{{instance="{address}"}}')) == [2]
+    assert value(f'up{{job="wall", instance="{address}"}}') == [1]
+    assert ("WallUnreachable", address) not in monitor.firing()
+    wall.stop()
+    told = monitor.wait_for(lambda: monitor.firing().get(("WallUnreachable", address)))
+    assert told["summary"] == f"{address} does not answer"
+
+
+# What this wall, which nobody started again, does not tell on every machine; and what others do.
+ELSEWHERE = ("temperature", "restarts", "ALERTS", "_web_", 'job="web"', "nv_")
+
+
+def test_the_dashboard_has_something_to_show(watch, hang):
+    monitor = watch(hang()[1])
+    wanted = {query for query in queries() if not any(each in query for each in ELSEWHERE)}
+    assert len(wanted) > 20
+
+    def nothing():
+        return {query for query in wanted if not monitor.ask("query", query=query)["result"]}
+
+    monitor.wait_for(lambda: not nothing())
+
+
+def test_a_wall_with_another_token_is_not_seen(watch, hang):
+    _, address = hang("another token of its own")
+    monitor = watch(address)
+    assert monitor.wait_for(lambda: monitor.firing().get(("WallUnreachable", address)))
+    (target,) = monitor.ask("targets")["activeTargets"]
+    assert "401" in target["lastError"]
+
+
+def test_a_host_is_enough(watch):
+    monitor = watch("127.0.0.9", "127.0.0.9:8090", "127.0.0.9:8091", "[::1]", "[::1]:8091")
+    targets = monitor.wait_for(lambda: monitor.ask("targets")["activeTargets"])
+    assert sorted((each["labels"]["instance"], each["scrapeUrl"]) for each in targets) == [
+        ("127.0.0.9", "http://127.0.0.9:8090/metrics"),
+        ("127.0.0.9:8091", "http://127.0.0.9:8091/metrics"),
+        ("[::1]", "http://[::1]:8090/metrics"),
+        ("[::1]:8091", "http://[::1]:8091/metrics"),
+    ]
