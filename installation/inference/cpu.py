@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,11 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino as ov  # noqa: E402
 from openvino.preprocess import PrePostProcessor  # noqa: E402
+
+# Engines of the same network share it while any of them is open: it takes tens of megabytes, and
+# looks one after the other, each with all processors, beat looks that contend for them.
+_networks: WeakValueDictionary[tuple[Path, str], ov.CompiledModel] = WeakValueDictionary()
+_opening = threading.Lock()
 
 
 class CpuEngine:
@@ -51,16 +58,25 @@ class CpuEngine:
         self.fallback = fallback
         path = folder / manifest.onnx
         try:
-            self._request = self._compile(path)
+            self._network = self._shared(path)
+            self._request = self._network.create_infer_request()
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise InferenceError(f"{path}: OpenVINO refused it: {reason}") from error
 
-    def _compile(self, path: Path) -> ov.InferRequest:
+    def _shared(self, path: Path) -> ov.CompiledModel:
+        key = path, self.manifest.model_dump_json()
+        with _opening:
+            network = _networks.get(key)
+            if network is None:
+                network = _networks[key] = self._compile(path)
+            return network
+
+    def _compile(self, path: Path) -> ov.CompiledModel:
         core = ov.Core()
         model = self._with_preprocessing(core.read_model(path))
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        return core.compile_model(model, "CPU", hints).create_infer_request()
+        return core.compile_model(model, "CPU", hints)
 
     def _with_preprocessing(self, model: ov.Model) -> ov.Model:
         # The order of colours is not left to OpenVINO, which silently forgets it in networks that

@@ -1,4 +1,9 @@
+import os
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import openvino as ov
@@ -10,6 +15,7 @@ from engines.fetch import sha256_of
 from installation.inference.engine import InferenceError
 from installation.inference.regions import cut
 
+ROOT = Path(__file__).parents[2]
 REGIONS = np.array([[100, 50, 400, 350], [0, 0, 512, 600], [-50, 100, 300, 450]], np.float32)
 
 
@@ -35,6 +41,52 @@ def test_pixels_are_prepared_as_the_manifest_says(classifier, built, hopper):
     np.testing.assert_allclose(
         classifier.run(hopper, REGIONS[:1])["log_probabilities"], by_hand, atol=2e-3
     )
+
+
+def test_engines_of_one_network_look_at_a_time_and_do_not_mix_their_answers(
+    classifier, built, hopper
+):
+    expected = [classifier.run(hopper, region[None])["log_probabilities"] for region in REGIONS]
+    engines = [on_cpu(built / "person-semantic") for _ in range(3)]
+
+    def look(lane):
+        return engines[lane].run(hopper, REGIONS[lane][None])["log_probabilities"]
+
+    with ThreadPoolExecutor(3) as looking:
+        # Each engine is one thread's.
+        lanes = looking.map(lambda lane: [look(lane) for _ in range(10)], range(3))
+        for right, answers in zip(expected, lanes, strict=True):
+            for answer in answers:
+                np.testing.assert_allclose(answer, right, atol=1e-3)
+
+
+def test_another_engine_of_the_same_network_takes_little_memory(built):
+    code = """
+import re
+import sys
+from pathlib import Path
+from engines.manifest import load_manifest
+from installation.inference.cpu import CpuEngine
+
+def held():
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmRSS:\\s+(\\d+)", status)[1])
+
+folder = Path(sys.argv[1])
+began, engines = held(), [CpuEngine(folder, load_manifest(folder))]
+first = held() - began
+engines += [CpuEngine(folder, load_manifest(folder)) for _ in range(4)]
+print(first, held() - began - first)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, built / "person-semantic"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    first, more = map(int, ran.stdout.split())
+    assert more < first
 
 
 def test_answers_are_the_callers_to_keep(classifier, hopper):
