@@ -48,6 +48,29 @@ def test_engines_are_found_from_the_configs_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("device", "server", "encrypted"),
+    [
+        ("auto", "", False),
+        ("kserve://192.0.2.5:8001", "192.0.2.5:8001", False),
+        ("kserves://server.example:443", "server.example:443", True),
+        ("kserve://[2001:db8::5]:8001", "[2001:db8::5]:8001", False),
+    ],
+)
+def test_a_server_has_an_address(tmp_path, device, server, encrypted):
+    found = load(tmp_path, f"inference: {{device: '{device}', authority: ca.pem}}").inference
+    assert (found.server, found.encrypted) == (server, encrypted)
+    assert found.authority == tmp_path / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    "device", ["kserves://192.0.2.5:8001", "kserve://127.0.0.1:8001", "kserve://[::1]:8001"]
+)
+def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
+    text = f"inference: {{device: '{device}', token: 0123456789abcdefg}}"
+    assert load(tmp_path, text).inference.token.get_secret_value() == "0123456789abcdefg"
+
+
+@pytest.mark.parametrize(
     ("text", "line", "says"),
     [
         ("camera:\n  sorce: 0\n", 2, "camera.sorce: unknown key; did you mean source?"),
@@ -73,6 +96,16 @@ def test_engines_are_found_from_the_configs_folder(tmp_path):
         ("display:\n  monitor: 1.5\n", 2, "display.monitor: "),
         ("\ntheme:\n  font: nowhere.ttf\n", 3, "nowhere.ttf is no font that can be used"),
         ("inference:\n  detector: ../x\n", 2, "inference.detector"),
+        ("inference:\n  device: gpus\n", 2, "of the form auto, gpu, cpu or kserve://HOST:PORT"),
+        ("inference:\n  device: kserve://here\n", 2, "not of the form auto, gpu"),
+        ("inference:\n  device: http://here:8001\n", 2, "not of the form auto, gpu"),
+        ("inference:\n  offload: detector\n", 2, "'classifier' or 'both', not 'detector'"),
+        ("inference:\n  token: abc\n", 2, "inference.token: needs 16 letters and digits"),
+        (
+            "inference:\n  device: kserve://192.0.2.5:8001\n  token: 0123456789abcdefg\n",
+            3,
+            "inference.token: would be sent unencrypted: let inference.device begin kserves://",
+        ),
         ("- 1\n", 1, "expected sections"),
         ("camera: [\n", 2, "expected"),
         ("camera:\n\tfps: 1\n", 2, "cannot start any token"),
