@@ -25,7 +25,7 @@ _READING = 30.0
 # Connections at a time; half of them from one address, unless that is a proxy's.
 _MOST = 400
 # Seconds for those who are here at the end to get their answers: in the first of them who has only
-# just connected may ask still, in the last those who wait are sent away.
+# just connected may ask still, in the last those who have no answer yet are sent away.
 GRACE = 10.0
 _FIRST = 1.0
 _LAST = 1.0
@@ -143,7 +143,7 @@ class Server(uvicorn.Server):
     shut
         Called when no more connections are taken: those who are here are served.
     dismiss
-        Called towards the end of their time: those who wait still are sent away.
+        Called towards the end of their time: those who have no answer yet are sent away.
     """
 
     def __init__(

@@ -71,6 +71,7 @@ class Studio:
         limits = config.web
         self.queue = FairQueue[_Job](limits.places, limits.rate, limits.seconds)
         self._leaving = False
+        self._at_work: set[_Job] = set()
         self._config = config
         self._keeper = None if record is None else Keeper(record, config.record.keep_days)
         # A picture takes most memory, by far, while it is read.
@@ -128,8 +129,8 @@ class Studio:
                 stage.heart.check()
 
     def dismiss(self) -> None:
-        """Let nobody in any more, and send away whoever waits; what is in work goes on."""
-        for job in self.queue.close():
+        """Let nobody in any more, and send away whoever has no answer yet."""
+        for job in (*self.queue.close(), *list(self._at_work)):
             job.fail(Trouble(503, CLOSING, _SOON))
 
     def close(self, timeout: float) -> None:
@@ -151,6 +152,7 @@ class Studio:
                 return
             if job is None:
                 continue
+            self._at_work.add(job)
             try:
                 answer = self._answer(job)
                 with suppress(InvalidStateError):
@@ -163,6 +165,8 @@ class Studio:
                 # Its message may quote what a visitor sent.
                 log.error("%s at %s; a picture got no answer", type(error).__name__, where(error))  # noqa: TRY400
                 job.fail(Trouble(500, "Something went wrong here: try another picture."))
+            finally:
+                self._at_work.discard(job)
 
     def _answer(self, job: _Job) -> Answer:
         limits = self._config.web
