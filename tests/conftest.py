@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -23,6 +24,18 @@ BUILT = ROOT / "engines" / "built"
 def pytest_configure():
     # Windows open in memory unless a test starts an X server of its own.
     os.environ.pop("DISPLAY", None)
+
+
+@pytest.fixture(autouse=True)
+def log_as_before():
+    """What one test's command does to the log is not for the next one."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    for handler in set(root.handlers) - set(before):
+        if not type(handler).__module__.startswith("_pytest"):
+            root.removeHandler(handler)
+    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -68,9 +68,10 @@ class Running:
         self._socket.bind(self._address)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        code = f"{patch}\nimport sys\nfrom installation.cli import main\nsys.exit(main(['run']))"
+        door = "import sys\nfrom installation.__main__ import start\nsys.exit(start())"
+        code = f"{patch}\n{door}"
         command = [sys.executable, "-c", code] if patch else [sys.executable, "-m", "installation"]
-        command = command if patch else [*command, "run"]
+        command = [*command, "run"]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [*under, *command],

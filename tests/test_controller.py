@@ -139,7 +139,7 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
 
     crowd_source.read = unplug_once
     scenes = []
-    rehearsal = Rehearsal(crowd_source, 200, None, None)
+    rehearsal = Rehearsal(crowd_source, 300, None, None)
     saw = rehearsal.saw
 
     def note(frame, scene, window):
@@ -148,7 +148,7 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
 
     monkeypatch.setattr(rehearsal, "saw", note)
     run(config, crowd_source, True, rehearsal)
-    assert "200 pictures" in rehearsal.report()
+    assert "300 pictures" in rehearsal.report()
     assert slates[0] == "preparing"
     assert set(slates) == {"preparing", "no picture from the camera"}
     # What was known before the loss is not held against who is there after it.

@@ -1,3 +1,4 @@
+import threading
 import time
 from pathlib import Path
 
@@ -59,14 +60,21 @@ def test_letters_the_font_lacks_come_from_another(typesetter, monkeypatch, caplo
     assert told or not np.array_equal(once, again)
 
 
-def test_a_scribe_never_keeps_the_picture_waiting(typesetter):
+def test_a_scribe_never_keeps_the_picture_waiting(typesetter, monkeypatch):
+    may_begin, draw = threading.Event(), typesetter.draw
+
+    def in_time(style):
+        assert may_begin.wait(20)
+        return draw(style)
+
+    monkeypatch.setattr(typesetter, "draw", in_time)
     scribe = Scribe(typesetter)
     style = Style("never set before, and rather long", 60, 300)
-    first = scribe.measure(style)
+    assert scribe.measure(style) is None
+    may_begin.set()
     deadline = time.monotonic() + 20
     while scribe.measure(style) is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert first is None
     assert scribe.measure(style) == typesetter.measure(style)
     scribe.close()
 

@@ -247,10 +247,11 @@ class _Soak:
         """
         grown = []
         for life in self._lives:
+            if life.growth is None:
+                continue
             counts = [getattr(each, what) for each in life.warm(life.samples)]
-            if len(counts) >= _ENOUGH:
-                half = len(counts) // 2
-                grown.append(min(counts[half:]) - min(counts[:half]))
+            half = len(counts) // 2
+            grown.append(min(counts[half:]) - min(counts[:half]))
         return max(grown, default=None)
 
     def _record(self) -> tuple[int, str]:
