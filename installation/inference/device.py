@@ -121,7 +121,7 @@ def open_engines(
     progress: Progress = lambda _what, _done: True,
     waits: bool = False,
 ) -> Iterator[list[Engine]]:
-    """Open engines on the device that a config asks for; all on the same.
+    """Open engines on the device that a config asks for; all on the same, if it is this machine's.
 
     What they hold is freed on leaving, on the same thread.
 

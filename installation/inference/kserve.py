@@ -161,7 +161,8 @@ class Connection:
 def _explained(error: InferenceServerException) -> InferenceError:
     said = " ".join(str(error.message()).split())
     status = str(error.status()).rpartition(".")[2]
-    if "queue size" in said or status == "RESOURCE_EXHAUSTED":
+    # Triton's words for a queue that is full, and for a request that waited in it for too long.
+    if "queue size" in said or "timeout expired" in said or status == "RESOURCE_EXHAUSTED":
         return OverloadedError("the inference server has too much to do")
     known = {
         "DEADLINE_EXCEEDED": "no answer in time",
