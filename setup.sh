@@ -73,9 +73,10 @@ debian_libpython() {
 }
 
 # An inference server for the tests, beside our packages: it wants others. There is none for other
-# processors; its tests say that they are skipped.
+# processors and newer Pythons; its tests say that they are skipped.
 server() {
-    [ "$(uname -m)" = x86_64 ] && [ -x /usr/bin/python3 ] || return 0
+    [ "$(uname -m)" = x86_64 ] && [ -x /usr/bin/python3 ] &&
+        /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || return 0
     ! cmp -s tests/triton.txt .venv-triton/.installed || return 0
     say 'fetching an inference server for the tests'
     /usr/bin/python3 -m venv --clear .venv-triton || fail 'no virtual environment could be made'

@@ -40,6 +40,8 @@ from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import select
 from installation.supervision.hours import Hours, check_closed, check_span, check_zone
 
+_MOST_PORT = 65535
+
 PLACES = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
 
 
@@ -100,7 +102,7 @@ class Inference(_Section):
 
     device: Annotated[
         str,
-        Field(pattern=r"^(auto|gpu|cpu|kserves?://([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5})$"),
+        Field(pattern=r"^(auto|gpu|cpu|kserves?://([\w.-]+|\[[0-9a-fA-F:.]+\]):[1-9][0-9]{0,4})$"),
         AT_START,
     ] = "auto"
     offload: Annotated[Literal["classifier", "both"], AT_START] = "classifier"
@@ -109,6 +111,20 @@ class Inference(_Section):
     engines: Annotated[Path, AT_START] = Path("engines/built")
     detector: Annotated[str, Field(pattern=r"^[\w.-]+$"), AT_START] = "face-centerface"
     classifier: Annotated[str, Field(pattern=r"^[\w.-]+$"), AT_START] = "person-semantic"
+
+    @field_validator("device")
+    @classmethod
+    def _has_a_port(cls, device: str) -> str:
+        if "://" in device and int(device.rpartition(":")[2]) > _MOST_PORT:
+            raise ValueError(f"{device} has no port: they are 1 to {_MOST_PORT}")
+        return device
+
+    @field_validator("authority")
+    @classmethod
+    def _vouches(cls, authority: Path | None, info: ValidationInfo) -> Path | None:
+        if authority and not info.data.get("device", "kserves:").startswith("kserves:"):
+            raise ValueError("belongs to a server that is spoken to encrypted: kserves://HOST:PORT")
+        return authority
 
     @field_validator("token")
     @classmethod

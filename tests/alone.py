@@ -9,7 +9,8 @@ ROOT = Path(__file__).parent.parent
 
 def run_alone(file: Path) -> str:
     """Run the tests in a file; return what pytest said, or fail with it."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    command += ["--tb=short"]
     done = subprocess.run(
         [*command, str(file)], cwd=ROOT, capture_output=True, text=True, timeout=900, check=False
     )

@@ -57,9 +57,13 @@ def test_engines_are_found_from_the_configs_folder(tmp_path):
     ],
 )
 def test_a_server_has_an_address(tmp_path, device, server, encrypted):
-    found = load(tmp_path, f"inference: {{device: '{device}', authority: ca.pem}}").inference
+    found = load(tmp_path, f"inference: {{device: '{device}'}}").inference
     assert (found.server, found.encrypted) == (server, encrypted)
-    assert found.authority == tmp_path / "ca.pem"
+
+
+def test_an_authority_is_found_from_the_configs_folder(tmp_path):
+    text = "inference: {device: 'kserves://here:8001', authority: ca.pem}"
+    assert load(tmp_path, text).inference.authority == tmp_path / "ca.pem"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +103,13 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
         ("inference:\n  device: gpus\n", 2, "of the form auto, gpu, cpu or kserve://HOST:PORT"),
         ("inference:\n  device: kserve://here\n", 2, "not of the form auto, gpu"),
         ("inference:\n  device: http://here:8001\n", 2, "not of the form auto, gpu"),
+        ("inference:\n  device: kserve://here:0\n", 2, "not of the form auto, gpu"),
+        ("inference:\n  device: kserve://here:70000\n", 2, "has no port: they are 1 to 65535"),
+        (
+            "inference:\n  device: kserve://here:8001\n  authority: ca.pem\n",
+            3,
+            "inference.authority: belongs to a server that is spoken to encrypted",
+        ),
         ("inference:\n  offload: detector\n", 2, "'classifier' or 'both', not 'detector'"),
         ("inference:\n  token: abc\n", 2, "inference.token: needs 16 letters and digits"),
         (

@@ -46,6 +46,8 @@ _WELL = 30.0
 _OPENING = 1.0
 # A server's numbers may differ by so much of how far apart an answer's own are: a GPU rounds.
 _LIKE = 0.05
+# Seconds that a server may be busy for those who would rather wait, before it counts as hung.
+_BUSY = 10.0
 # What log-probabilities may be off in all.
 _WHOLE = 0.01
 _CHANNEL = [
@@ -54,11 +56,19 @@ _CHANNEL = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # For the sake of the second, by which TCP gives up a connection whose other end lost its power;
+    # calls that would be long enough for the first there are none.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
 ]
 
 
 class ServerError(InferenceError):
     """The server gave no answer, or none that can be used; the text says why."""
+
+
+class GoneError(ServerError):
+    """There was no answer at all."""
 
 
 class Connection:
@@ -148,10 +158,11 @@ class Connection:
             return {each: answer.as_numpy(each) for each in names}
         except InferenceServerException as error:
             raise _explained(error) from None
-        except (ValueError, TypeError) as error:
-            raise ServerError("its answer cannot be read") from error
         except grpc.RpcError as error:
-            raise ServerError("the connection failed") from error
+            raise GoneError("the connection failed") from error
+        except Exception as error:
+            # Whatever tritonclient makes of bytes that are no answer.
+            raise ServerError("its answer cannot be read") from error
 
     def close(self) -> None:
         """End it."""
@@ -164,8 +175,9 @@ def _explained(error: InferenceServerException) -> InferenceError:
     # Triton's words for a queue that is full, and for a request that waited in it for too long.
     if "queue size" in said or "timeout expired" in said or status == "RESOURCE_EXHAUSTED":
         return OverloadedError("the inference server has too much to do")
+    if status == "DEADLINE_EXCEEDED":
+        return GoneError("no answer in time")
     known = {
-        "DEADLINE_EXCEEDED": "no answer in time",
         "UNAUTHENTICATED": "it does not accept inference.token",
         "PERMISSION_DENIED": "it does not accept inference.token",
     }
@@ -177,7 +189,8 @@ def _explained(error: InferenceServerException) -> InferenceError:
         return ServerError(
             f"it does not have this engine ({said[:120]}); there, run `installation engines export`"
         )
-    return ServerError(said[:160] or status)
+    kind = GoneError if status == "UNAVAILABLE" else ServerError
+    return kind(said[:160] or status)
 
 
 def _check(
@@ -237,6 +250,7 @@ class KserveEngine:
         self.trouble = "it has not answered yet"
         self._well_since = -math.inf
         self._wait = _FIRST_WAIT
+        self._busy_since: float | None = None
         self._told = threading.Event()
         self._closed = threading.Event()
         self._prober = self._start_probe("")
@@ -258,18 +272,27 @@ class KserveEngine:
     ) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`; raises `OverloadedError` where that is to be waited for."""
         if not self.trouble and self._connection.lost_at > self._well_since:
-            self._leave("it has just failed for another engine")
+            self._leave("it gave another engine no answer")
         if not self.trouble:
             try:
-                return self._ask(patches(frame, regions, self.manifest.input))
+                answer = self._ask(patches(frame, regions, self.manifest.input))
             except OverloadedError as error:
-                if self._waits:
+                if self._waits and not self._busy_for_long():
                     raise
                 self._leave(str(error))
             except ServerError as error:
-                self._connection.lost_at = time.monotonic()
+                if isinstance(error, GoneError):
+                    self._connection.lost_at = time.monotonic()
                 self._leave(str(error))
+            else:
+                self._busy_since = None
+                return answer
         return self._local.run(frame, regions)
+
+    def _busy_for_long(self) -> bool:
+        now = time.monotonic()
+        self._busy_since = self._busy_since or now
+        return now - self._busy_since > _BUSY
 
     def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
         """See `Engine.timed`."""
@@ -309,6 +332,7 @@ class KserveEngine:
         """Do without the server until it is back."""
         if time.monotonic() - self._well_since > _WELL:
             self._wait = _FIRST_WAIT
+        self._busy_since = None
         self._complain(why)
         self._prober = self._start_probe(why)
 
@@ -328,16 +352,18 @@ class KserveEngine:
 
     def _probe(self, said: str) -> None:
         while not self._closed.is_set():
+            # Also before the first time: what is well for one region may be too slow for many.
+            if said:
+                self._closed.wait(self._wait)
+                self._wait = min(2 * self._wait, _LAST_WAIT)
             try:
                 _compare(self._ask_once(self._sample, self._deadline), self._expected)
             except InferenceError as error:
                 # Without a connection the reasons vary, and tell no more than the first.
                 if not said:
-                    said = str(error)
-                    self._complain(said)
+                    self._complain(str(error))
+                self.trouble = said = str(error)
                 self._told.set()
-                self._closed.wait(self._wait)
-                self._wait = min(2 * self._wait, _LAST_WAIT)
             else:
                 log.info("%s: on the server %s", self._name, self._connection.address)
                 self._well_since = time.monotonic()

@@ -35,7 +35,7 @@ from installation.config import Inference
 from installation.inference.cpu import CpuEngine
 from installation.inference.kserve import Connection, KserveEngine
 from installation.vision.classifier import surroundings
-from tests.triton import Triton
+from tests.triton_server import Triton
 
 ROOT = Path(__file__).parent.parent.parent
 BUILT = ROOT / "engines" / "built"

@@ -37,7 +37,7 @@ import numpy as np
 from engines.build import build
 from engines.repository import export
 from installation.capture.demo import Crowd
-from tests.triton import Triton
+from tests.triton_server import Triton
 from tests.web.upload.proxies import Balanced
 from tests.web.upload.serving import Serving
 

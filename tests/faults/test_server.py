@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from running import ROOT, Running, needs_xvfb, x_server
-from triton import Triton, mind, needs_triton
+from triton_server import Triton, mind, needs_triton
 
 from engines.repository import export
 

@@ -4,7 +4,7 @@ from urllib.request import urlopen
 
 import cv2
 from fleet.names import OWN, asked_for, told, told_by_a_wall
-from triton import Triton, needs_triton
+from triton_server import Triton, needs_triton
 
 from engines.repository import export
 from tests.web.upload.serving import Serving, encoded

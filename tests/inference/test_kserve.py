@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from triton import Triton, mind, needs_triton
+from triton_server import Triton, mind, needs_triton
 
 from engines.repository import export
 from installation.config import Inference
@@ -140,8 +140,8 @@ def test_the_cpu_steps_in_until_the_server_is_back(
     caplog.set_level(logging.INFO)
     expected = local[1].run(*seen)
     with opened(built, server.address) as (_, naming):
-        monkeypatch.setattr(naming, "_deadline", 0.6)
         same(naming.run(*seen), expected)
+        monkeypatch.setattr(naming, "_deadline", 0.6)
         fail(server)
         same(naming.run(*seen), expected)
         assert naming.fallback
@@ -191,7 +191,8 @@ def test_what_is_wrong_is_never_passed_on(
     picture, regions = seen
     with opened(built, server.address) as (_, naming):
         assert not naming.fallback
-        monkeypatch.setattr(naming, "_deadline", 0.6)
+        if wrong == "slow":
+            monkeypatch.setattr(naming, "_deadline", 0.6)
         mood.write_text(wrong)
         for index in range(len(regions)):
             region = regions[index : index + 1]
@@ -202,6 +203,38 @@ def test_what_is_wrong_is_never_passed_on(
         mood.write_text("well")
         until(lambda: not naming.fallback)
         same(naming.run(*seen), local[1].run(*seen))
+
+
+def test_a_server_too_slow_for_many_is_asked_ever_more_seldom(
+    server, mood, built, seen, monkeypatch, caplog
+):
+    monkeypatch.setattr(kserve, "_FIRST_WAIT", 0.5)
+    monkeypatch.setattr(kserve, "_LAST_WAIT", 60.0)
+    with opened(built, server.address) as (_, naming):
+        monkeypatch.setattr(naming, "_deadline", 0.6)
+        mood.write_text("slow for many")
+        end = time.monotonic() + 8
+        while time.monotonic() < end:
+            naming.run(*seen)
+    # After 0.5, 1, 2 and 4 seconds at the soonest.
+    assert 1 <= sum("until it is well" in each.message for each in caplog.records) <= 4
+
+
+def test_a_server_that_is_busy_for_ever_counts_as_gone(
+    server, mood, built, local, seen, monkeypatch
+):
+    monkeypatch.setattr(kserve, "_BUSY", 0.5)
+    with opened(built, server.address, waits=True) as (_, naming):
+
+        def busy(*_arguments):
+            raise OverloadedError("the inference server has too much to do")
+
+        monkeypatch.setattr(naming, "_ask", busy)
+        with pytest.raises(OverloadedError):
+            naming.run(*seen)
+        time.sleep(0.6)
+        same(naming.run(*seen), local[1].run(*seen))
+        assert naming.fallback
 
 
 def test_another_network_under_its_name_is_not_believed(server, mood, built, local, seen, caplog):

@@ -72,6 +72,8 @@ def test_systemd_understands_the_unit_of_the_server(tmp_path):
     # Reached from this machine alone unless somebody says otherwise.
     assert "Environment=ADDRESS=127.0.0.1 " in text
     assert re.findall(r"--publish (\S+)", text) == ["${ADDRESS}:8001:8001", "${ADDRESS}:8002:8002"]
+    # One folder; the variable would hold both.
+    assert "--volume %S/installation-server/models:/models:ro" in text
     unit = tmp_path / "installation-server.service"
     unit.write_text(text.replace("/usr/bin/podman", "/bin/true"))
     command = [ANALYZE, "verify", "--man=no", unit]

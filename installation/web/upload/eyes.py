@@ -148,3 +148,6 @@ class Eyes:
                 order.found.set_exception(error)
                 if isinstance(error, InstallationError) and not isinstance(error, OverloadedError):
                     raise
+            finally:
+                # The next picture may come in the morning.
+                del order

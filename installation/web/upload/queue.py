@@ -215,6 +215,9 @@ class FairQueue(Generic[T]):
             took = now - self._taken_at
             self._pace += _NEWEST * (took - self._pace) if self._pace else took
         self._taken_at = now if self._turns else None
+        if not self._turns:
+            # Else one long look would keep everybody out, and nobody would be there to measure by.
+            self._pace = 0.0
 
     def _too_long(self, waiting: int) -> bool:
         """Tell whether an address of which some jobs wait had better not send another."""

@@ -154,9 +154,7 @@ class Studio:
                 continue
             self._at_work.add(job)
             try:
-                answer = self._answer(job)
-                with suppress(InvalidStateError):
-                    job.answer.set_result(answer)
+                self._answer(job)
             except CancelledError:
                 continue
             except Trouble as trouble:
@@ -167,8 +165,10 @@ class Studio:
                 job.fail(Trouble(500, "Something went wrong here: try another picture."))
             finally:
                 self._at_work.discard(job)
+                # The next may come in the morning.
+                del job
 
-    def _answer(self, job: _Job) -> Answer:
+    def _answer(self, job: _Job) -> None:
         limits = self._config.web
         if time.monotonic() > job.until:
             raise Trouble(503, _BUSY, _SOON)
@@ -188,7 +188,8 @@ class Studio:
             raise Trouble(503, _BUSY, _SOON) from None
         answer = draw(found, config, job.extent)
         self._remember(answer)
-        return answer
+        with suppress(InvalidStateError):
+            job.answer.set_result(answer)
 
     def _remember(self, answer: Answer) -> None:
         if self._keeper is None:

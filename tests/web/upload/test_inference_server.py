@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from triton import Triton, mind, needs_triton
+from triton_server import Triton, mind, needs_triton
 
 from engines.repository import export
 from tests.web.upload.serving import LONG, Serving

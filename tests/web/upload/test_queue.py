@@ -115,6 +115,19 @@ def test_who_would_wait_too_long_is_not_let_in():
     queue.enter("another")
 
 
+def test_one_long_look_keeps_nobody_out_for_good():
+    queue = FairQueue[str](8, 0, patience=0.2)
+    for guest in ("one", "other"):
+        queue.enter(guest)
+        queue.put(guest, "job")
+    queue.take(0)
+    time.sleep(0.4)
+    queue.take(0)
+    for guest in ("third", "fourth"):
+        queue.enter(guest)
+        queue.put(guest, "job")
+
+
 def test_shut_it_serves_who_is_here_and_nobody_else():
     queue = FairQueue[str](8, 0)
     queue.enter("guest")

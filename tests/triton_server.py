@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -24,11 +26,17 @@ needs_triton = pytest.mark.skipif(
 )
 
 
-def free_port():
-    """Return a port that nobody listens on."""
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return any_port.getsockname()[1]
+def free_ports(count):
+    """Return ports that nobody listens on, and that no connection is given by chance."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    others = [port for port in range(10_000, 60_000) if not first <= port <= last]
+    found = []
+    while len(found) < count:
+        port = random.choice(others)
+        with socket.socket() as anybody, contextlib.suppress(OSError):
+            anybody.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 class Triton:
@@ -47,7 +55,7 @@ class Triton:
     """
 
     def __init__(self, repository, folder, *options, authority=None):
-        self.port, self.metrics_port = free_port(), free_port()
+        self.port, self.metrics_port = free_ports(2)
         self.address = f"127.0.0.1:{self.port}"
         self.log = folder / "triton.log"
         self._authority = authority
@@ -141,6 +149,9 @@ class TritonPythonModel(_Good):
         mood = Path({mood!r})
         while mood.read_text() == "slow":
             time.sleep(0.02)
+        if mood.read_text() == "slow for many":
+            pixels = [server.get_input_tensor_by_name(each, "pixels") for each in requests]
+            time.sleep(sum(len(each.as_numpy()) > 1 for each in pixels) * 1.0)
         if mood.read_text() == "error":
             raise RuntimeError("out of memory")
         if mood.read_text() == "sluggish":
@@ -177,7 +188,7 @@ def mind(repository, mood):
 
 
 if __name__ == "__main__":
-    # By hand: python -m tests.triton REPOSITORY FOLDER
+    # By hand: python -m tests.triton_server REPOSITORY FOLDER
     server = Triton(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve())
     print(server.address, flush=True)
     server.process.wait()
