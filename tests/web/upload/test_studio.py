@@ -2,7 +2,6 @@
 
 import threading
 import time
-import weakref
 
 import cv2
 import pytest
@@ -78,22 +77,6 @@ def test_another_config_reaches_every_reader(opened, small, built, tmp_path):
     policies = [each.result(LONG).config.labels.policy for each in (*before, *after)]
     assert policies[-4:] == ["full"] * 4
     assert words(after[0])
-
-
-def test_no_picture_is_kept_until_the_next_one(opened, small, monkeypatch):
-    look, pictures = PictureReader.look, []
-
-    def looked(self, picture):
-        pictures.append(weakref.ref(picture))
-        return look(self, picture)
-
-    monkeypatch.setattr(PictureReader, "look", looked)
-    studio = opened("jobs: 1, seconds: 600")
-    assert words(submit(studio, small))
-    deadline = time.monotonic() + LONG
-    while pictures[0]() is not None:
-        assert time.monotonic() < deadline, "it is still there"
-        time.sleep(0.05)
 
 
 def test_a_server_that_has_too_much_to_do_costs_one_picture_its_answer(opened, small, monkeypatch):
