@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import traceback
+import weakref
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as LateError
 from contextlib import suppress
@@ -34,7 +35,7 @@ _SOON = 5
 _BUSY = "Too much is going on just now: try again soon."
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class _Job:
     """A picture that waits for its answer."""
 
@@ -44,6 +45,8 @@ class _Job:
     answer: Future[Answer] = field(default_factory=Future)
 
     def fail(self, error: Exception) -> None:
+        # What these hold of the picture would stay until somebody looks for circles.
+        error.__traceback__ = error.__context__ = None
         # Whoever waited may have gone.
         with suppress(InvalidStateError):
             self.answer.set_exception(error)
@@ -111,9 +114,11 @@ class Studio:
             place is given back.
         """
         job = _Job(data, extent, time.monotonic() + self._config.web.seconds)
+        # No circle of job and answer: it would keep the picture until somebody looks for those.
+        waiting = weakref.ref(job)
 
         def withdraw(answer: Future[Answer]) -> None:
-            if answer.cancelled():
+            if answer.cancelled() and (job := waiting()) is not None:
                 self.queue.withdraw(who, job)
 
         job.answer.add_done_callback(withdraw)
@@ -184,7 +189,8 @@ class Studio:
         except LateError:
             looking.cancel()
             raise Trouble(503, "This picture takes too long: try another.", _SOON) from None
-        except OverloadedError:
+        except OverloadedError as error:
+            error.__traceback__ = None
             raise Trouble(503, _BUSY, _SOON) from None
         answer = draw(found, config, job.extent)
         self._remember(answer)

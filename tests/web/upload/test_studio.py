@@ -1,7 +1,9 @@
 """Looks at several pictures at a time, and what becomes of those that cannot be looked at."""
 
+import gc
 import threading
 import time
+import weakref
 
 import cv2
 import pytest
@@ -77,6 +79,37 @@ def test_another_config_reaches_every_reader(opened, small, built, tmp_path):
     policies = [each.result(LONG).config.labels.policy for each in (*before, *after)]
     assert policies[-4:] == ["full"] * 4
     assert words(after[0])
+
+
+@pytest.mark.parametrize("becomes", ["answered", "late", "refused"])
+def test_a_picture_is_gone_with_its_answer(opened, small, monkeypatch, becomes):
+    look, pictures = PictureReader.look, []
+
+    def looked(self, picture):
+        pictures.append(weakref.ref(picture))
+        if becomes == "refused":
+            raise OverloadedError("inference.example:8001: overloaded")
+        if becomes == "late":
+            time.sleep(1.5)
+        return look(self, picture)
+
+    monkeypatch.setattr(PictureReader, "look", looked)
+    studio = opened(f"jobs: 1, seconds: {0.5 if becomes == 'late' else 600}")
+    # Not only once somebody looks for circles.
+    gc.disable()
+    try:
+        answer = submit(studio, small)
+        if becomes == "answered":
+            assert words(answer)
+        else:
+            assert answer.exception(LONG).status == 503
+        del answer
+        deadline = time.monotonic() + 20
+        while pictures[0]() is not None:
+            assert time.monotonic() < deadline, "it is still there"
+            time.sleep(0.05)
+    finally:
+        gc.enable()
 
 
 def test_a_server_that_has_too_much_to_do_costs_one_picture_its_answer(opened, small, monkeypatch):
