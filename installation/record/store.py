@@ -196,8 +196,13 @@ class Store:
             They could not be deleted; open the store anew before the next attempt.
         """
         try:
-            with self._database:
-                self._database.execute("DELETE FROM entry WHERE hour < ?", (before,))
+            with self._database as database:
+                gone = database.execute("DELETE FROM entry WHERE hour < ?", (before,)).rowcount
+            if gone or database.execute("PRAGMA freelist_count").fetchone()[0]:
+                # Rows move between pages when others come and go; where they were before SQLite
+                # overwrites nothing. The new file is made in memory, and nowhere else.
+                database.execute("PRAGMA temp_store = MEMORY")
+                database.execute("VACUUM")
             # The journal still has the pages as they were. One who reads keeps them there: until
             # the next time.
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")

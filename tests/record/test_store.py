@@ -281,6 +281,17 @@ def test_what_is_forgotten_has_left_the_files(path):
     assert [row[0] for row in rows(path)] == [472222] * 500
 
 
+def test_nothing_is_left_of_what_was_moved_before_it_was_forgotten(path):
+    with closing(Store(path)) as store:
+        for hour in range(200):
+            row = replace(entries(1)[0], hour=hour, engine=f"engine-of-the-hour-{hour:03}")
+            store.add([row] * 20)
+            store.forget(hour - 10)
+            assert traces(path, b"engine-of-the-hour-%03d" % (hour - 11)) == []
+        for hour in range(189):
+            assert traces(path, b"engine-of-the-hour-%03d" % hour) == []
+
+
 def test_what_is_forgotten_is_counted_by_the_hour(path):
     with closing(old_and_new(path)) as store:
         store.forget(100)
