@@ -18,10 +18,11 @@ from installation.web.upload.queue import guest_of
 
 # Bytes that a request's line and headers may have together.
 MOST_HEADERS = 16 * 1024
-# Seconds for a request's head to come, for the rest of a body that nobody wants any more to go by,
-# and for anything to be read of an answer.
+# Seconds for a request's head to come, and for anything to be read of an answer.
 _HEAD = 10.0
 _READING = 30.0
+# Seconds for the rest of a body that nobody wants any more to go by.
+REST = 10.0
 # Connections at a time; half of them from one address, unless that is a proxy's.
 _MOST = 400
 # Seconds for those who are here at the end to get their answers: in the first of them who has only

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from http import HTTPStatus
 from math import inf
 from typing import Any
@@ -21,7 +22,7 @@ from installation.config import Config
 from installation.web.status.guard import comes_from_here, gives
 from installation.web.upload.answer import Answer, Extent, reply
 from installation.web.upload.api import API, describe
-from installation.web.upload.connection import HEADERS
+from installation.web.upload.connection import HEADERS, REST
 from installation.web.upload.meters import Meters
 from installation.web.upload.pages import Pages
 from installation.web.upload.queue import guest_of
@@ -201,7 +202,7 @@ async def _left(request: Request) -> None:
 
 
 class _Guarded:
-    """Adds what every response has to have, and counts them."""
+    """Adds what every response has to have, counts them, and lets whoever sends hear them."""
 
     def __init__(self, app: ASGIApp, meters: Meters) -> None:
         self._app = app
@@ -209,11 +210,30 @@ class _Guarded:
         self._headers = [(key.lower().encode(), value.encode()) for key, value in HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Who asks first is not told to go on.
+        sends = b"expect" not in dict(scope["headers"])
+
+        async def receive_noted() -> Message:
+            nonlocal sends
+            message = await receive()
+            sends = bool(message.get("more_body"))
+            return message
+
+        async def drain() -> None:
+            while sends:
+                await receive_noted()
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 if scope["path"] not in _UNCOUNTED:
                     self._meters.responded(message["status"])
                 message["headers"] = [*message["headers"], *self._headers]
+            elif sends and not message.get("more_body"):
+                # A connection that is closed on what still comes loses what was said to it.
+                await send({**message, "more_body": True})
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(drain(), REST)
+                message = {"type": "http.response.body"}
             await send(message)
 
-        await self._app(scope, receive, send_guarded)
+        await self._app(scope, receive_noted, send_guarded)

@@ -260,6 +260,32 @@ class TestSlowAndRude:
                 pytest.fail("never cut off")
             assert heard.startswith(b"HTTP/1.1 408 ")
 
+    @pytest.mark.parametrize("address", ["/api/classify", "/nowhere"])
+    @pytest.mark.parametrize("connection", ["close", "keep-alive"])
+    def test_who_is_refused_while_sending_hears_why(self, site, address, connection):
+        sent = bytes(20_000_000)
+        head = (
+            f"POST {address} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n"
+            f"Content-Type: image/png\r\nContent-Length: {len(sent)}\r\n\r\n"
+        )
+        for _ in range(5):
+            with site.connect() as whole:
+                whole.sendall(head.encode() + sent)
+                status = b" 413 " if address == "/api/classify" else b" 404 "
+                assert whole.recv(65536).startswith(b"HTTP/1.1" + status)
+
+    def test_who_asks_before_sending_is_told_at_once(self, site):
+        with site.connect() as asking:
+            asking.sendall(
+                b"POST /api/classify HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+                b"Connection: close\r\nContent-Type: image/png\r\n"
+                b"Content-Length: 20000000\r\n\r\n"
+            )
+            heard = b""
+            while part := asking.recv(65536):
+                heard += part
+        assert heard.startswith(b"HTTP/1.1 413 ") and b" 100 " not in heard
+
     def test_headers_that_are_too_long(self, site):
         with site.connect() as rude:
             rude.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000)
