@@ -67,6 +67,9 @@ COLUMNS = ", ".join((*_FIELDS, "id"))
 _PLACES = ", ".join("?" for _ in (*_FIELDS, "id"))
 # Seconds to wait for another program that is writing, such as one that makes a backup.
 _PATIENCE = 0.5
+# Bytes after which what is in the journal goes into the database; of its pages, SQLite's default.
+_JOURNAL = 2**18
+_PAGE = 2**12
 # Bytes that opening a record takes, and some rows.
 _ROOM = 2**18
 # What goes with a database file; moved first, for what is left behind would be taken for the new
@@ -255,6 +258,9 @@ def _open(path: Path, patience: float, aside: bool) -> sqlite3.Connection:
         migrate(path, database)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        # No longer than it has to be: on a disk with little room it would be what fills it.
+        database.execute(f"PRAGMA wal_autocheckpoint = {_JOURNAL // _PAGE}")
+        database.execute(f"PRAGMA journal_size_limit = {_JOURNAL}")
     except BaseException as error:
         try:
             if is_damage(error):

@@ -4,6 +4,8 @@ import random
 import signal
 import sqlite3
 import time
+from contextlib import closing, suppress
+from pathlib import Path
 from textwrap import dedent
 
 import cv2
@@ -11,6 +13,7 @@ import pytest
 from running import Running, needs_xvfb, x_server
 
 from installation.labels.synsets import load_synsets
+from tests.mounts import own_mounts
 
 pytestmark = needs_xvfb
 
@@ -44,8 +47,8 @@ def write(folder, built, **sections):
 def start(folder, screen):
     started = []
 
-    def begin(patch="", display=screen):
-        started.append(Running(folder, display, dedent(patch)))
+    def begin(patch="", display=screen, under=()):
+        started.append(Running(folder, display, dedent(patch), under))
         return started[-1]
 
     yield begin
@@ -226,6 +229,65 @@ def test_what_settles_is_recorded(start, folder, built, crowd_film):
         assert 0 < confidence <= 1
         assert 0 <= seconds < 60
         assert others[:3] == ["wall", "safe", "person-semantic"]
+
+
+# So many visitors, and so few seconds between two attempts, that a hundred rounds are soon over.
+CROWDED = """
+import shutil, subprocess, threading, time
+import installation.controller as controller
+import installation.record.keeper as keeping
+from installation.record.entry import Entry
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", "disk"], check=True)
+controller._STATUS = controller._WATCH = 0.05
+keeping._FIRST_WAIT = keeping._LAST_WAIT = 0.02
+begin, end = keeping.Keeper.__init__, keeping.Keeper.close
+def visited(keeper):
+    number = 0
+    while True:
+        if keeper.waiting < 100:
+            numbers = range(number, number := number + 10)
+            keeper.keep(Entry(1, "n10104064", 0.5, n, "wall", "safe", "crowd") for n in numbers)
+        time.sleep(0.01)
+def crowded(keeper, *arguments):
+    begin(keeper, *arguments)
+    threading.Thread(target=visited, args=[keeper], daemon=True).start()
+def closed(keeper):
+    end(keeper)
+    # The disk is gone with the process.
+    shutil.copytree("disk", "kept")
+keeping.Keeper.__init__, keeping.Keeper.close = crowded, closed
+"""
+
+
+def test_a_hundred_times_full_the_disk_costs_no_row(start, folder, built, crowd_film):
+    (folder / "disk").mkdir()
+    write(folder, built, camera=f"{{source: {crowd_film}}}", record="{file: disk/said.sqlite}")
+    wall = start(CROWDED, under=own_mounts())
+    wall.wait_for(" 2 faces,", times=2)
+    disk = Path(f"/proc/{wall.process.pid}/root") / (folder / "disk").relative_to("/")
+    while not (disk / "said.sqlite").exists():
+        wall.wait_for("STATUS=")
+    for times in range(100):
+        with (disk / "ballast").open("wb", buffering=0) as ballast:
+            # Again and again: the record is let go of to be opened anew, which makes some room.
+            while "recording pauses: " not in wall.wait_for("STATUS="):
+                with suppress(OSError):
+                    while ballast.write(bytes(4096)):
+                        pass
+        assert "pictures a second" in wall.heard[-1]
+        (disk / "ballast").unlink()
+        while "recording pauses: " in wall.wait_for("STATUS="):
+            pass
+        if times == 20:
+            before = wall.threads, wall.descriptors
+    assert wall.threads <= before[0] and wall.descriptors <= before[1]
+    assert wall.end() == 0
+    with closing(sqlite3.connect(folder / "kept" / "said.sqlite")) as record:
+        assert record.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        query = "SELECT seconds FROM entry WHERE engine = 'crowd' ORDER BY seconds"
+        numbers = [number for (number,) in record.execute(query)]
+    assert len(numbers) > 100 and numbers == list(range(len(numbers)))
+    assert wall.log.read_text().count("recording") < 10
 
 
 def test_the_demonstration_is_not_recorded(start, folder, built):

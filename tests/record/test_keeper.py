@@ -15,6 +15,7 @@ from installation.record import keeper as keeping
 from installation.record.entry import Entry, hour_of
 from installation.record.keeper import Keeper
 from installation.record.store import RecordError, Store, count
+from tests.mounts import own_mounts
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 30
@@ -215,24 +216,8 @@ def test_a_disk_that_hangs_is_not_waited_for_at_the_end(path, caplog, hanging):
     assert messages(caplog) == [f"{path}: 7 entries lost at closing"]
 
 
-def _unshare():
-    """The command that gives a process mounts of its own, where one does."""
-    probe = ["sh", "-c", "mount -t tmpfs -o size=64k none /mnt"]
-    for command in (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"]):
-        try:
-            ran = subprocess.run([*command, *probe], capture_output=True, timeout=60, check=False)
-        except OSError:
-            continue
-        if ran.returncode == 0:
-            return command
-    return None
-
-
 def test_on_a_disk_that_is_full_or_read_only_it_pauses_and_goes_on(tmp_path):
-    unshare = _unshare()
-    if unshare is None:
-        pytest.skip("nothing can be mounted here, even in a name space of its own")
-    command = [*unshare, sys.executable, "-m", "tests.record.small_disk", str(tmp_path)]
+    command = [*own_mounts(), sys.executable, "-m", "tests.record.small_disk", str(tmp_path)]
     ran = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )

@@ -18,6 +18,7 @@ from installation.record.entry import Entry
 from installation.record.merge import merge
 from installation.record.reading import reading
 from installation.record.store import RecordError, Store, count
+from tests.mounts import own_mounts
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -464,11 +465,8 @@ for _ in range(2):
 def test_on_a_disk_that_is_read_only(into, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", str(disk)]
-    if not shutil.which("unshare") or subprocess.run(probe, capture_output=True).returncode:
-        pytest.skip("nothing can be mounted here, even in a name space of its own")
     ran = subprocess.run(
-        ["unshare", "--mount", sys.executable, "-c", READ_ONLY, str(disk), str(into)],
+        [*own_mounts(), sys.executable, "-c", READ_ONLY, str(disk), str(into)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
