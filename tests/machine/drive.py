@@ -544,6 +544,42 @@ def opening(machine: Machine) -> str:
     return expect(machine.pid == pid, f"{seen}, screen {machine.do(POWER)}")
 
 
+# --- the web extension
+
+WORKER = "installation-web@8081.service"
+ASKED = """
+import json, sys, urllib.request
+where, picture = sys.argv[1:]
+with open(picture, "rb") as file:
+    request = urllib.request.Request(where, file.read(), {"Content-Type": "image/png"})
+(face,) = json.load(urllib.request.urlopen(request, timeout=120))["faces"]
+print(face["words"][0]["words"])
+"""
+
+
+@row("start a web worker, send it a picture, kill -9 it, send another", "the same word, twice")
+def web(machine: Machine) -> str:
+    python, picture = "/opt/installation/current/.venv/bin/python", "demo-visitors/hopper.png"
+    ask = f"{python} - http://127.0.0.1:8081/api/classify /var/lib/installation/engines/{picture}"
+    try:
+        machine.do(f"systemctl enable --now {WORKER}")
+        pid = machine.show("MainPID", WORKER)
+        word = machine.do(ask, ASKED.encode())
+        machine.do(f"kill -9 {pid}")
+
+        def back() -> bool:
+            if machine.show("ActiveState", WORKER) != "active":
+                return False
+            return machine.show("MainPID", WORKER) not in ("0", pid)
+
+        waited = machine.until(60, back, f"{WORKER} active again")
+        same = machine.do(ask, ASKED.encode())
+        told = machine.show("StatusText", WORKER)
+        return expect(word == same, f"{word}; up again after {waited:.0f} s, {same}; {told}")
+    finally:
+        machine.do(f"systemctl disable --now {WORKER}")
+
+
 # --- other versions
 
 
