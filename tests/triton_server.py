@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
 # Made by setup.sh: the server wants other versions of packages than we do.
@@ -24,19 +23,6 @@ LONG = 60.0
 needs_triton = pytest.mark.skipif(
     not (ENVIRONMENT / ".installed").exists(), reason="no Triton here; ./setup.sh test fetches it"
 )
-
-
-def free_ports(count):
-    """Return ports that nobody listens on, and that no connection is given by chance."""
-    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    others = [port for port in range(10_000, 60_000) if not first <= port <= last]
-    found = []
-    while len(found) < count:
-        port = random.choice(others)
-        with socket.socket() as anybody, contextlib.suppress(OSError):
-            anybody.bind(("127.0.0.1", port))
-            found.append(port)
-    return found
 
 
 class Triton:
@@ -55,7 +41,7 @@ class Triton:
     """
 
     def __init__(self, repository, folder, *options, authority=None):
-        self.port, self.metrics_port = free_ports(2)
+        self.port, self.metrics_port = free_port(), free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.log = folder / "triton.log"
         self._authority = authority

@@ -25,6 +25,7 @@ import os
 import tempfile
 import time
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -46,6 +47,8 @@ _BUILT = Path(__file__).parents[2] / "engines" / "built"
 _TRIAL = 20.0
 _RECOVERY = 15.0
 _LONGEST_OVERLOAD = 60.0
+# How often the workers' memory is looked at while pictures come for long.
+_SAMPLES = 10
 # Of what they carry, what is asked of them for long.
 _SHARE = 0.8
 # Seconds after which a visitor gives up: more than a place in the queue and a look may take.
@@ -85,9 +88,9 @@ def _pictures(kind: str) -> list[bytes]:
 
 @dataclass
 class Visit:
-    """What became of one visitor: the status is 0 without an answer, the wait in seconds."""
+    """What became of one visitor: a status, or what came instead of one; the wait in seconds."""
 
-    status: int
+    status: int | str
     labels: int
     wait: float
     left_at: float
@@ -107,6 +110,9 @@ class Phase:
         """Return the figures."""
         served = [each for each in self.visits if each.status == 200]
         refused = sum(each.status in _REFUSED for each in self.visits)
+        errors = Counter(
+            str(each.status) for each in self.visits if each.status not in (200, *_REFUSED)
+        )
         waits = [each.wait for each in served] or [0.0]
         # Those who were served after the last had come are counted for the time it took.
         last = max((each.left_at for each in served), default=self.ended_at)
@@ -119,7 +125,7 @@ class Phase:
             "p99": float(np.percentile(waits, 99)),
             "longest": max(waits),
             "refused": refused / max(len(self.visits), 1),
-            "errors": len(self.visits) - len(served) - refused,
+            "errors": dict(errors),
             "cores": self.work / self.seconds,
             "cores_of_the_server": self.work_there / self.seconds,
         }
@@ -155,13 +161,14 @@ class Load:
     async def visit(self) -> Visit:
         """Send a picture, and wait for the answer."""
         number, came_at = next(self._numbers), time.perf_counter()
+        status: int | str
         source = f"127.{1 + number // 62_500 % 250}.{number // 250 % 250}.{1 + number % 250}"
         port = self._ports[zlib.crc32(source.encode()) % len(self._ports)]
         try:
             asked = self._ask(source, port, next(self._turn))
             status, labels = await asyncio.wait_for(asked, _PATIENCE)
-        except (OSError, EOFError, ValueError, asyncio.TimeoutError):
-            status, labels = 0, 0
+        except (OSError, EOFError, ValueError, IndexError, asyncio.TimeoutError) as error:
+            status, labels = repr(error), 0
         left_at = time.perf_counter()
         return Visit(status, labels, left_at - came_at, left_at)
 
@@ -190,6 +197,14 @@ class Load:
         phase.work_there = _work_of(self._server) - before_there
         phase.ended_at = began + seconds
         return phase
+
+    async def memory(self, seconds: float) -> list[float]:
+        """Return the megabytes of the largest worker, at so many times within some seconds."""
+        taken = []
+        for _ in range(_SAMPLES):
+            await asyncio.sleep(seconds / _SAMPLES)
+            taken.append(max(worker.memory for worker in self._workers))
+        return taken
 
     def _work(self) -> float:
         return sum(worker.processor_seconds for worker in self._workers)
@@ -231,7 +246,7 @@ def _tell(name: str, found: dict[str, Any]) -> None:
         f"{name:10} {found['seconds']:5.0f} s: {found['came']:6} came; "
         f"{found['labels_per_second']:6.2f} labels a second; waited {found['p50']:6.2f} s "
         f"(99 %: {found['p99']:6.2f}, longest {found['longest']:6.2f}); "
-        f"{100 * found['refused']:5.1f} % sent away, {found['errors']} errors; "
+        f"{100 * found['refused']:5.1f} % sent away, errors: {found['errors'] or 0}; "
         f"{found['cores']:.2f} cores, of the server {found['cores_of_the_server']:.2f}",
         flush=True,
     )
@@ -252,11 +267,18 @@ async def _measure(load: Load, arguments: argparse.Namespace) -> dict[str, Any]:
     if rate is None:
         trial = await run("trial", load.always(_TRIAL, 4 * arguments.workers))
         rate = _SHARE * trial["labels_per_second"]
-    await run("sustained", load.arriving(arguments.seconds, rate / each))
+    sustained = run("sustained", load.arriving(arguments.seconds, rate / each))
+    _, memory = await asyncio.gather(sustained, load.memory(arguments.seconds))
+    print(f"MB of the largest worker meanwhile: {', '.join(f'{each:.0f}' for each in memory)}")
     too_many = min(arguments.seconds / 4, _LONGEST_OVERLOAD)
     await run("overload", load.arriving(too_many, arguments.overload * rate / each))
     await run("recovery", load.arriving(_RECOVERY, rate / each))
-    return {"labels_per_picture": each, "rate": rate, "phases": phases}
+    return {
+        "labels_per_picture": each,
+        "rate": rate,
+        "phases": phases,
+        "memory_of_the_largest": memory,
+    }
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ The program runs on a film of real faces, and strace tells every call by which b
 
 import re
 import signal
-import socket
 import sqlite3
 import urllib.request
 from pathlib import Path
@@ -23,6 +22,8 @@ from traced import (
     to_files,
     under_strace,
 )
+
+from tests.ports import free_port
 
 pytestmark = [needs_xvfb, needs_strace]
 
@@ -49,17 +50,11 @@ def pixels(crowd_film):
     return Pixels(pictures[::2])
 
 
-def a_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 class Watched:
     """The wall under strace, for a while; then all that it wrote."""
 
     def __init__(self, folder, screen, built, film, patch=""):
-        self.folder, self.port = folder, a_port()
+        self.folder, self.port = folder, free_port()
         (folder / "config.yaml").write_text(
             f"camera: {{source: {film}}}\n"
             f"inference: {{engines: {built}, device: cpu}}\n"

@@ -9,10 +9,11 @@ from urllib.request import urlopen
 
 import pytest
 from fleet.names import queries
-from web.test_status import LONG, a_port, a_report
+from web.test_status import LONG, a_report
 
 from installation.config import Status
 from installation.web.status.server import StatusServer
+from tests.ports import free_port
 
 
 class Monitor:
@@ -28,7 +29,7 @@ class Monitor:
             for pattern, better in changes:
                 text = re.sub(pattern, better, text)
             (fleet / name).write_text(text)
-        self._at = f"127.0.0.1:{a_port()}"
+        self._at = f"127.0.0.1:{free_port()}"
         self._log = (fleet / "log").open("w")
         self._process = subprocess.Popen(
             [
@@ -92,7 +93,7 @@ def hang(fleet):
 
     def begin(token=None):
         token = token or (fleet / "token").read_text().strip()
-        port = a_port()
+        port = free_port()
         hung.append(StatusServer(Status(port=port, token=token)))
         hung[-1].publish(a_report(at=time.monotonic() + 1e6))
         return hung[-1], f"127.0.0.1:{port}"

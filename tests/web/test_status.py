@@ -24,6 +24,7 @@ from installation.web.status.health import judge
 from installation.web.status.history import EVERY
 from installation.web.status.report import Pulse, Report
 from installation.web.status.server import StatusServer
+from tests.ports import free_port
 
 LONG = 60.0
 FREE = ("installation_record_free_bytes",)
@@ -61,12 +62,6 @@ def a_report(**changes):
     return replace(report, **changes)
 
 
-def a_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 class Asked:
     """One request, and what came of it."""
 
@@ -101,7 +96,7 @@ def serve():
     servers = []
 
     def begin(report=None, **settings):
-        settings.setdefault("port", a_port())
+        settings.setdefault("port", free_port())
         servers.append(StatusServer(Status(**settings)))
         if report is not None:
             servers[-1].publish(report)
@@ -197,7 +192,7 @@ def test_the_room_for_the_record_is_told(serve, tmp_path):
 
 @pytest.mark.parametrize("record", [None, Path("/nowhere/record.sqlite")])
 def test_without_a_place_for_a_record_no_room_is_told(record):
-    server = StatusServer(Status(port=a_port()))
+    server = StatusServer(Status(port=free_port()))
     try:
         server.publish(a_report(record=record))
         port = server._settings.port
@@ -270,7 +265,7 @@ def test_the_page_shows_it_without_a_script(serve):
 
 
 def test_sparklines_come_with_time(serve):
-    server = StatusServer(Status(port=a_port()))
+    server = StatusServer(Status(port=free_port()))
     try:
         port, report = server._settings.port, a_report()
         deadline = time.monotonic() + LONG
@@ -481,7 +476,7 @@ def test_what_is_no_request_does_no_harm(serve, sent, caplog):
 
 
 def test_it_leaves_at_once_whoever_is_there():
-    server = StatusServer(Status(port=a_port()))
+    server = StatusServer(Status(port=free_port()))
     server.publish(a_report())
     port = server._settings.port
     ask(port, "/healthz")

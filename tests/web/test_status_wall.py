@@ -8,10 +8,11 @@ from datetime import time as clock
 
 import pytest
 from running import LONG, Running, needs_xvfb, x_server
-from web.test_status import a_port, ask, metrics_of
+from web.test_status import ask, metrics_of
 
 from installation.inference.device import trust_in
 from installation.inference.trust import FAILURES
+from tests.ports import free_port
 
 pytestmark = needs_xvfb
 
@@ -59,7 +60,7 @@ def shown(port):
 
 
 def test_it_is_told_from_the_start_to_the_end(start):
-    port = a_port()
+    port = free_port()
     wall = start(port)
     assert ask(port, "/healthz").status == 503
     assert until(port, 200, "works") == "works\n"
@@ -75,7 +76,7 @@ def test_it_is_told_from_the_start_to_the_end(start):
 
 
 def test_a_camera_that_is_not_there_is_told(start):
-    port = a_port()
+    port = free_port()
     start(port, camera="{source: /dev/video987}")
     text = until(port, 503, "/dev/video987: no camera there")
     assert text.startswith(("does not work\n", "preparing\n"))
@@ -84,7 +85,7 @@ def test_a_camera_that_is_not_there_is_told(start):
 
 
 def test_closed_it_is_healthy(start):
-    port = a_port()
+    port = free_port()
     hours = "{open: [mon-sun 00:00-24:00], closed: [01-01..12-31]}"
     start(port, camera="{source: /dev/video987}", hours=hours)
     assert until(port, 200, "closed").startswith("closed")
@@ -94,7 +95,7 @@ def test_closed_it_is_healthy(start):
 
 
 def test_closed_until_a_day_it_tells_when_it_opens(start):
-    port = a_port()
+    port = free_port()
     first = datetime.now(timezone.utc).date() - timedelta(days=1)
     opens = first + timedelta(days=4)
     closed = f"{first}..{opens - timedelta(days=1)}"
@@ -122,7 +123,7 @@ def test_a_gpu_that_is_left_alone_is_told(start, tmp_path, built):
             (engines / engine.name).symlink_to(engine)
     for _ in range(FAILURES):
         trust_in(engines).fail("it fell off the bus")
-    port = a_port()
+    port = free_port()
     wall = start(port, inference="{engines: engines, device: auto}", patch=FOUND)
     assert "warning: inference on the CPU for now" in until(port, 200, "for now")
     assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
@@ -130,7 +131,7 @@ def test_a_gpu_that_is_left_alone_is_told(start, tmp_path, built):
 
 
 def test_a_server_that_is_not_there_is_told(start, built):
-    port, nobody = a_port(), f"127.0.0.1:{a_port()}"
+    port, nobody = free_port(), f"127.0.0.1:{free_port()}"
     wall = start(port, inference=f"{{engines: {built}, device: 'kserve://{nobody}'}}")
     assert f"warning: inference on the CPU (server {nobody} is gone)" in until(port, 200, "gone")
     assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
@@ -139,7 +140,7 @@ def test_a_server_that_is_not_there_is_told(start, built):
 
 def test_a_record_that_cannot_be_written_is_a_warning(start, tmp_path, crowd_film):
     (tmp_path / "said.sqlite").mkdir()
-    port = a_port()
+    port = free_port()
     start(port, record="{file: said.sqlite}", camera=f"{{source: {crowd_film}}}")
     # Once a face has left there is something to write.
     assert until(port, 200, "recording pauses").startswith("works\nwarning: recording pauses")
@@ -163,7 +164,7 @@ def test_without_a_port_nothing_is_served(start):
 
 
 def test_no_crowd_of_rude_clients_stops_the_wall(start):
-    port = a_port()
+    port = free_port()
     wall = start(port)
     until(port, 200, "works")
     descriptors, before = wall.descriptors, shown(port)

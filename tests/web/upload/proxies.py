@@ -7,11 +7,11 @@ import http.client
 import os
 import re
 import shutil
-import socket
 import subprocess
 import textwrap
 import time
 
+from tests.ports import free_port
 from tests.web.upload.serving import LONG, ROOT
 
 NGINX = """
@@ -44,12 +44,6 @@ def documented(beginning):
             break
         block.append(line)
     return textwrap.dedent("\n".join(block))
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 class Balanced:
