@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +24,8 @@ from traced import (
     under_strace,
 )
 
+from tests.ports import free_port
+
 pytest.importorskip("installation.web.upload.serve")
 pytestmark = needs_strace
 
@@ -38,9 +39,7 @@ class Visited:
 
     def __init__(self, folder, built, pictures):
         self.folder, self.pictures = folder, pictures
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
+        self.port = free_port()
         (folder / "config.yaml").write_text(
             f"inference: {{engines: {built}, device: cpu}}\n"
             "record: {file: said.sqlite}\n"

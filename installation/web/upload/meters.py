@@ -65,7 +65,7 @@ class Meters:
         """Say it in a line."""
         statuses = self._statuses()
         busy = statuses[429] + statuses[503]
-        refused = sum(count for status, count in statuses.items() if status >= 400) - busy
+        refused = sum(n for status, n in statuses.items() if 400 <= status < 500) - statuses[429]
         return (
             f"{self._value('web_pictures_answered_total')} pictures answered, "
             f"{self._value('web_places_held')} here now; "

@@ -1,7 +1,9 @@
 """What a worker tells Prometheus, and whom it tells."""
 
 import re
+from types import SimpleNamespace
 
+from installation.web.upload.meters import Meters
 from tests.web.upload.serving import Serving
 
 TOKEN = "0123456789abcdef"
@@ -28,6 +30,16 @@ def test_it_counts_what_it_does_and_nobody(built, tmp_path, small, faceless):
         labels = {name for each in told for name in re.findall(r'(\w+)="', each)}
         assert labels <= {"status", "le"}
         assert "127.0.0.7" not in site.ask(path="/metrics").text
+
+
+def test_each_response_is_one_kind_in_its_line():
+    queue = SimpleNamespace(held=3, places=7)
+    meters = Meters(SimpleNamespace(queue=queue, refusal=None, fallback=False))
+    for status, times in ((200, 1), (404, 2), (415, 4), (429, 8), (500, 16), (503, 32)):
+        for _ in range(times):
+            meters.responded(status)
+    told = "3 here now; 40 sent away as busy, 6 requests refused, 16 failed"
+    assert meters.as_text() == f"0 pictures answered, {told}"
 
 
 def test_they_are_for_this_machine_alone(built, tmp_path):

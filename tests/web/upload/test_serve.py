@@ -16,6 +16,7 @@ import pytest
 from installation.record.entry import Entry
 from installation.record.keeper import Keeper
 from installation.record.store import count
+from tests.ports import free_port
 from tests.web.upload.serving import LONG, ROOT, Serving, encoded, form, nothing_may_be_written
 
 
@@ -353,9 +354,7 @@ class TestBeginningAndEnd:
             assert set(statuses) == {200, 503}
 
     def test_a_port_of_its_own(self, built, tmp_path):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         with Serving(tmp_path, built, arguments=("--port", str(port))) as site:
             assert site.port == port and site.ask().status == 200
             # No change of the config, though the file says another.
