@@ -548,11 +548,14 @@ def opening(machine: Machine) -> str:
 
 WORKER = "installation-web@8081.service"
 ASKED = """
-import json, sys, urllib.request
+import json, sys, urllib.error, urllib.request
 where, picture = sys.argv[1:]
 with open(picture, "rb") as file:
     request = urllib.request.Request(where, file.read(), {"Content-Type": "image/png"})
-(face,) = json.load(urllib.request.urlopen(request, timeout=120))["faces"]
+try:
+    (face,) = json.load(urllib.request.urlopen(request, timeout=600))["faces"]
+except urllib.error.HTTPError as error:
+    sys.exit(f"{error}: {error.read().decode()}")
 print(face["words"][0]["words"])
 """
 
