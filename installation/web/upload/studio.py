@@ -80,7 +80,9 @@ class Studio:
         # A picture takes most memory, by far, while it is read.
         self._reading = threading.Semaphore(os.cpu_count() or 1)
         self._eyes = Eyes(config, readers or readers_for(config))
-        hearts = [Heartbeat(f"desk {number + 1}", PATIENCE) for number in range(config.web.jobs)]
+        # A desk is silent for as long as it waits for what is found.
+        patience = PATIENCE + limits.seconds
+        hearts = [Heartbeat(f"desk {number + 1}", patience) for number in range(limits.jobs)]
         self._desks = [Stage(heart, partial(self._work, heart)) for heart in hearts]
 
     @property

@@ -11,6 +11,7 @@ import pytest
 from installation import config as configuration
 from installation.classify import PictureReader
 from installation.inference.engine import InferenceError, OverloadedError
+from installation.web.upload import studio as room
 from installation.web.upload.eyes import readers_for
 from installation.web.upload.studio import Studio
 from installation.web.upload.trouble import Trouble
@@ -79,6 +80,23 @@ def test_another_config_reaches_every_reader(opened, small, built, tmp_path):
     policies = [each.result(LONG).config.labels.policy for each in (*before, *after)]
     assert policies[-4:] == ["full"] * 4
     assert words(after[0])
+
+
+def test_who_waits_for_a_slow_look_does_not_count_as_hung(opened, small, monkeypatch):
+    look = PictureReader.look
+
+    def looked(self, picture):
+        time.sleep(4)
+        return look(self, picture)
+
+    monkeypatch.setattr(PictureReader, "look", looked)
+    monkeypatch.setattr(room, "PATIENCE", 2)
+    slow = opened("jobs: 2, seconds: 600")
+    answers = [submit(slow, small) for _ in range(2)]
+    while not all(answer.done() for answer in answers):
+        slow.check()
+        time.sleep(0.1)
+    assert all(words(answer) for answer in answers)
 
 
 @pytest.mark.parametrize("becomes", ["answered", "late", "refused"])
