@@ -274,7 +274,7 @@ class Record(_Section):
 class Status(_Section):
     """What the wall tells technicians over HTTP, and whom."""
 
-    port: Annotated[int | None, Field(ge=1, le=65535), AT_START] = 8090
+    port: Annotated[int | None, Field(ge=1, le=_MOST_PORT), AT_START] = 8090
     token: Annotated[SecretStr | None, BeforeValidator(_secret), AT_START] = None
     address: Annotated[IPvAnyAddress, AT_START] = IPv4Address("127.0.0.1")
     preview: Annotated[bool, AT_START] = False
@@ -302,7 +302,7 @@ class Web(_Section):
     """What the web extension takes and how much of it."""
 
     address: Annotated[IPvAnyAddress, AT_START] = IPv4Address("127.0.0.1")
-    port: Annotated[int, Field(ge=0, le=65535), AT_START] = 8080
+    port: Annotated[int, Field(ge=0, le=_MOST_PORT), AT_START] = 8080
     proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], AT_START] = ()
     size: Annotated[float, Field(gt=0, le=100), AT_START] = 12
     pixels: Annotated[float, Field(gt=0, le=150), AT_START] = 40

@@ -158,8 +158,6 @@ class Store:
         rows = new = different = 0
         differs = " OR ".join(f"here.{name} IS NOT coming.{name}" for name in _FIELDS)
         try:
-            # Nothing of the record is to be written to another place.
-            self._database.execute("PRAGMA temp_store = MEMORY")
             self._database.execute(
                 "CREATE TEMP TABLE IF NOT EXISTS coming AS SELECT * FROM entry WHERE false"
             )
@@ -203,8 +201,7 @@ class Store:
                 gone = database.execute("DELETE FROM entry WHERE hour < ?", (before,)).rowcount
             if gone or database.execute("PRAGMA freelist_count").fetchone()[0]:
                 # Rows move between pages when others come and go; where they were before SQLite
-                # overwrites nothing. The new file is made in memory, and nowhere else.
-                database.execute("PRAGMA temp_store = MEMORY")
+                # overwrites nothing. Free pages tell that the disk had no room for this last time.
                 database.execute("VACUUM")
             # The journal still has the pages as they were. One who reads keeps them there: until
             # the next time.
@@ -252,6 +249,8 @@ def _open(path: Path, patience: float, aside: bool) -> sqlite3.Connection:
     try:
         # What is deleted is overwritten; so is what a new version writes in another form.
         database.execute("PRAGMA secure_delete = ON")
+        # Nothing of the record is to be written to another place.
+        database.execute("PRAGMA temp_store = MEMORY")
         (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise sqlite3.DatabaseError(" ".join(str(found).split()))

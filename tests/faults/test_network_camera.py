@@ -1,6 +1,6 @@
 """Network cameras that fail: real sockets, FFmpeg inside OpenCV, the public Capture and Stream."""
 
-import gc
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -58,20 +58,31 @@ def picture(capture, frames):
             return time.monotonic() - begun
 
 
-def held(camera):
-    """Return how many files and threads there are besides the camera's."""
-    files, threads = camera.held
-    return len(list(FILES.iterdir())) - files, threading.active_count() - threads
+def files():
+    """Return number and target of each open file."""
+    found = set()
+    for link in FILES.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add((link.name, str(link.readlink())))
+    return {each for each in found if not each[1].startswith("/proc/")}
 
 
-def held_for_now(camera):
-    """Return the same, once what is left of other tests is gone and nothing comes or goes."""
-    gc.collect()
-    seen = [held(camera)]
-    while len(seen) < 6 or len(set(seen[-6:])) > 1:
-        time.sleep(0.1)
-        seen.append(held(camera))
-    return seen[-1]
+@pytest.fixture
+def others():
+    """What other tests have left open and running, which may end at any time."""
+    return files(), set(threading.enumerate())
+
+
+@pytest.fixture
+def held(others, camera):
+    """How many files and threads there are besides the camera's and those of others."""
+
+    def count():
+        of_camera = camera.held
+        now = files() - others[0], set(threading.enumerate()) - others[1]
+        return tuple(len(each) - its for each, its in zip(now, of_camera, strict=True))
+
+    return count
 
 
 def fail(camera, fault):
@@ -152,7 +163,7 @@ def test_it_stops_while_a_network_camera_hangs(camera, capture, fault):
 
 
 @pytest.mark.parametrize("fault", ["off", "reset", "garbage", "refuses", "green", "frozen", "mute"])
-def test_a_hundred_times_in_a_row(camera, capture, fault, monkeypatch):
+def test_a_hundred_times_in_a_row(held, camera, capture, fault, monkeypatch):
     monkeypatch.setattr(capturing, "_FIRST_WAIT", 0.01)
     monkeypatch.setattr(capturing, "_LAST_WAIT", 0.01)
     monkeypatch.setattr(film, "_STREAM_TIMEOUT", 500)
@@ -162,7 +173,7 @@ def test_a_hundred_times_in_a_row(camera, capture, fault, monkeypatch):
     capture, frames = capture
     capture.use(Stream(camera.url))
     picture(capture, frames)
-    before = held_for_now(camera)
+    before = held()
     for _ in range(100):
         fail(camera, fault)
         until(lambda: capture.trouble)
@@ -170,4 +181,4 @@ def test_a_hundred_times_in_a_row(camera, capture, fault, monkeypatch):
         assert picture(capture, frames) < PROMPT
     assert capture.losses == 100
     # What the camera holds comes and goes with its connections.
-    until(lambda: all(now <= then for now, then in zip(held(camera), before, strict=True)))
+    until(lambda: held() == before)

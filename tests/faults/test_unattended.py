@@ -267,17 +267,19 @@ def test_a_hundred_times_full_the_disk_costs_no_row(start, folder, built, crowd_
     disk = Path(f"/proc/{wall.process.pid}/root") / (folder / "disk").relative_to("/")
     while not (disk / "said.sqlite").exists():
         wall.wait_for("STATUS=")
+    deadline = time.monotonic() + 300
     for times in range(100):
         with (disk / "ballast").open("wb", buffering=0) as ballast:
             # Again and again: the record is let go of to be opened anew, which makes some room.
             while "recording pauses: " not in wall.wait_for("STATUS="):
+                assert time.monotonic() < deadline
                 with suppress(OSError):
                     while ballast.write(bytes(4096)):
                         pass
         assert "pictures a second" in wall.heard[-1]
         (disk / "ballast").unlink()
         while "recording pauses: " in wall.wait_for("STATUS="):
-            pass
+            assert time.monotonic() < deadline
         if times == 20:
             before = wall.threads, wall.descriptors
     assert wall.threads <= before[0] and wall.descriptors <= before[1]

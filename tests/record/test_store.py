@@ -272,6 +272,13 @@ def traces(path, what=b"forgotten-engine"):
     return [each.name for each in path.parent.iterdir() if what in each.read_bytes()]
 
 
+def test_the_journal_stays_short(path):
+    with closing(Store(path)) as store:
+        for _ in range(500):
+            store.add(entries(1))
+            assert path.with_name("record.sqlite-wal").stat().st_size < 2**19
+
+
 def test_what_is_forgotten_has_left_the_files(path):
     with closing(old_and_new(path)) as store:
         assert traces(path)
