@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+from installation.file_url import local_path
+
 
 def _capabilities(text: str) -> tuple[int, ...]:
     found = [re.fullmatch(r"(?:sm_)?(\d{2,3})", item.strip()) for item in text.split(",")]
@@ -25,6 +27,13 @@ def _positive(convert: Callable[[str], float]) -> Callable[[str], float]:
 
     parse.__name__ = "number"
     return parse
+
+
+def _path_or_url(text: str) -> Path:
+    try:
+        return local_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -92,9 +101,15 @@ def describe_web(web: argparse.ArgumentParser) -> None:
     )
 
 
+def describe_trace(trace: argparse.ArgumentParser) -> None:
+    """Add what following the faces of a video takes."""
+    trace.add_argument("video", type=_path_or_url, metavar="VIDEO")
+    trace.add_argument("--json", action="store_true", help="print one object a frame")
+
+
 def describe_classify(classify: argparse.ArgumentParser) -> None:
     """Add what naming the faces in pictures takes."""
-    classify.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    classify.add_argument("images", nargs="+", type=_path_or_url, metavar="IMAGE")
     classify.add_argument("--json", action="store_true", help="print one object a line")
     classify.add_argument(
         "--top",

@@ -24,6 +24,7 @@ from installation.arguments import (
     describe_export,
     describe_merge,
     describe_record,
+    describe_trace,
     describe_web,
 )
 from installation.config import Config
@@ -373,8 +374,7 @@ def _parser() -> argparse.ArgumentParser:
         "Follow the faces of a video through every picture of it.",
         logging.WARNING,
     )
-    trace.add_argument("video", type=Path, metavar="VIDEO")
-    trace.add_argument("--json", action="store_true", help="print one object a picture")
+    describe_trace(trace)
 
     about = "Tell which words may be shown, and why."
     words = commands.add_parser("labels", help=about, description=about).add_subparsers(

@@ -35,6 +35,7 @@ from installation.config_files import (
     shown,
     wrong,
 )
+from installation.file_url import is_file_url, local_path
 from installation.labels.policy import Policy, PolicyName, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import select
@@ -72,10 +73,18 @@ class Camera(_Section):
     format: Literal["mjpg", "yuyv", "nv12"] = "mjpg"
     loop: bool = True
 
+    @field_validator("source")
+    @classmethod
+    def _is_on_this_machine(cls, source: str) -> str:
+        local_path(source)
+        return source
+
     @property
     def path(self) -> Path | None:
         """The file or folder that ``source`` names; None for a device, a stream or the demo."""
         source = self.source
+        if is_file_url(source):
+            return local_path(source)
         other = source == "demo" or source.isdecimal() or source.startswith("/dev/")
         return None if other or "://" in source else Path(source)
 

@@ -138,7 +138,7 @@ class _Show:
         self._capture_heart = Heartbeat("capture", PATIENCE)
         self._capture = Capture(source, frames, self._capture_heart.beat)
         # A camera wants to be read from the beginning; a film waits.
-        self._live = source.pace is None
+        self._live = source.interval_s is None
         self._wall = Wall(window, config.theme.lost, frames, scenes, witness)
         self._doors = Doors(config.hours.schedule)
         self._stages: list[Stage] = []

@@ -85,7 +85,7 @@ class Rehearsal:
         picture = window.snapshot()
         if self._film is None:
             size = picture.shape[1], picture.shape[0]
-            fps = self._source.pace or 30.0
+            fps = 1 / (self._source.interval_s or 1 / 30)
             codec = cv2.VideoWriter.fourcc(*"mp4v")
             self._film = cv2.VideoWriter(str(self._output), codec, fps, size)
             if not self._film.isOpened():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from installation.capture.film import Film
+from installation.capture.video import decode
 from installation.config import Config
 from installation.inference.device import Progress
 from installation.scene import Frame, Scene, Verdict
@@ -28,16 +30,12 @@ def trace(
     InstallationError
         The file cannot be read, or breaks off: raised after the scenes that could be seen.
     """
-    film = Film(video, loop=False)
-    film.open()
-    try:
-        with open_observer(config, progress) as observer:
-            seq = 0
-            while (picture := film.read()) is not None:
-                yield observer.observe(Frame(seq, seq / (film.pace or 25.0), picture))
-                seq += 1
-    finally:
-        film.close()
+    # Before the engines are opened, which takes long: may it be read at all?
+    frames = decode(video)
+    first = next(frames)
+    with contextlib.closing(frames), open_observer(config, progress) as observer:
+        for seq, (time_s, pixels) in enumerate(itertools.chain([first], frames)):
+            yield observer.observe(Frame(seq, time_s, pixels))
 
 
 def _named(verdict: Verdict | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from portraits import COLLINS_FACE, HOPPER_FACE
 from running import needs_xvfb, x_server
+from videos import write_video
 
 from installation.vision.boxes import iou
 
@@ -270,6 +271,13 @@ class TestTrace:
         lines = installation("trace", crowd_film).stdout.splitlines()
         assert 2 < len(lines) < 45
         assert "nobody" in lines[0]
+
+    def test_times_are_those_of_the_file(self, tmp_path):
+        times_s = [0.0, 0.04, 0.08, 1.0, 3.0]
+        path = write_video(tmp_path / "a.mkv", times_s, audio_s=4)
+        ran = installation("trace", path.as_uri(), "--json")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert [json.loads(line)["time"] for line in ran.stdout.splitlines()] == times_s
 
     def test_a_film_that_breaks_off(self, crowd_film, tmp_path):
         whole = crowd_film.read_bytes()

@@ -77,6 +77,7 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
+        ("camera:\n  source: file://server/a.mp4\n", 2, "three slashes: file:///srv/video.mp4"),
         ("camera:\n  sorce: 0\n", 2, "camera.sorce: unknown key; did you mean source?"),
         ("camera:\n  zebra: 0\n", 2, "known here: source, width"),
         ("\n\nkamera: {}\n", 3, "did you mean camera?"),

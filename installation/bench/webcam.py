@@ -136,7 +136,7 @@ class Webcam:
     """
 
     name = "webcam"
-    pace: float | None = None
+    interval_s: float | None = None
 
     def __init__(self, footage: Footage) -> None:
         self._pictures = footage.pictures

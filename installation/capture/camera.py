@@ -34,7 +34,7 @@ class Camera:
         Size, rate and format to ask for; a camera may give others, which is logged.
     """
 
-    pace: float | None = None
+    interval_s: float | None = None
 
     def __init__(self, device: Path, wanted: config.Camera) -> None:
         self.name = str(device)

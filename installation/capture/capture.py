@@ -59,7 +59,7 @@ class Capture:
         self._seq = 0
         self._wait = _FIRST_WAIT
         # One that cannot be opened at all ends the program, unless it may come back.
-        self._unproven: Source | None = source if source.pace is not None else None
+        self._unproven: Source | None = source if source.interval_s is not None else None
         # What the others ask for, and the sign that they have.
         self._stopped = False
         self._resting = False
@@ -153,7 +153,6 @@ class Capture:
         """Read while all goes well and nothing is asked for; True at the end of a film."""
         opened = last = due = time.monotonic()
         skipped = False
-        pace = self._source.pace
         while not self._orders.is_set():
             self._beat(0.0)
             try:
@@ -166,10 +165,11 @@ class Capture:
             if picture is None:
                 return True
             seq, self._seq = self._seq, self._seq + 1
-            if pace is not None:
-                due += 1 / pace
+            interval_s = self._source.interval_s
+            if interval_s is not None:
+                due += interval_s
                 late = time.monotonic() - due
-                if late > 1 / pace and not skipped:
+                if late > interval_s and not skipped:
                     skipped = True  # A film keeps its pace by leaving out pictures.
                     continue
                 skipped = False
@@ -184,7 +184,7 @@ class Capture:
 
     def _examine(self, frame: Frame) -> None:
         """Take a sound picture as the end of a loss, and one of a broken camera as a loss."""
-        if self._source.pace is None and self._health.look(frame):
+        if self._source.interval_s is None and self._health.look(frame):
             raise CaptureError(
                 f"{self._source.name}: {self._health.doubt}; "
                 "where that is not what it sees, plug it in again or try another cable"

@@ -235,7 +235,7 @@ class DemoSource:
     name = "demo"
 
     def __init__(self, engines: Path, width: int, height: int, fps: float) -> None:
-        self.pace: float | None = fps
+        self.interval_s: float | None = 1 / fps
         self._fps = fps
         self._arguments = engines, width, height
         self._painted = 0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from installation.capture import v4l2
 from installation.capture.camera import Camera
 from installation.capture.demo import DemoSource
-from installation.capture.film import Film, Stream
 from installation.capture.source import Source
 from installation.capture.stills import Stills, is_picture
+from installation.capture.stream import Stream
+from installation.capture.video import VideoFile
 from installation.config import Config
 
 
@@ -17,7 +18,7 @@ def make_source(config: Config) -> Source:
     if camera.path is not None:
         if camera.path.is_dir() or is_picture(camera.path):
             return Stills(camera.path, camera.fps, camera.loop)
-        return Film(camera.path, camera.loop)
+        return VideoFile(camera.path, camera.loop)
     written = camera.source
     if written == "demo":
         return DemoSource(config.inference.engines, camera.width, camera.height, camera.fps)

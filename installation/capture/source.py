@@ -38,13 +38,14 @@ class Source(Protocol):
     ----------
     name
         As a technician would recognise it.
-    pace
-        Pictures a second at which to read; None for a live source, which sets the pace itself and
-        which, when it is not there, may come back.
+    interval_s
+        Seconds from the frame read before to the one read last, by which a source that is no
+        device is paced; it may change with every frame. None for a live source, which sets the pace
+        itself and which, when it is not there, may come back.
     """
 
     name: str
-    pace: float | None
+    interval_s: float | None
 
     def open(self) -> None:
         """Open or reopen; raises `CaptureError`."""

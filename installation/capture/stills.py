@@ -117,7 +117,7 @@ class Stills:
 
     def __init__(self, path: Path, fps: float, loop: bool) -> None:
         self.name = str(path)
-        self.pace: float | None = fps
+        self.interval_s: float | None = 1 / fps
         self._path = path
         self._loop = loop
         self._times = max(round(_SECONDS_EACH * fps), 1)

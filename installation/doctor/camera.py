@@ -111,7 +111,7 @@ def _measured(config: Config, node: Path | None) -> Iterator[Finding]:
     source = make_source(config)
     source.open()
     try:
-        if source.pace is not None:
+        if source.interval_s is not None:
             read = source.read()
             height, width = (read.shape[0], read.shape[1]) if read is not None else (0, 0)
             yield ok(_ABOUT, f"{source.name}: {width} x {height}")

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from installation import config
-from installation.capture.film import Film
+from installation.capture.video import decode
 from installation.scene import Frame
 from installation.vision.observer import open_observer
 from installation.vision.verdict import Ballot
@@ -87,16 +87,6 @@ class _Face:
         settled_at = self.said[0][0] + self.settled_after
         winner = [word for at, word in self.shown if at <= settled_at][-1]
         return [word == winner for at, word in self.said if at > settled_at]
-
-
-def _play(path: Path) -> Pictures:
-    film = Film(path, loop=False)
-    film.open()
-    seq = 0
-    while (picture := film.read()) is not None:
-        yield seq / (film.pace or 25.0), picture
-        seq += 1
-    film.close()
 
 
 def _set_in_motion(photograph: NDArray[np.uint8]) -> Pictures:
@@ -156,7 +146,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
     groups = [picture for picture in read_photographs(folder) if picture.shape[1] > 1800]
     return {
         "people in motion": _judge(
-            [face for film in fetch_films(folder) for face in _watch(_play(film))]
+            [face for film in fetch_films(folder) for face in _watch(decode(film))]
         ),
         "photographs in motion": _judge(
             [face for group in groups[:_GROUPS] for face in _watch(_set_in_motion(group))]

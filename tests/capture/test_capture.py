@@ -24,8 +24,8 @@ class Source:
 
     name = "scripted"
 
-    def __init__(self, script, pace=None, opens=(None,)):
-        self.pace = pace
+    def __init__(self, script, interval_s=None, opens=(None,)):
+        self.interval_s = interval_s
         self.script = list(script)
         self.opens = list(opens)
         self.opened = 0
@@ -45,7 +45,7 @@ class Source:
 
     def read(self):
         assert self.is_open
-        if self.pace is None:
+        if self.interval_s is None:
             time.sleep(0.001)
         return self._next(self.script)
 
@@ -155,13 +155,13 @@ def test_a_camera_that_is_not_there_at_the_start_is_waited_for(hurry):
 def test_a_film_that_is_not_there_at_the_start_is_an_error():
     frames = Latest()
     with pytest.raises(CaptureError, match="scripted: gone"):
-        Capture(Source([PICTURE], pace=30, opens=[GONE]), frames).run()
+        Capture(Source([PICTURE], interval_s=1 / 30, opens=[GONE]), frames).run()
     with pytest.raises(Closed):
         frames.get(after=0)
 
 
 def test_a_film_that_was_there_once_is_waited_for(hurry):
-    source = Source([PICTURE, GONE, PICTURE], pace=100, opens=[None, GONE, GONE, None])
+    source = Source([PICTURE, GONE, PICTURE], interval_s=0.01, opens=[None, GONE, GONE, None])
     with Running(source) as it:
         until(lambda: source.opened == 4)
         it.picture()
@@ -268,7 +268,7 @@ def test_it_changes_to_another_source_in_every_state(running):
 def test_another_source_that_is_not_there_is_lost_whatever_it_is():
     with Running(reading()) as it:
         it.picture()
-        it.capture.use(Source([PICTURE], pace=30, opens=[GONE]))
+        it.capture.use(Source([PICTURE], interval_s=1 / 30, opens=[GONE]))
         until(lambda: it.capture.trouble == "scripted: gone")
         it.capture.use(reading("third"))
         it.picture()
@@ -277,7 +277,7 @@ def test_another_source_that_is_not_there_is_lost_whatever_it_is():
 
 def test_another_source_in_place_of_a_camera_that_never_was_there():
     with Running(absent()) as it:
-        it.capture.use(Source([PICTURE], pace=30, opens=[GONE]))
+        it.capture.use(Source([PICTURE], interval_s=1 / 30, opens=[GONE]))
         time.sleep(0.3)
         until(lambda: it.capture.trouble)
         it.capture.use(reading())
@@ -345,9 +345,9 @@ def test_a_picture_that_does_not_move_is_shown_reopened_once_and_told_of(monkeyp
         assert it.capture.losses == 1
 
 
-def test_a_film_slower_than_its_pace_is_still_shown(monkeypatch):
+def test_a_film_slower_than_its_rate_is_still_shown(monkeypatch):
     """Pictures are left out to catch up, but never two in a row."""
-    source = Source([PICTURE] * 40 + [None], pace=1000.0)
+    source = Source([PICTURE] * 40 + [None], interval_s=0.001)
     read = source.read
 
     def slowly():

@@ -2,10 +2,11 @@ import pytest
 
 from installation.capture.camera import Camera
 from installation.capture.demo import DemoSource
-from installation.capture.film import Film, Stream
 from installation.capture.select import make_source
 from installation.capture.source import CaptureError
 from installation.capture.stills import Stills
+from installation.capture.stream import Stream
+from installation.capture.video import VideoFile
 from installation.config import Config
 
 
@@ -16,7 +17,9 @@ from installation.config import Config
         ("3", Camera, "/dev/video3"),
         ("/dev/v4l/by-id/usb-x-video-index0", Camera, "/dev/v4l/by-id/usb-x-video-index0"),
         ("rtsp://me:pw@camera/1", Stream, "camera/1"),
-        ("film.mp4", Film, "film.mp4"),
+        ("film.mp4", VideoFile, "film.mp4"),
+        ("file:///srv/my%20film.mp4", VideoFile, "/srv/my film.mp4"),
+        ("file:///srv/picture.jpg", Stills, "/srv/picture.jpg"),
         ("picture.JPG", Stills, "picture.JPG"),
         ("/", Stills, "/"),
         ("demo", DemoSource, "demo"),
