@@ -29,8 +29,10 @@ as_root=
 [ "$(id -u)" = 0 ] || as_root=sudo
 
 debian_packages() {
-    packages='python3-venv libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libglx-mesa0 fontconfig
-        libfreetype6 fonts-dejavu-core ca-certificates'
+    # For a library of X that is missing, Python's search would run a compiler each time a window is
+    # opened.
+    packages='python3-venv libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libglx-mesa0 libxrandr2
+        libxinerama1 fontconfig libfreetype6 fonts-dejavu-core ca-certificates'
     # The library went by another name before its 64-bit time was introduced.
     if apt-cache show libglib2.0-0t64 >/dev/null 2>&1; then
         packages="$packages libglib2.0-0t64"

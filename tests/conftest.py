@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -16,14 +17,18 @@ from engines.build import build, wheels
 from engines.fetch import read_member
 from installation import config as configuration
 from installation.capture.demo import Crowd
+from tests import zones
 
 ROOT = Path(__file__).parent.parent
 BUILT = ROOT / "engines" / "built"
 
 
-def pytest_configure():
+def pytest_configure(config):
     # Windows open in memory unless a test starts an X server of its own.
     os.environ.pop("DISPLAY", None)
+    folder = tempfile.TemporaryDirectory(prefix="zones-")
+    config.add_cleanup(folder.cleanup)
+    zones.install(Path(folder.name))
 
 
 @pytest.fixture(autouse=True)

@@ -25,6 +25,17 @@ needs_triton = pytest.mark.skipif(
 )
 
 
+# Appended to the server's module for models where they use NumPy 2, which its own conversions, made
+# for NumPy 1, read as empty arrays. DLPack is the same for both.
+_BY_DLPACK = """
+import c_python_backend_utils as _native
+
+_Tensor = _native.Tensor
+_Tensor.as_numpy = lambda tensor: np.from_dlpack(tensor).copy()
+_native.Tensor = lambda name, array: _Tensor.from_dlpack(name, np.ascontiguousarray(array))
+"""
+
+
 class Triton:
     """A server; started, and gone with `close`.
 
@@ -46,10 +57,14 @@ class Triton:
         self.log = folder / "triton.log"
         self._authority = authority
         (self._packages,) = (ENVIRONMENT / "lib").glob("python3.*/site-packages")
+        self._libraries = self._packages / "nvidia_pytriton.libs"
+        backends = self._backends(folder / "backends")
+        # The first folder has what replaces a library of the second.
+        self._library_path = f"{backends / 'python'}:{self._libraries}"
         self._command = [
             self._packages / "pytriton/tritonserver/bin/tritonserver",
             f"--model-repository={repository}",
-            f"--backend-directory={self._backends(folder / 'backends')}",
+            f"--backend-directory={backends}",
             "--grpc-address=127.0.0.1",
             f"--grpc-port={self.port}",
             "--allow-http=false",
@@ -71,7 +86,25 @@ class Triton:
             version = self._packages.parent.name.removeprefix("python")
             stub = pytriton / "python_backend_stubs" / version / "triton_python_backend_stub"
             Path(shutil.copy(stub, python)).chmod(0o755)
+            self._use_system_library(python, version)
+            if list(self._packages.glob("numpy-2.*")):
+                with (python / "triton_python_backend_utils.py").open("a") as utilities:
+                    utilities.write(_BY_DLPACK)
         return folder
+
+    def _use_system_library(self, folder, version):
+        """Replace the Python library that the wheel has for some versions by the system's.
+
+        Debian builds modules such as ``math`` into its library, and has no files for them that
+        another library could load.
+        """
+        code = "from sysconfig import get_config_var as g; print(g('LIBDIR'), g('INSTSONAME'))"
+        asked = subprocess.run(
+            [ENVIRONMENT / "bin/python", "-c", code], capture_output=True, text=True, check=True
+        )
+        system = Path(*asked.stdout.split())
+        for bundled in self._libraries.glob(f"libpython3*{version[1:]}.so*"):
+            (folder / bundled.name).symlink_to(system)
 
     def start(self):
         """Start it, and wait until it answers."""
@@ -83,7 +116,7 @@ class Triton:
                     # By which the Python inside it finds its library: Debian's, as it is linked to.
                     "PATH": f"{ENVIRONMENT / 'bin'}:/usr/bin:/bin",
                     "PYTHONPATH": str(self._packages),
-                    "LD_LIBRARY_PATH": str(self._packages / "nvidia_pytriton.libs"),
+                    "LD_LIBRARY_PATH": self._library_path,
                 },
                 stdout=log,
                 stderr=log,

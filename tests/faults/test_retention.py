@@ -100,7 +100,8 @@ class Watched:
             rf"({folder}/)?said\.sqlite(-wal|-shm|-journal)?",
             rf"{folder}/(log|cache(/mesa_shader_cache.*)?)",
             r"/proc/(self|\d+)/coredump_filter",
-            r"/dev/(null|tty|dri/.*)",
+            # The graphics driver's; of udmabuf it makes buffers that it and the screen share.
+            r"/dev/(null|tty|udmabuf|dri/.*)",
         )
         return suspicious(self.calls, files, SOCKETS)
 

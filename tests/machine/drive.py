@@ -289,7 +289,7 @@ def exposure(machine: Machine) -> str:
 @row("look at the process", "own user, no core dump, no swap, no capability, loopback alone")
 def confined(machine: Machine) -> str:
     pid = machine.until_active()
-    user = machine.do(f"ps -o user:20= -p {pid}")
+    user = machine.do(f"id -nu $(awk '/^Uid:/ {{ print $2 }}' /proc/{pid}/status)")
     core = machine.do(f"grep 'core file' /proc/{pid}/limits").split()[4]
     capable = machine.do(f"grep CapBnd /proc/{pid}/status").split()[1].strip("0")
     swap = machine.do(f"cat /sys/fs/cgroup/system.slice/{WALL}/memory.swap.max")

@@ -17,7 +17,7 @@ NOON = 494_435  # 2026-05-28T11:00Z
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "config.yaml").write_text("hours: {timezone: Europe/Berlin}\n")
+    (tmp_path / "config.yaml").write_text("hours: {timezone: Test/Berlin}\n")
     with closing(Store(tmp_path / "record.sqlite")) as store:
         for day in range(3):
             store.add([Entry(NOON + 24 * day, "n09842047", 0.5, 3, "wall", "safe", "e")] * 2)
@@ -46,7 +46,7 @@ def test_a_summary_for_people_and_for_programs(folder):
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "4 words given" in ran.stdout
     told = json.loads(record(folder, "summary", "--json", "--until", "2026-05-28").stdout)
-    assert (told["timezone"], told["entries"], told["hours"][13]) == ("Europe/Berlin", 2, 2)
+    assert (told["timezone"], told["entries"], told["hours"][13]) == ("Test/Berlin", 2, 2)
 
 
 def test_words_never_given_are_listed(folder):

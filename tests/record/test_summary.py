@@ -13,7 +13,7 @@ from installation.record.reading import Period
 from installation.record.store import Store
 from installation.record.summary import as_text, export, summarise
 
-BERLIN = ZoneInfo("Europe/Berlin")
+BERLIN = ZoneInfo("Test/Berlin")
 BOOKWORM, CLOG_DANCER, CURATOR = (find(word)[0] for word in ("bookworm", "clog dancer", "curator"))
 SAFE = Policy("safe")
 

@@ -5,7 +5,7 @@ import pytest
 from installation.supervision.doors import Doors
 from installation.supervision.hours import Hours
 
-ZONE = "Europe/Berlin"
+ZONE = "Test/Berlin"
 
 
 def at(text):

@@ -1,8 +1,11 @@
 """What the units promise, and that systemd takes them."""
 
 import re
+import shlex
 import shutil
+import signal
 import subprocess
+import sys
 from configparser import RawConfigParser
 from pathlib import Path
 
@@ -121,6 +124,40 @@ def test_the_commands_that_are_started_exist():
         script, word = read("installation-display.service")["Service"][key].split()
         assert (SYSTEMD / Path(script).name).stat().st_mode & 0o111
         assert word == ending
+
+
+# Beside the release's own: what no Debian or Ubuntu with systemd is without.
+ESSENTIAL = {"/bin/sh", "/bin/systemctl"}
+# By the packages that the installer asks for.
+INSTALLED = {"/usr/bin/Xorg": "xserver-xorg-core", "/usr/bin/xrandr": "x11-xserver-utils"}
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_its_commands_are_on_a_bare_machine(unit):
+    packages = re.search(r'setup\.sh" packages (.*) >&2', (SYSTEMD / "install").read_text())
+    for command in re.findall(r"^Exec\w+=(\S+)", unit.read_text(), re.MULTILINE):
+        program = command.lstrip("-+@:!|")
+        if program.startswith("/opt/installation/current/") or program in ESSENTIAL:
+            continue
+        # Elsewhere only what may be missing.
+        assert command.startswith("-") or INSTALLED[program] in packages[1].split(), command
+
+
+@pytest.mark.parametrize("unit", ("installation.service", *WEB))
+def test_a_reload_takes_nothing_but_a_shell(unit, tmp_path):
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", "import signal; print(signal.sigwait([signal.SIGHUP]).name)"],
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP]),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    reload = shlex.split(read(unit)["Service"]["ExecReload"])
+    environment = {"MAINPID": str(waiting.pid), "PATH": str(tmp_path)}
+    try:
+        subprocess.run(reload, env=environment, check=True)
+        assert waiting.communicate(timeout=60)[0] == "SIGHUP\n"
+    finally:
+        waiting.kill()
 
 
 def test_the_documentation_exists():
