@@ -1,4 +1,4 @@
-"""Video files and network streams, through FFmpeg inside OpenCV."""
+"""Video files, through FFmpeg inside OpenCV."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from installation.capture.source import CaptureError, received
-
-# Milliseconds until a network camera that does not answer, or sends nothing, counts as lost. Less
-# would never see one that begins in between two key frames.
-_STREAM_TIMEOUT = 4000
+from installation.capture.source import CaptureError
 
 
 class Film:
@@ -70,47 +66,6 @@ class Film:
             return None
         self.open()
         return self.read()
-
-    def close(self) -> None:
-        """See `Source.close`."""
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
-
-
-class Stream:
-    """A network camera.
-
-    Parameters
-    ----------
-    url
-        ``rtsp://``, ``http://`` or whatever FFmpeg knows.
-    """
-
-    pace: float | None = None
-
-    def __init__(self, url: str) -> None:
-        self.name = url.rpartition("@")[2]
-        self._url = url
-        self._capture: cv2.VideoCapture | None = None
-
-    def open(self) -> None:
-        """See `Source.open`."""
-        self.close()
-        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _STREAM_TIMEOUT]
-        timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _STREAM_TIMEOUT]
-        self._capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, timeouts)
-        if not self._capture.isOpened():
-            raise CaptureError(f"{self.name}: no stream there; check address, user and password")
-
-    def read(self) -> NDArray[np.uint8]:
-        """See `Source.read`; a stream has no end, and one that is silent for long is lost."""
-        if self._capture is None:
-            raise CaptureError(f"{self.name}: not open")
-        picture = received(self._capture)
-        if picture is None:
-            raise CaptureError(f"{self.name}: the stream has broken off; is the camera still on?")
-        return picture
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from installation.capture import v4l2
 from installation.capture.camera import Camera
 from installation.capture.demo import DemoSource
-from installation.capture.film import Film, Stream
+from installation.capture.film import Film
 from installation.capture.source import Source
 from installation.capture.stills import Stills, is_picture
+from installation.capture.stream import Stream
 from installation.config import Config
 
 

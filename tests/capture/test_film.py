@@ -1,12 +1,8 @@
-import functools
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
 import cv2
 import numpy as np
 import pytest
 
-from installation.capture.film import Film, Stream
+from installation.capture.film import Film
 from installation.capture.source import CaptureError
 
 
@@ -61,37 +57,3 @@ def test_a_file_that_is_no_film(tmp_path, content, capfd):
 def test_a_film_that_is_not_there(tmp_path):
     with pytest.raises(CaptureError, match="no such file"):
         Film(tmp_path / "a.mp4", loop=False).open()
-
-
-def test_a_stream_that_is_not_there_keeps_the_password_to_itself(capfd):
-    stream = Stream("http://user:secret@127.0.0.1:9/video")
-    with pytest.raises(CaptureError, match=r"127.0.0.1:9/video: no stream there") as caught:
-        stream.open()
-    assert "secret" not in str(caught.value) + capfd.readouterr().err
-
-
-@pytest.fixture
-def served(tmp_path):
-    """A folder served over HTTP; its address."""
-    handler = functools.partial(QuietHandler, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-def test_a_stream_is_read_over_the_network_and_its_end_is_a_loss(tmp_path, served):
-    write(tmp_path / "live.avi", "MJPG", 8)
-    stream = Stream(f"{served}/live.avi")
-    for _ in range(2):
-        stream.open()
-        for _ in range(8):
-            assert stream.read().shape == (240, 320, 3)
-        with pytest.raises(CaptureError, match="has broken off"):
-            stream.read()
-        stream.close()

@@ -2,10 +2,11 @@ import pytest
 
 from installation.capture.camera import Camera
 from installation.capture.demo import DemoSource
-from installation.capture.film import Film, Stream
+from installation.capture.film import Film
 from installation.capture.select import make_source
 from installation.capture.source import CaptureError
 from installation.capture.stills import Stills
+from installation.capture.stream import Stream
 from installation.config import Config
 
 
@@ -15,7 +16,7 @@ from installation.config import Config
         (0, Camera, "/dev/video0"),
         ("3", Camera, "/dev/video3"),
         ("/dev/v4l/by-id/usb-x-video-index0", Camera, "/dev/v4l/by-id/usb-x-video-index0"),
-        ("rtsp://me:pw@camera/1", Stream, "camera/1"),
+        ("rtsp://me:pw@camera", Stream, "rtsp://camera"),
         ("film.mp4", Film, "film.mp4"),
         ("picture.JPG", Stills, "picture.JPG"),
         ("/", Stills, "/"),

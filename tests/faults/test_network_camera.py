@@ -9,10 +9,11 @@ import pytest
 from faults.network_camera import NetworkCamera
 
 from installation.capture import capture as capturing
-from installation.capture import film, health
+from installation.capture import health, stream
 from installation.capture.capture import Capture
-from installation.capture.film import Stream
+from installation.capture.stream import Stream
 from installation.handover import Latest
+from installation.redact import redact_url
 
 PROMPT = 3.0
 FILES = Path("/proc/self/fd")
@@ -120,7 +121,7 @@ def test_a_network_camera_that_fails_is_told_of_and_back_in_time(camera, capture
     until(lambda: capture.trouble)
     time.sleep(1.3)
     assert any(each in capture.trouble for each in FAULTS[fault].split("|"))
-    assert camera.url in capture.trouble
+    assert redact_url(camera.url) in capture.trouble
     mend(camera, fault)
     assert picture(capture, frames) < PROMPT
     assert capture.losses == 1
@@ -166,7 +167,7 @@ def test_it_stops_while_a_network_camera_hangs(camera, capture, fault):
 def test_a_hundred_times_in_a_row(held, camera, capture, fault, monkeypatch):
     monkeypatch.setattr(capturing, "_FIRST_WAIT", 0.01)
     monkeypatch.setattr(capturing, "_LAST_WAIT", 0.01)
-    monkeypatch.setattr(film, "_STREAM_TIMEOUT", 500)
+    monkeypatch.setattr(stream, "_STREAM_TIMEOUT", 500)
     monkeypatch.setattr(health, "_LOOKS", 1000.0)
     monkeypatch.setattr(health, "_EVEN", 0.05)
     monkeypatch.setattr(health, "_FROZEN", 0.1)

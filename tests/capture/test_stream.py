@@ -1,0 +1,59 @@
+import functools
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+import numpy as np
+import pytest
+
+from installation.capture.source import CaptureError
+from installation.capture.stream import Stream
+from installation.redact import redact_url
+
+
+def test_a_stream_that_is_not_there_keeps_the_password_to_itself(capfd):
+    stream = Stream("http://user:secret@127.0.0.1:9/video?key=secret")
+    with pytest.raises(CaptureError, match=r"http://127.0.0.1:9/\.\.\.#\w+: no stream") as caught:
+        stream.open()
+    assert "secret" not in str(caught.value) + capfd.readouterr().err
+
+
+@pytest.mark.parametrize("odd", ["\0", "\udcff", "\n", "\x1b"])
+def test_what_cannot_be_part_of_a_url_is_refused(odd):
+    """OpenCV crashes at some of it."""
+    stream = Stream(f"http://127.0.0.1:9/{odd}secret")
+    with pytest.raises(CaptureError, match=r"http://\.\.\.: not a URL") as caught:
+        stream.open()
+    assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A folder served over HTTP; its address."""
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_stream_is_read_over_the_network_and_its_end_is_a_loss(tmp_path, served):
+    codec = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(tmp_path / "live.avi"), codec, 12, (320, 240))
+    for _ in range(8):
+        writer.write(np.zeros((240, 320, 3), np.uint8))
+    writer.release()
+    stream = Stream(f"{served}/live.avi")
+    assert stream.name == redact_url(f"{served}/live.avi")
+    for _ in range(2):
+        stream.open()
+        for _ in range(8):
+            assert stream.read().shape == (240, 320, 3)
+        with pytest.raises(CaptureError, match="has broken off"):
+            stream.read()
+        stream.close()
