@@ -39,8 +39,14 @@ def write_sealed(path: Path, description: dict[str, Any], content: bytes) -> Non
     write_whole(path, _MAGIC + hashlib.sha256(body).digest() + body)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears complete or not at all; raises `OSError`."""
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file that appears complete or not at all, with these permissions.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to, or the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, making = tempfile.mkstemp(prefix=MAKING, dir=path.parent)
     try:
@@ -48,7 +54,7 @@ def write_whole(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(making).chmod(0o644)
+        Path(making).chmod(mode)
         Path(making).replace(path)
     except BaseException:
         Path(making).unlink(missing_ok=True)

@@ -7,8 +7,18 @@ import re
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import NoReturn
 
 from installation.file_url import local_path
+from installation.redact import redact_text
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells of wrong use without the secrets in URLs that it quotes."""
+
+    def error(self, message: str) -> NoReturn:
+        """See `argparse.ArgumentParser.error`."""
+        super().error(redact_text(message))
 
 
 def _capabilities(text: str) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from installation import config as configuration
 from installation.arguments import (
+    Parser,
     describe_bench,
     describe_build,
     describe_classify,
@@ -28,7 +29,8 @@ from installation.arguments import (
     describe_web,
 )
 from installation.config import Config
-from installation.errors import InstallationError
+from installation.errors import InstallationError, printable
+from installation.redact import redact_text
 from installation.supervision import journal
 from installation.supervision.discretion import forgo_core_dumps
 from installation.terminal import Meter, confirm, say
@@ -47,7 +49,8 @@ _TASK = ("size", "faces", "seconds")
 
 
 def _complain(error: object) -> None:
-    say(f"{journal.ERROR if journal.to_journal() else ''}installation: {error}")
+    said = printable(redact_text(str(error)))
+    say(f"{journal.ERROR if journal.to_journal() else ''}installation: {said}")
 
 
 def _config(arguments: argparse.Namespace) -> Config:
@@ -333,7 +336,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="installation",
         description="The machine behind the mirror: a camera, a screen, a green box and a word.",
         epilog="Exit status: 0 all went well, 1 trouble (one line says what), 2 wrong use.",

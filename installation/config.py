@@ -39,6 +39,7 @@ from installation.file_url import is_file_url, local_path
 from installation.labels.policy import Policy, PolicyName, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import select
+from installation.redact import is_address, lacks_scheme, redact_url
 from installation.supervision.hours import Hours, check_closed, check_span, check_zone
 
 _MOST_PORT = 65535
@@ -58,6 +59,15 @@ def _source(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _has_a_scheme(source: str) -> str:
+    if lacks_scheme(source):
+        raise ValueError(
+            "seems to be a camera's address, but has no scheme such as rtsp://; "
+            "a file of that name is written ./NAME"
+        )
+    return source
+
+
 class Camera(_Section):
     """Where pictures come from; see ``config.yaml`` for each key."""
 
@@ -65,6 +75,7 @@ class Camera(_Section):
         str,
         BeforeValidator(_source),
         Field(min_length=1),
+        AfterValidator(_has_a_scheme),
         WithJsonSchema({"type": ["string", "integer"], "minLength": 1}),
     ] = "0"
     width: Annotated[int, Field(ge=160, le=7680)] = 1280
@@ -359,6 +370,10 @@ def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         known = _fields(path[:-1])
         close = difflib.get_close_matches(str(path[-1]), known, n=1)
+        if not close and error["input"] is None and path[:-1]:
+            # In braces the rest of a password, behind its comma, becomes such a key.
+            section = ".".join(map(str, path[:-1]))
+            return f"{section}: unknown key without a value; does a comma in a value need quotes?"
         hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
     if error["type"] == "model_type":
@@ -368,11 +383,17 @@ def _explain(error: Any) -> str:
     if error["type"] == "string_pattern_mismatch":
         return f"{key}: {shown(error['input'])} is not of the form {_FORMS[path]}"
     if error["type"] == "value_error":
-        return f"{key}: {error['ctx']['error']}"
+        return f"{key}: {_without_address(str(error['ctx']['error']), error['input'])}"
     if error["type"] == "too_long":
         return f"{key}: {error['ctx']['actual_length']} items; at most {error['ctx']['max_length']}"
     reason = error["msg"][:1].lower() + error["msg"][1:]
     return f"{key}: {reason}, not {shown(error['input'])}"
+
+
+def _without_address(reason: str, value: object) -> str:
+    if isinstance(value, str) and is_address(value):
+        return reason.replace(value, redact_url(value))
+    return reason
 
 
 def load(path: str | Path) -> Config:

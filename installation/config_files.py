@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import re
 import stat
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from installation.errors import InstallationError
+from installation.errors import InstallationError, printable
+from installation.redact import is_address, redact_text, redact_url
 
 # Bytes in all that no config needs; reading takes a second for so many on a small computer.
 _MOST = 2**16
@@ -31,8 +33,12 @@ _HINTS = {
     "mapping values are not allowed": "; one key a line, and quotes around a value with a colon",
     "stream": "; is a bracket or a quote not closed?",
     "expected ','": "; is a bracket or a quote not closed?",
+    "could not determine a constructor": "; put a value that begins with ! in quotes",
     "another document": "; leave out the line with ---",
 }
+
+# How YAML names what begins with ! or &, which may be a password that lacks its quotes.
+_NAMED = re.compile(r" (for the tag|handle|anchor) '.*")
 
 Key = tuple[Hashable, ...]
 
@@ -166,18 +172,18 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
 
 def wrong(path: Path, line: int, reason: str) -> ConfigError:
     """Say in a line that people and terminals can read what is wrong."""
+    # Before it is cut, which may leave of a URL what cannot be told to be one.
+    reason = redact_text(reason)
     end = "…" if len(reason) > _REASON else ""
-    return ConfigError(f"{_printable(str(path))}:{line}: {_printable(reason[:_REASON])}{end}")
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return ConfigError(f"{printable(str(path))}:{line}: {printable(reason[:_REASON])}{end}")
 
 
 def shown(value: object) -> str:
     """Show a value, or as much of it as has room in a line."""
+    if isinstance(value, str) and is_address(value):
+        value = redact_url(value)
     try:
-        text = repr(value)
+        text = redact_text(repr(value))
     except (ValueError, RecursionError):
         # An integer of more digits than Python prints, or lists within lists within lists.
         return "that"
@@ -192,7 +198,7 @@ def compose(path: Path, text: str) -> Document:
         data = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = _line_of(error.problem_mark or error.context_mark)
-        problem = error.problem or "not valid YAML"
+        problem = _NAMED.sub("", error.problem or "not valid YAML")
         hint = next((hint for part, hint in _HINTS.items() if part in problem), "")
         raise wrong(path, line, f"{problem}{hint}") from error
     except yaml.reader.ReaderError as error:
@@ -234,9 +240,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(
-                None, None, f"*{event.anchor}: write the value itself here", event.start_mark
-            )
+            # Not named: it may be a password that lacks its quotes.
+            problem = "what begins with * is an alias: write the value itself here, or put quotes"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

@@ -1,11 +1,19 @@
 """The one family of errors a technician may see: each message says what, where and what to do."""
 
+from installation.redact import redact_text
+
 # For what may mend itself, such as a screen that is not there yet (EX_TEMPFAIL of sysexits.h).
 TRY_AGAIN = 75
 
 
 class InstallationError(Exception):
     """Something a technician can act on. Its text is complete: the commands print it as it is.
+
+    Parameters
+    ----------
+    message
+        What, where and what to do. URLs in it are redacted, and characters that would spoil a line
+        on a terminal escaped.
 
     Attributes
     ----------
@@ -14,3 +22,11 @@ class InstallationError(Exception):
     """
 
     status = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(redact_text(str(message))))
+
+
+def printable(text: str) -> str:
+    """Return a text as one line, its unprintable characters escaped as Python writes them."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

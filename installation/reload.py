@@ -131,7 +131,9 @@ class ConfigFile:
         if self._copy is None:
             return
         try:
-            if not (self._copy.exists() and self._copy.read_text(encoding="utf-8") == text):
-                write_whole(self._copy, text.encode())
+            kept = self._copy.exists() and self._copy.read_text(encoding="utf-8") == text
+            if not kept or self._copy.stat().st_mode & 0o077:
+                # It holds the tokens and passwords of the config.
+                write_whole(self._copy, text.encode(), 0o600)
         except (OSError, UnicodeDecodeError) as error:
             log.warning("%s: no copy of the config could be kept (%s)", self._copy, error)

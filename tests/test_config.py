@@ -122,7 +122,7 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
         ("camera: [\n", 2, "expected"),
         ("camera:\n\tfps: 1\n", 2, "cannot start any token"),
         ("? [a]\n: 1\n", 1, "expected a plain word"),
-        ("a: &a\n  - *a\n", 2, "*a: write the value itself here"),
+        ("a: &a\n  - *a\n", 2, "an alias: write the value itself here"),
         ("a: &a [x]\nb: &b [*a,*a]\nc: [*b,*b]\n", 2, "write the value itself"),
         ("camera:\n  <<: {fps: 1}\n", 2, "expected a plain word"),
         ("? !!str [a]\n: 1\n", 1, "expected a plain word"),

@@ -117,6 +117,15 @@ def test_what_breaks_or_is_half_written_changes_nothing_and_outlasts_no_restart(
     assert file.complaint is None
 
 
+def test_the_copy_is_for_the_walls_user_alone(installed):
+    installed.start()
+    assert installed.copy.stat().st_mode & 0o777 == 0o600
+    # One from before that was so, too.
+    installed.copy.chmod(0o644)
+    installed.start()
+    assert installed.copy.stat().st_mode & 0o777 == 0o600
+
+
 def test_what_is_removed_is_gone_after_a_restart_too(installed):
     installed.start()
     installed.overlay.unlink()

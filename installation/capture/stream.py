@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from installation.capture.source import CaptureError, received
+from installation.redact import redact_url
 
 # Milliseconds until a network camera that does not answer, or sends nothing, counts as lost. Less
 # would never see one that begins in between two key frames.
@@ -19,19 +20,23 @@ class Stream:
     Parameters
     ----------
     url
-        ``rtsp://``, ``http://`` or whatever FFmpeg knows.
+        ``rtsp://``, ``http://`` or whatever FFmpeg knows. As ``name`` it is shown without what
+        may be secret.
     """
 
     interval_s: float | None = None
 
     def __init__(self, url: str) -> None:
-        self.name = url.rpartition("@")[2]
+        self.name = redact_url(url)
         self._url = url
         self._capture: cv2.VideoCapture | None = None
 
     def open(self) -> None:
         """See `Source.open`."""
         self.close()
+        # FFmpeg would take a URL to end at a NUL; OpenCV crashes at half a surrogate pair.
+        if not self._url.isprintable():
+            raise CaptureError(f"{self.name}: not a URL; camera.source has unprintable characters")
         timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _STREAM_TIMEOUT]
         timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _STREAM_TIMEOUT]
         self._capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, timeouts)

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from installation.doctor.finding import Finding, trouble
 from installation.errors import InstallationError
+from installation.redact import redact_text
 
 Look = Callable[[], Iterable[Finding]]
 
@@ -117,7 +118,7 @@ def told(about: str, look: Look) -> Iterator[Finding]:
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
-        said = f"unexpected {type(error).__name__} at {where}: {error}"
+        said = redact_text(f"unexpected {type(error).__name__} at {where}: {error}")
         yield trouble(about, said, "please report this")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,17 +38,20 @@ def camera(config: Config) -> Iterator[Finding]:
     node = _node(config)
     running = service.wall()
     if node is not None and (holder := holder_of(node)) is not None:
-        pid, name = holder
-        if str(pid) == running.get("MainPID") or _is_wall(name):
+        pid, command = holder
+        if str(pid) == running.get("MainPID") or _is_wall(command):
             yield ok(_ABOUT, f"{node} is in use by the running wall{_status(running)}")
         else:
-            yield trouble(_ABOUT, f"{node} is in use by {name} (process {pid})", "end that one")
+            said = f"{node} is in use by {_without_options(command)} (process {pid})"
+            yield trouble(_ABOUT, said, "end that one")
         return
+    source = make_source(config)
     try:
-        yield from _measured(config, node)
+        yield from _measured(config, source, node)
     except CaptureError as error:
         if "in use" in str(error) and running.get("ActiveState") == "active":
-            yield ok(_ABOUT, f"{written} is in use, by the running wall it seems{_status(running)}")
+            said = f"{source.name} is in use, by the running wall it seems"
+            yield ok(_ABOUT, f"{said}{_status(running)}")
         else:
             yield trouble(_ABOUT, str(error))
 
@@ -87,28 +91,37 @@ def _node(config: Config) -> Path | None:
     return found.resolve() if found is not None and found.exists() else None
 
 
-def holder_of(node: Path) -> tuple[int, str] | None:
+def holder_of(node: Path) -> tuple[int, list[str]] | None:
     """Return process and command of another program that has a device open, if one may know."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if any(each.readlink() == node for each in (folder / "fd").iterdir()):
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-                return int(folder.name), command
-        except (OSError, UnicodeDecodeError):
+                command = (folder / "cmdline").read_bytes().decode("utf-8", "replace")
+                return int(folder.name), command.rstrip("\0").split("\0")
+        except OSError:
             continue
     return None
 
 
-def _is_wall(command: str) -> bool:
-    return "installation" in command and " run" in command
+def _is_wall(command: list[str]) -> bool:
+    return "run" in command[1:] and any("installation" in word for word in command)
+
+
+def _without_options(command: list[str]) -> str:
+    """Return a command without its options and whatever is not a plain word: all may be secrets."""
+    words, option = [], False
+    for word in command:
+        if not option and re.fullmatch(r"[\w./][\w./ -]*", word):
+            words.append(word)
+        option = word.startswith("-")
+    return " ".join(words) or "another program"
 
 
 def _status(running: dict[str, str]) -> str:
     return f": {running['StatusText']}" if running.get("StatusText") else ""
 
 
-def _measured(config: Config, node: Path | None) -> Iterator[Finding]:
-    source = make_source(config)
+def _measured(config: Config, source: Source, node: Path | None) -> Iterator[Finding]:
     source.open()
     try:
         if source.interval_s is not None:

@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 
+from installation.redact import redact_text
+
 # Priorities of syslog(3), by which `journalctl -p` sorts; see sd-daemon(3) for the prefix.
 _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 # Begins a line that ends a command.
@@ -20,7 +22,7 @@ class _OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelname
         begin = f"<{_PRIORITIES.get(level, 6)}>" if self._journal else f"{level} "
-        return begin + " ".join(record.getMessage().split())
+        return begin + " ".join(redact_text(record.getMessage()).split())
 
 
 def to_journal() -> bool:

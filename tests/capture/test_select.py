@@ -16,7 +16,7 @@ from installation.config import Config
         (0, Camera, "/dev/video0"),
         ("3", Camera, "/dev/video3"),
         ("/dev/v4l/by-id/usb-x-video-index0", Camera, "/dev/v4l/by-id/usb-x-video-index0"),
-        ("rtsp://me:pw@camera/1", Stream, "camera/1"),
+        ("rtsp://me:pw@camera", Stream, "rtsp://camera"),
         ("film.mp4", VideoFile, "film.mp4"),
         ("file:///srv/my%20film.mp4", VideoFile, "/srv/my film.mp4"),
         ("file:///srv/picture.jpg", Stills, "/srv/picture.jpg"),

@@ -111,6 +111,27 @@ def test_one_that_is_in_use_is_left_alone(folder, driver, command, level):
     assert level == "ok" or command in seen["said"]
 
 
+def test_of_one_in_use_no_secret_of_the_other_program_is_told(folder, driver):
+    words = ["-i", "rtsp://a:SECRET@b/1", "http://c/SECRET", "--key", "SECRET", "user-pw=SECRET"]
+    holder = subprocess.Popen(
+        [
+            "sh",
+            "-c",
+            f'exec 3<"{folder}/dev/video0"; echo; read x',
+            "ffmpeg",
+            "to film.mp4",
+            *words,
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with holder:
+        holder.stdout.readline()
+        (seen,) = found(folder, driver, FAST, "camera")
+        holder.stdin.close()
+    assert f"is in use by sh ffmpeg to film.mp4 (process {holder.pid})" in seen["said"]
+
+
 def test_a_film_and_the_demonstration_are_no_cameras(crowd_film):
     (seen,) = camera(Config(camera=Camera(source=str(crowd_film))))
     assert (seen.level, seen.said) == ("ok", f"{crowd_film}: 1280 x 720")
