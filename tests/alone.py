@@ -12,7 +12,7 @@ def run_alone(file: Path) -> str:
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
     command += ["--tb=short"]
     done = subprocess.run(
-        [*command, str(file)], cwd=ROOT, capture_output=True, text=True, timeout=900, check=False
+        [*command, str(file)], cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

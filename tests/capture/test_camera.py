@@ -1,15 +1,16 @@
 """The webcam, with OpenCV's capture played by one whose answers are chosen."""
 
-import time
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from installation import config
+from installation.capture import camera as module
 from installation.capture import v4l2
 from installation.capture.camera import Camera
-from installation.capture.source import CaptureError, SilentError
+from installation.capture.source import SILENCE, CaptureError, SilentError
 from installation.scene import Frame
 
 WIDTH, HEIGHT = 320, 240
@@ -53,6 +54,14 @@ class Webcam:
 
     def release(self):
         pass
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Reads take no time but what is said of them."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
 
 
 def opened(monkeypatch, tmp_path, format_, webcam):
@@ -144,10 +153,15 @@ def test_a_camera_that_gives_no_pictures_is_let_go(monkeypatch, tmp_path, answer
         camera.read()
 
 
-def test_a_camera_that_takes_long_may_be_asked_again(monkeypatch, tmp_path):
+def test_a_camera_that_takes_long_may_be_asked_again(monkeypatch, tmp_path, clock):
     camera = answering(monkeypatch, tmp_path, (True, DECODED))
     read = camera._capture.read
-    camera._capture.read = lambda: time.sleep(0.6) or (False, None)
+
+    def time_out():
+        clock.now += SILENCE
+        return False, None
+
+    camera._capture.read = time_out
     with pytest.raises(SilentError, match="sends no pictures any more"):
         camera.read()
     camera._capture.read = read

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import threading
 import time
 from pathlib import Path
@@ -17,8 +18,10 @@ from installation.capture.camera import Camera
 from installation.capture.capture import Capture
 from installation.handover import Latest
 
-# What is promised; here the machine may be busy with other things besides.
-PROMPT = 3.0
+# Attempts to open a camera that is well again: one may have begun before it was.
+AT_ONCE = 2
+# Seconds; far beyond what anything here takes, on the slowest of machines.
+LONG = 120.0
 
 
 class Sockets:
@@ -64,33 +67,58 @@ def sockets(tmp_path, monkeypatch):
 
 
 class Wall:
-    """What captures, and what came of it."""
+    """What captures, and what came of it.
+
+    Attributes
+    ----------
+    done
+        What it did, in order: ``open``, ``read``, and ``beat`` for a sign of life.
+    """
 
     def __init__(self, device, format_):
         self.frames = Latest()
-        self.beats = [time.monotonic()]
+        self.done = []
         camera = Camera(device, config.Camera(width=320, height=180, format=format_))
-        self.capture = Capture(
-            camera, self.frames, lambda _more: self.beats.append(time.monotonic())
-        )
+        for name in ("open", "read"):
+            setattr(camera, name, self._noting(name, getattr(camera, name)))
+        beat = self._noting("beat", lambda _more: None)
+        self.capture = Capture(camera, self.frames, beat)
         self.thread = threading.Thread(target=self.capture.run)
 
-    def until(self, condition, seconds=20):
-        end = time.monotonic() + seconds
+    def _noting(self, name, work):
+        def noted(*arguments):
+            self.done.append(name)
+            return work(*arguments)
+
+        return noted
+
+    def until(self, condition):
+        end = time.monotonic() + LONG
         while not condition(self.capture.trouble):
             assert time.monotonic() < end, f"never happened; {self.capture.trouble}"
             time.sleep(0.002)
 
+    def tries_again(self):
+        """Wait until it tries to open the camera once more."""
+        before = self.done.count("open")
+        self.until(lambda _: self.done.count("open") > before)
+
     def picture(self):
-        """Wait for one captured from now on that is in no doubt; return it and how long it took."""
-        begun = time.monotonic()
+        """Wait for one captured from now on that is in no doubt.
+
+        Returns
+        -------
+        Frame, int
+            It, and how many attempts to open the camera that took.
+        """
+        begun, opened = time.monotonic(), self.done.count("open")
         version = 0
         while True:
-            newest = self.frames.get(after=version, timeout=20)
+            newest = self.frames.get(after=version, timeout=LONG)
             assert newest is not None, self.capture.trouble
             version, frame = newest
             if frame.captured_at > begun and self.capture.trouble is None:
-                return frame, time.monotonic() - begun
+                return frame, self.done.count("open") - opened
 
 
 @pytest.fixture
@@ -105,11 +133,9 @@ def wall(sockets):
 
     yield begin
     for each in walls:
-        asked = time.monotonic()
         each.capture.stop()
-        each.thread.join(20)
+        each.thread.join(LONG)
         assert not each.thread.is_alive()
-        assert time.monotonic() - asked < 1.5 + 1.0
     assert held(sockets.dev) == []
 
 
@@ -126,10 +152,10 @@ def held(dev):
 def test_a_camera_plugged_in_late_is_found(sockets, wall, format_):
     shown = wall(format_=format_)
     shown.until(lambda trouble: trouble and "no camera there; connected: none" in trouble)
-    time.sleep(1.3)
+    shown.tries_again()
     sockets.plug(0)
-    frame, took = shown.picture()
-    assert took < PROMPT
+    frame, attempts = shown.picture()
+    assert attempts <= AT_ONCE
     assert (frame.width, frame.height) == (320, 180)
     assert frame.layout == ("YUYV" if format_ == "yuyv" else "BGR")
 
@@ -150,15 +176,18 @@ def test_a_camera_that_fails_is_told_of_and_back_in_time(sockets, wall, fault, c
     shown.picture()
     sockets.fault(0, fault)
     shown.until(lambda trouble: trouble and FAULTS[fault] in trouble)
-    time.sleep(1.3)
+    if fault not in ("green", "frozen"):
+        shown.tries_again()
     # Still there is no other trouble, and one line.
     shown.until(lambda trouble: trouble and "video0: " in trouble)
     assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
     sockets.fault(0, None)
-    assert shown.picture()[1] < PROMPT
+    assert shown.picture()[1] <= AT_ONCE
     assert shown.capture.losses == 1
-    beats = shown.beats
-    assert max(after - before for before, after in itertools.pairwise(beats)) < 4
+    # It shows that it lives before whatever may take its time.
+    for before, after in itertools.pairwise(shown.done):
+        assert "beat" in (before, after)
+    assert os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] == "1"
 
 
 REFUSALS = {
@@ -175,9 +204,9 @@ def test_a_camera_that_refuses_says_why(sockets, wall, fault):
     sockets.fault(0, fault)
     shown = wall()
     shown.until(lambda trouble: trouble and REFUSALS[fault] in trouble)
-    time.sleep(1.3)
+    shown.tries_again()
     sockets.fault(0, None)
-    assert shown.picture()[1] < PROMPT
+    assert shown.picture()[1] <= AT_ONCE
 
 
 def test_a_lens_that_is_covered_is_no_fault(sockets, wall):
@@ -198,7 +227,7 @@ def test_a_camera_comes_back_under_another_number(sockets, wall):
         sockets.unplug(*[int(node.name[5:]) for node in v4l2.nodes()])
         shown.until(lambda trouble: trouble and "no camera there" in trouble)
         sockets.plug(number, metadata=number + 1)
-        assert shown.picture()[1] < PROMPT
+        assert shown.picture()[1] <= AT_ONCE
 
 
 @pytest.mark.parametrize("camera", ["usb-Acme_Eye_1", None])
@@ -215,10 +244,10 @@ def test_of_several_cameras_it_keeps_to_the_one_it_had(sockets, wall, camera, ca
     sockets.unplug(0, 1)
     shown.until(lambda trouble: trouble and "no camera there" in trouble)
     sockets.plug(0, "usb-Other_2", "usb-0:2:1.0")
-    time.sleep(1.3)
+    shown.tries_again()
     assert shown.capture.trouble
     sockets.plug(1, camera)
-    assert shown.picture()[1] < PROMPT
+    assert shown.picture()[1] <= AT_ONCE
     assert held(sockets.dev) == [f"{sockets.dev}/video1"]
     assert len([record for record in caplog.records if "camera.source: " in record.message]) == 1
 
@@ -230,7 +259,7 @@ def test_another_camera_in_place_of_the_one_it_had_will_do(sockets, wall):
     sockets.unplug(0)
     shown.until(lambda trouble: trouble)
     sockets.plug(1, "usb-New_3", "usb-0:4:1.0")
-    assert shown.picture()[1] < PROMPT
+    assert shown.picture()[1] <= AT_ONCE
 
 
 @pytest.mark.parametrize(
@@ -250,7 +279,7 @@ def test_a_link_is_followed_to_whatever_number_it_has(sockets, wall):
     sockets.unplug(7)
     shown.until(lambda trouble: trouble and "no camera there; connected: none" in trouble)
     sockets.plug(3)
-    assert shown.picture()[1] < PROMPT
+    assert shown.picture()[1] <= AT_ONCE
 
 
 def test_without_links_a_camera_is_known_by_its_number(sockets, wall):
@@ -260,7 +289,7 @@ def test_without_links_a_camera_is_known_by_its_number(sockets, wall):
     (sockets.dev / "video0").unlink()
     shown.until(lambda trouble: trouble)
     (sockets.dev / "video0").touch()
-    assert shown.picture()[1] < PROMPT
+    assert shown.picture()[1] <= AT_ONCE
 
 
 def test_a_device_closed_at_rest_and_open_again_at_once(sockets, wall):
@@ -271,7 +300,7 @@ def test_a_device_closed_at_rest_and_open_again_at_once(sockets, wall):
         shown.capture.rest()
         shown.until(lambda _: held(sockets.dev) == [])
         shown.capture.wake()
-    assert shown.picture()[1] < PROMPT
+    assert shown.picture()[1] <= AT_ONCE
 
 
 @pytest.mark.parametrize("fault", ["unplugged", "renumbered", "broken", "dead", "stalled"])
@@ -294,7 +323,7 @@ def test_a_hundred_times_in_a_row(sockets, wall, fault, monkeypatch):
             sockets.plug(1 - number if fault == "renumbered" else 0)
         else:
             sockets.fault(0, None)
-        assert shown.picture()[1] < PROMPT
+        assert shown.picture()[1] <= AT_ONCE
     assert shown.capture.losses == 100
     assert threading.active_count() == threads
     assert len(list(Path("/proc/self/fd").iterdir())) == files

@@ -36,10 +36,13 @@ class NetworkCamera:
         What is wrong from now on: None; ``hangs``, accepts and says nothing; ``refuses``, answers
         404; ``mute``, sends no more; ``garbage``, noise instead of pictures; ``broken``, pictures
         cut short; ``frozen``; ``green``.
+    sent
+        How many pictures were sent so far.
     """
 
     def __init__(self):
         self.fault = None
+        self.sent = 0
         self._pictures = _noise(8)
         self._green = _jpeg(np.full((9, 16, 3), (0, 135, 0), np.uint8))
         self._clients = set()
@@ -112,6 +115,7 @@ class NetworkCamera:
                 continue
             number += 1
             client.sendall(self._part(number))
+            self.sent += 1
             time.sleep(0.02)
 
     def _wait_while(self, fault, client):

@@ -1,14 +1,23 @@
-import time
+from types import SimpleNamespace
 
 import pytest
 
+from installation.supervision import heartbeat
 from installation.supervision.heartbeat import Heartbeat, HungError
 
 
-def test_silence_beyond_patience_is_told_in_one_line():
-    heart = Heartbeat("vision", 0.05)
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(heartbeat, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def test_silence_beyond_patience_is_told_in_one_line(clock):
+    heart = Heartbeat("vision", 10.0)
+    clock.now += 10.0
     heart.check()
-    time.sleep(0.1)
+    clock.now += 0.1
     with pytest.raises(HungError, match=r"^vision has not answered for \d+ s; leaving") as caught:
         heart.check()
     assert "\n" not in str(caught.value)
@@ -16,18 +25,19 @@ def test_silence_beyond_patience_is_told_in_one_line():
     heart.check()
 
 
-def test_patience_can_be_had_for_longer_work():
-    heart = Heartbeat("vision", 0.0)
+def test_patience_can_be_had_for_longer_work(clock):
+    heart = Heartbeat("vision", 10.0)
     heart.patience = 3600.0
+    clock.now += 60.0
     heart.check()
 
 
-def test_a_beat_may_ask_for_more_time():
-    heart = Heartbeat("capture", 0.05)
+def test_a_beat_may_ask_for_more_time(clock):
+    heart = Heartbeat("capture", 10.0)
     heart.beat(3600.0)
-    time.sleep(0.1)
+    clock.now += 3610.0
     heart.check()
     heart.beat()
-    time.sleep(0.1)
+    clock.now += 10.1
     with pytest.raises(HungError):
         heart.check()
