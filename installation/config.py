@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
-from datetime import date
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,28 +16,23 @@ from pydantic import (
     Field,
     IPvAnyAddress,
     SecretStr,
+    Strict,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from installation.config_files import (
-    VALUE,
-    ConfigError,
-    Document,
-    Key,
-    laid_over,
-    read,
-    shown,
-    wrong,
-)
+from installation.config_errors import explain
+from installation.config_files import laid_over, read
+from installation.config_yaml import ConfigError, Document, Key, wrong
 from installation.file_url import is_file_url, local_path
 from installation.labels.policy import Policy, PolicyName, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import select
-from installation.redact import is_address, lacks_scheme, redact_url
+from installation.redact import lacks_scheme
 from installation.supervision.hours import Hours, check_closed, check_span, check_zone
 
 _MOST_PORT = 65535
@@ -55,8 +48,29 @@ class _Section(BaseModel):
 AT_START = Field(json_schema_extra={"takes effect": "at start"})
 
 
-def _source(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+def _integer(value: object) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if value is not None and type(value) is not int:
+        raise PydanticCustomError("int_type", "is no whole number")
+    return value
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str | IPv4Address | IPv6Address):
+        raise PydanticCustomError("string_type", "is no text")
+    return value
+
+
+def _number_or_text(value: object) -> object:
+    return str(value) if type(value) is int else value
+
+
+# What pydantic would make one of the other from, such as 1 from true and 0.0.0.0 from false.
+WHOLE = BeforeValidator(_integer)
+Number = Annotated[float, Strict()]
+Switch = Annotated[bool, Strict()]
+Address = Annotated[IPvAnyAddress, BeforeValidator(_text)]
 
 
 def _has_a_scheme(source: str) -> str:
@@ -73,16 +87,16 @@ class Camera(_Section):
 
     source: Annotated[
         str,
-        BeforeValidator(_source),
+        BeforeValidator(_number_or_text),
         Field(min_length=1),
         AfterValidator(_has_a_scheme),
         WithJsonSchema({"type": ["string", "integer"], "minLength": 1}),
     ] = "0"
-    width: Annotated[int, Field(ge=160, le=7680)] = 1280
-    height: Annotated[int, Field(ge=120, le=4320)] = 720
-    fps: Annotated[float, Field(ge=1, le=240)] = 30
+    width: Annotated[int, Field(ge=160, le=7680), WHOLE] = 1280
+    height: Annotated[int, Field(ge=120, le=4320), WHOLE] = 720
+    fps: Annotated[Number, Field(ge=1, le=240)] = 30
     format: Literal["mjpg", "yuyv", "nv12"] = "mjpg"
-    loop: bool = True
+    loop: Switch = True
 
     @field_validator("source")
     @classmethod
@@ -96,7 +110,8 @@ class Camera(_Section):
         source = self.source
         if is_file_url(source):
             return local_path(source)
-        other = source == "demo" or source.isdecimal() or source.startswith("/dev/")
+        number = source.isascii() and source.isdecimal()
+        other = source == "demo" or number or source.startswith("/dev/")
         return None if other or "://" in source else Path(source)
 
 
@@ -169,7 +184,7 @@ class Inference(_Section):
 class Vision(_Section):
     """How faces are found."""
 
-    smallest_face: Annotated[int, Field(ge=12, le=1000)] = 32
+    smallest_face: Annotated[int, Field(ge=12, le=1000), WHOLE] = 32
 
 
 def _known(text: str) -> str:
@@ -202,19 +217,19 @@ class Labels(_Section):
 class Display(_Section):
     """What the screen shows."""
 
-    fullscreen: Annotated[bool, AT_START] = True
+    fullscreen: Annotated[Switch, AT_START] = True
     monitor: Annotated[
         str | None,
-        BeforeValidator(_source),
+        BeforeValidator(_number_or_text),
         AT_START,
         WithJsonSchema({"type": ["string", "integer", "null"]}),
     ] = None
-    width: Annotated[int, Field(ge=320, le=7680), AT_START] = 1280
-    height: Annotated[int, Field(ge=240, le=7680), AT_START] = 720
-    rotate: Annotated[Literal[0, 90, 180, 270], AT_START] = 0
-    mirror: bool = True
+    width: Annotated[int, Field(ge=320, le=7680), WHOLE, AT_START] = 1280
+    height: Annotated[int, Field(ge=240, le=7680), WHOLE, AT_START] = 720
+    rotate: Annotated[Literal[0, 90, 180, 270], WHOLE, AT_START] = 0
+    mirror: Switch = True
     fit: Literal["cover", "contain"] = "cover"
-    debug: bool = False
+    debug: Switch = False
 
 
 def _font(path: Path | None, info: ValidationInfo) -> Path | None:
@@ -239,7 +254,7 @@ Sentence = Annotated[str, Field(max_length=200)]
 class Idle(_Section):
     """What the wall does when nobody is there."""
 
-    after: Annotated[float, Field(ge=0, le=86400)] = 60
+    after: Annotated[Number, Field(ge=0, le=86400)] = 60
     text: Sentence = ""
 
 
@@ -248,11 +263,11 @@ class Theme(_Section):
 
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#39ff14"
     font: Annotated[Path | None, AfterValidator(_font)] = None
-    size: Annotated[float, Field(ge=0.5, le=3)] = 1
-    line: Annotated[float, Field(ge=0, le=10)] = 1
-    gloss: bool = False
-    score: bool = False
-    reveal: bool = True
+    size: Annotated[Number, Field(ge=0.5, le=3)] = 1
+    line: Annotated[Number, Field(ge=0, le=10)] = 1
+    gloss: Switch = False
+    score: Switch = False
+    reveal: Switch = True
     idle: Idle = Idle()
     preparing: Sentence = "preparing"
     lost: Sentence = "no picture from the camera"
@@ -263,12 +278,8 @@ class Theme(_Section):
         return {} if value is None else value
 
 
-def _day(value: object) -> object:
-    return value.isoformat() if type(value) is date else value
-
-
 Span = Annotated[str, AfterValidator(check_span)]
-Days = Annotated[str, BeforeValidator(_day), AfterValidator(check_closed)]
+Days = Annotated[str, AfterValidator(check_closed)]
 
 
 class Opening(_Section):
@@ -288,16 +299,16 @@ class Record(_Section):
     """What is kept of what was said."""
 
     file: Annotated[Path | None, AT_START] = Path("record.sqlite")
-    keep_days: Annotated[int | None, Field(ge=1, le=36500), AT_START] = None
+    keep_days: Annotated[int | None, Field(ge=1, le=36500), WHOLE, AT_START] = None
 
 
 class Status(_Section):
     """What the wall tells technicians over HTTP, and whom."""
 
-    port: Annotated[int | None, Field(ge=1, le=_MOST_PORT), AT_START] = 8090
+    port: Annotated[int | None, Field(ge=1, le=_MOST_PORT), WHOLE, AT_START] = 8090
     token: Annotated[SecretStr | None, BeforeValidator(_secret), AT_START] = None
-    address: Annotated[IPvAnyAddress, AT_START] = IPv4Address("127.0.0.1")
-    preview: Annotated[bool, AT_START] = False
+    address: Annotated[Address, AT_START] = IPv4Address("127.0.0.1")
+    preview: Annotated[Switch, AT_START] = False
 
     @field_validator("address")
     @classmethod
@@ -321,15 +332,15 @@ def _network(text: str) -> str:
 class Web(_Section):
     """What the web extension takes and how much of it."""
 
-    address: Annotated[IPvAnyAddress, AT_START] = IPv4Address("127.0.0.1")
-    port: Annotated[int, Field(ge=0, le=_MOST_PORT), AT_START] = 8080
+    address: Annotated[Address, AT_START] = IPv4Address("127.0.0.1")
+    port: Annotated[int, Field(ge=0, le=_MOST_PORT), WHOLE, AT_START] = 8080
     proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], AT_START] = ()
-    size: Annotated[float, Field(gt=0, le=100), AT_START] = 12
-    pixels: Annotated[float, Field(gt=0, le=150), AT_START] = 40
-    jobs: Annotated[int, Field(ge=1, le=64), AT_START] = 2
-    seconds: Annotated[float, Field(gt=0, le=600), AT_START] = 20
-    places: Annotated[int, Field(ge=2, le=1000), AT_START] = 64
-    rate: Annotated[int, Field(ge=0, le=100_000), AT_START] = 120
+    size: Annotated[Number, Field(gt=0, le=100), AT_START] = 12
+    pixels: Annotated[Number, Field(gt=0, le=150), AT_START] = 40
+    jobs: Annotated[int, Field(ge=1, le=64), WHOLE, AT_START] = 2
+    seconds: Annotated[Number, Field(gt=0, le=600), AT_START] = 20
+    places: Annotated[int, Field(ge=2, le=1000), WHOLE, AT_START] = 64
+    rate: Annotated[int, Field(ge=0, le=100_000), WHOLE, AT_START] = 120
 
 
 class Config(_Section):
@@ -345,55 +356,6 @@ class Config(_Section):
     record: Record = Record()
     status: Status = Status()
     web: Web = Web()
-
-
-_FORMS: dict[Key, str] = {
-    ("theme", "colour"): '"#39ff14"',
-    ("inference", "device"): "auto, gpu, cpu or kserve://HOST:PORT",
-    ("inference", "detector"): "face-centerface, the name of a folder",
-    ("inference", "classifier"): "person-semantic, the name of a folder",
-}
-
-
-def _fields(path: Key) -> list[str]:
-    """Return the keys that are known in the section a path leads into."""
-    model: Any = Config
-    for step in path:
-        model = model.model_fields[step].annotation
-    return list(model.model_fields)
-
-
-def _explain(error: Any) -> str:
-    """Turn one of pydantic's errors into: key, what is wrong, what would be right."""
-    path = tuple(error["loc"])
-    key = ".".join(str(step)[:VALUE] for step in path)
-    if error["type"] == "extra_forbidden":
-        known = _fields(path[:-1])
-        close = difflib.get_close_matches(str(path[-1]), known, n=1)
-        if not close and error["input"] is None and path[:-1]:
-            # In braces the rest of a password, behind its comma, becomes such a key.
-            section = ".".join(map(str, path[:-1]))
-            return f"{section}: unknown key without a value; does a comma in a value need quotes?"
-        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-        return f"{key}: unknown key; {hint}"
-    if error["type"] == "model_type":
-        return f"{key}: needs keys of its own, indented below it: {', '.join(_fields(path))}"
-    if error["input"] is None and path in _FORMS:
-        return f"{key}: needs quotes, or is a comment: {_FORMS[path]}"
-    if error["type"] == "string_pattern_mismatch":
-        return f"{key}: {shown(error['input'])} is not of the form {_FORMS[path]}"
-    if error["type"] == "value_error":
-        return f"{key}: {_without_address(str(error['ctx']['error']), error['input'])}"
-    if error["type"] == "too_long":
-        return f"{key}: {error['ctx']['actual_length']} items; at most {error['ctx']['max_length']}"
-    reason = error["msg"][:1].lower() + error["msg"][1:]
-    return f"{key}: {reason}, not {shown(error['input'])}"
-
-
-def _without_address(reason: str, value: object) -> str:
-    if isinstance(value, str) and is_address(value):
-        return reason.replace(value, redact_url(value))
-    return reason
 
 
 def load(path: str | Path) -> Config:
@@ -454,7 +416,8 @@ def _located(error: ValidationError, documents: Sequence[Document], folder: Path
 
     first = min(error.errors(), key=place)
     at, line = place(first)
-    reason, key = _explain(first), first["loc"]
+    key = first["loc"]
+    reason = explain(first, documents[at].written.get(key), Config)
     elsewhere = [each for each in documents[:at] if key in each.lines]
     if elsewhere and key not in documents[at].lines:
         reason += f" (it stands in {elsewhere[-1].path}:{elsewhere[-1].lines[key]})"

@@ -6,73 +6,18 @@
 from __future__ import annotations
 
 import io
-import re
 import stat
-from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from installation.errors import InstallationError, printable
-from installation.redact import is_address, redact_text, redact_url
+from installation.config_yaml import ConfigError as ConfigError
+from installation.config_yaml import Document, compose, decode, wrong
 
 # Bytes in all that no config needs; reading takes a second for so many on a small computer.
 _MOST = 2**16
 # And files laid over it: to find the one at fault, all before each are validated.
 _MOST_FILES = 20
-# Letters of a value, and of a reason, that have room in a line.
-VALUE, _REASON = 60, 400
-
-# What YAML's own words mean to who edits a config.
-_HINTS = {
-    "<block end>": "; indent it as its neighbours are",
-    "expected ':'": "; a key takes a colon and a space",
-    "cannot start any token": "; indent with spaces, and put such in quotes",
-    "mapping values are not allowed": "; one key a line, and quotes around a value with a colon",
-    "stream": "; is a bracket or a quote not closed?",
-    "expected ','": "; is a bracket or a quote not closed?",
-    "could not determine a constructor": "; put a value that begins with ! in quotes",
-    "another document": "; leave out the line with ---",
-}
-
-# How YAML names what begins with ! or &, which may be a password that lacks its quotes.
-_NAMED = re.compile(r" (for the tag|handle|anchor) '.*")
-
-Key = tuple[Hashable, ...]
-
-
-class ConfigError(InstallationError):
-    """The config cannot be used; the message begins ``FILE:LINE:``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One file of a config.
-
-    Attributes
-    ----------
-    path
-        Where it is.
-    text
-        What stands in it.
-    data
-        What that is as YAML.
-    lines
-        The line of every key and item by its path, as deep as the schema goes.
-    """
-
-    path: Path
-    text: str
-    data: Any
-    lines: dict[Key, int]
-
-    def line(self, key: Key) -> int:
-        """Return the line of a key, or of the nearest section around it that is in the file."""
-        while key and key not in self.lines:
-            key = key[:-1]
-        return self.lines.get(key, 1)
 
 
 def read(path: Path) -> tuple[Document, ...]:
@@ -157,9 +102,7 @@ def _read(path: Path, most: int) -> str:
             others = "" if most == _MOST else " with the files before it"
             raise wrong(path, 1, f"more than {_MOST // 1024} KB{others}, which no config needs")
         # As files are read that are text: however lines end.
-        return io.IncrementalNewlineDecoder(None, True).decode(text.decode("utf-8"), True)
-    except UnicodeDecodeError as error:
-        raise wrong(path, 1, "cannot be read: not a UTF-8 text") from error
+        return io.IncrementalNewlineDecoder(None, True).decode(decode(path, text), True)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -168,102 +111,3 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
     if isinstance(error, PermissionError):
         return wrong(path, 1, "cannot be read; let this user or its group read it")
     return wrong(path, 1, f"cannot be read: {error.strerror}")
-
-
-def wrong(path: Path, line: int, reason: str) -> ConfigError:
-    """Say in a line that people and terminals can read what is wrong."""
-    # Before it is cut, which may leave of a URL what cannot be told to be one.
-    reason = redact_text(reason)
-    end = "…" if len(reason) > _REASON else ""
-    return ConfigError(f"{printable(str(path))}:{line}: {printable(reason[:_REASON])}{end}")
-
-
-def shown(value: object) -> str:
-    """Show a value, or as much of it as has room in a line."""
-    if isinstance(value, str) and is_address(value):
-        value = redact_url(value)
-    try:
-        text = redact_text(repr(value))
-    except (ValueError, RecursionError):
-        # An integer of more digits than Python prints, or lists within lists within lists.
-        return "that"
-    return text if len(text) <= VALUE else f"{text[:VALUE]}…"
-
-
-def compose(path: Path, text: str) -> Document:
-    """Take the text of a file as YAML; raises `ConfigError`."""
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        data = None if node is None else loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        line = _line_of(error.problem_mark or error.context_mark)
-        problem = _NAMED.sub("", error.problem or "not valid YAML")
-        hint = next((hint for part, hint in _HINTS.items() if part in problem), "")
-        raise wrong(path, line, f"{problem}{hint}") from error
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise wrong(
-            path, line, f"not valid YAML: {text[error.position]!r} may not be in it"
-        ) from error
-    except RecursionError as error:
-        raise wrong(path, 1, "nested too deeply") from error
-    return Document(path, text, data, dict(_lines(node)))
-
-
-def _line_of(mark: yaml.Mark | None) -> int:
-    return mark.line + 1 if mark else 1
-
-
-def _lines(node: yaml.Node | None, path: Key = ()) -> Iterator[tuple[Key, int]]:
-    if len(path) > 3:
-        return
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            # Only in a value of a kind that no key takes is one something else.
-            if isinstance(key, yaml.ScalarNode):
-                yield (*path, key.value), _line_of(key.start_mark)
-                yield from _lines(value, (*path, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield (*path, index), _line_of(value.start_mark)
-            yield from _lines(value, (*path, index))
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses what YAML would take in silence, and says where.
-
-    That is keys written twice, of which the last would win, keys that are no words, and aliases,
-    by which a few lines can stand for billions.
-    """
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
-            # Not named: it may be a password that lacks its quotes.
-            problem = "what begins with * is an alias: write the value itself here, or put quotes"
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:str" or not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "expected a plain word as key", key.start_mark
-                )
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value}: written twice; keep one", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, LookupError, AttributeError, TypeError) as error:
-            # Such as a date in a thirteenth month, or "!!bool perhaps".
-            value = node.value if isinstance(node, yaml.ScalarNode) else node.tag
-            reason = f"{shown(value)} cannot be read: {error}"
-            raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark) from error

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from engines.sealed import write_whole
 from installation.config import AT_START, Config, validate
-from installation.config_files import ConfigError, compose, laid_over, read
+from installation.config_files import laid_over, read
+from installation.config_yaml import ConfigError, compose, dump
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class ConfigFile:
             raise
         self.complaint = None
         # One file: what is good together is kept together.
-        self._keep(_HEAD + yaml.safe_dump(laid_over(documents), allow_unicode=True))
+        self._keep(_HEAD + dump(laid_over(documents)))
         return config
 
     def _keep(self, text: str) -> None:

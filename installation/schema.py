@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from installation.config import Config
-from installation.config_files import ConfigError
+from installation.config_yaml import ConfigError
 
 _RESTART = "(restart)"
 # What is for programmers alone.

@@ -87,10 +87,10 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
         ("camera:\n  width: 20\n", 2, "greater than or equal to 160, not 20"),
         ("camera:\n  source: [1]\n", 2, "camera.source"),
         ("camera:\n  fps: 1\n  fps: 2\n", 3, "fps: written twice"),
-        ("labels:\n  policy: rude\n", 2, "'full', 'inoffensive' or 'safe', not 'rude'"),
+        ("labels:\n  policy: rude\n", 2, "'full', 'inoffensive' or 'safe', not rude"),
         ("display:\n  rotate: 45\n", 2, "display.rotate: input should be 0, 90, 180 or 270"),
         ("camera:\n  format: h264\n", 2, "'mjpg', 'yuyv' or 'nv12'"),
-        ("theme:\n  colour: green\n", 2, "'green' is not of the form"),
+        ("theme:\n  colour: green\n", 2, "theme.colour: green is not of the form"),
         ("theme:\n  colour: red\ncamera:\n  width: 1\n", 2, "theme.colour"),
         ("theme:\n  size: 9\n", 2, "theme.size: input should be less than or equal to 3, not 9"),
         ("theme:\n  idle:\n    after: -1\n", 3, "theme.idle.after"),
@@ -111,7 +111,7 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
             3,
             "inference.authority: belongs to a server that is spoken to encrypted",
         ),
-        ("inference:\n  offload: detector\n", 2, "'classifier' or 'both', not 'detector'"),
+        ("inference:\n  offload: detector\n", 2, "'classifier' or 'both', not detector"),
         ("inference:\n  token: abc\n", 2, "inference.token: needs 16 letters and digits"),
         (
             "inference:\n  device: kserve://192.0.2.5:8001\n  token: 0123456789abcdefg\n",
@@ -120,18 +120,22 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
         ),
         ("- 1\n", 1, "expected sections"),
         ("camera: [\n", 2, "expected"),
-        ("camera:\n\tfps: 1\n", 2, "cannot start any token"),
+        ("camera:\n\tfps: 1\n", 2, "U+0009 (tab) stands here; write spaces"),
         ("? [a]\n: 1\n", 1, "expected a plain word"),
         ("a: &a\n  - *a\n", 2, "an alias: write the value itself here"),
         ("a: &a [x]\nb: &b [*a,*a]\nc: [*b,*b]\n", 2, "write the value itself"),
         ("camera:\n  <<: {fps: 1}\n", 2, "expected a plain word"),
-        ("? !!str [a]\n: 1\n", 1, "expected a plain word"),
-        ("camera:\n  loop: !!bool perhaps\n", 2, "'perhaps' cannot be read"),
-        ("camera:\n  fps: !!int ''\n", 2, "'' cannot be read"),
-        ("camera:\n  source: !!timestamp soon\n", 2, "'soon' cannot be read"),
-        ("camera:\n  fps: !!python/object:os.system x\n", 2, "could not determine a constructor"),
+        ("? !!str [a]\n: 1\n", 1, "begins with ! is a tag: leave it out"),
+        (
+            "camera:\n  loop: !!bool perhaps\n",
+            2,
+            "true or false, without quotes, not !!bool perhaps",
+        ),
+        ("camera:\n  fps: !!int ''\n", 2, "such as 30 or 1.5, not !!int ''"),
+        ("camera:\n  source: !!timestamp soon\n", 2, 'put it in quotes: "soon"'),
+        ("camera:\n  fps: !!python/object:os.system x\n", 2, "not !!python/object:os.system x"),
         ("camera:\n  width: 0x" + "f" * 9000 + "\n", 2, "camera.width"),
-        ("camera:\n  format: " + "x" * 9000 + "\n", 2, "'mjpg', 'yuyv' or 'nv12', not 'xxx"),
+        ("camera:\n  format: " + "x" * 9000 + "\n", 2, "'mjpg', 'yuyv' or 'nv12', not xxx"),
         ('camera:\n  "so\\nrc\\e[31me": 0\n', 2, "camera.so\\nrc\\x1b[31me: unknown key"),
         ("labels:\n  include: [" + "boss, " * 1001 + "]\n", 2, "1001 items; at most 1000"),
         ("theme:\n  font: /dev/zero\n", 2, "not a file"),
@@ -141,8 +145,7 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
         ("camera:\n  source: a: b\n", 2, "quotes around a value with a colon"),
         ("\n\n1: {}\n", 3, "expected a plain word"),
         ("\ntrue: 1\n", 2, "expected a plain word"),
-        ("camera:\n  source: 2024-13-45\n", 2, "'2024-13-45' cannot be read"),
-        ("camera:\n  fps: !!int foo\n", 2, "'foo' cannot be read"),
+        ("camera:\n  fps: !!int foo\n", 2, "not !!int foo"),
         ("camera:\n  fps: " + "9" * 5000 + "\n", 2, "cannot be read"),
         ("a: " + "[" * 5000 + "]" * 5000, 1, "nested too deeply"),
     ],
@@ -170,8 +173,8 @@ def test_other_sources_are_left_as_they_are(tmp_path, source):
 def test_a_file_that_is_not_there_or_not_text(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere.yaml:1: cannot be read"):
         configuration.load(tmp_path / "nowhere.yaml")
-    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\xfa")
-    with pytest.raises(ConfigError, match=r"bytes.yaml:1: cannot be read: not a UTF-8 text"):
+    (tmp_path / "bytes.yaml").write_bytes(b"# \xfa")
+    with pytest.raises(ConfigError, match=r"bytes.yaml:1: cannot be read: not UTF-8 at byte 0xFA"):
         configuration.load(tmp_path / "bytes.yaml")
 
 
@@ -242,7 +245,7 @@ def test_the_record_is_kept_beside_the_config(tmp_path):
     [
         ("status:\n  address: 0.0.0.0\n", 2, "status.address: 0.0.0.0 can be reached"),
         ("status:\n\n  address: '::'\n", 3, "set status.token too, or 127.0.0.1"),
-        ("status: {address: wall}\n", 1, "status.address: value is not a valid IPv4 or IPv6"),
+        ("status: {address: wall}\n", 1, "status.address: needs an IP address, such as 127.0.0.1"),
         (
             "status:\n  token: a-secret\n",
             2,

@@ -171,10 +171,10 @@ ODD = """\
 hours: {closed: [2026-12-24, 12-25, "12-26"], open: [mon 10:00-18:00]}
 theme:
   {lost: "a: b # c", preparing: "yes", colour: "#00ff00", idle: {text: "💡 \\t\\u2028\\x1b 1:30"}}
-record: {file: "null", keep_days: 0x10}
+record: {file: "null", keep_days: 16}
 status: {token: "0123456789012345"}
-camera: {source: "1", fps: 1e1}
-labels: {exclude: [boss, !!str curator]}
+camera: {source: "1", fps: 10.}
+labels: {exclude: [boss, "curator"]}
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import grp
 import os
 import pwd
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from installation.config import Config
 from installation.doctor.finding import Finding, ok, trouble, warning
+from installation.record.errors import exists
+from installation.record.expiry import KEEP_THEM, announced
 from installation.record.reading import reading
 from installation.supervision.temperature import temperature
 
@@ -127,21 +130,33 @@ def record(config: Config) -> Iterator[Finding]:
     if path is None:
         yield ok(about, "none is kept, as record.file says")
         return
-    if not path.parent.is_dir():
-        yield trouble(about, f"{path.parent}: no such folder", "make it, or set record.file")
+    there = exists(path)
+    # A link is followed, to a file that may be yet to be made.
+    file = Path(os.path.realpath(path))
+    if not file.parent.is_dir():
+        yield trouble(about, f"{file.parent}: no such folder", "make it, or set record.file")
         return
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        yield trouble(about, f"{path} cannot be written", "let this user, or set record.file")
-        return
-    if path.exists():
+    for each in (file.parent, file) if there else (file.parent,):
+        if not os.access(each, os.W_OK):
+            remedy = "let this user write there, or set record.file"
+            yield trouble(about, f"{each} cannot be written", remedy)
+            return
+    if there:
         with reading(path) as database:
             rows = database.execute("SELECT count(*) FROM entry").fetchone()[0]
-        yield ok(about, f"{path}: {rows:,} words")
+            due = announced(database)
+        if due is None:
+            yield ok(about, f"{path}: {rows:,} words")
+        else:
+            yield warning(about, f"{path}: {rows:,} words; {due}", KEEP_THEM)
+    elif path.is_symlink():
+        said = f"{path}: a link to {path.readlink()}, where no file is yet"
+        yield warning(about, said, "if it should be there, see whether its disk is")
     else:
         yield ok(about, f"{path}: nothing yet")
     aside = {
         each.name.removesuffix("-wal").removesuffix("-shm")
-        for each in path.parent.glob(f"{path.name}.damaged-*")
+        for each in file.parent.glob(f"{glob.escape(file.name)}.damaged-*")
     }
     if aside:
         said = (

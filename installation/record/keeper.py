@@ -11,8 +11,10 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 
-from installation.record.entry import Entry, hour_of
-from installation.record.store import RecordError, Store
+from installation.record.entry import Entry
+from installation.record.errors import RecordError
+from installation.record.expiry import Expiry
+from installation.record.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +41,13 @@ class Keeper:
     path
         The record; opened, or begun, by the thread.
     keep_days
-        Rows older than so many times 24 hours are deleted, at opening and each hour; None keeps
-        all.
+        Rows older than so many times 24 hours are deleted, at opening and each hour; see `Expiry`.
+        None keeps all.
     """
 
     def __init__(self, path: Path, keep_days: int | None = None) -> None:
         self._path = path
-        self._keep_days = keep_days
+        self._expiry = Expiry(path, keep_days)
         self._waiting: deque[Entry] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -110,7 +112,7 @@ class Keeper:
                     self._write(store)
                     if time.monotonic() - swept_at >= _SWEEP:
                         swept_at = time.monotonic()
-                        self._sweep(store)
+                        self._expiry.sweep(store, time.time())
                     self._resume()
                     with self._changed:
                         self._changed.wait_for(lambda: self._waiting or self._closing, _SWEEP)
@@ -130,10 +132,6 @@ class Keeper:
             # Only now: what the disk has not taken yet still waits.
             for _ in batch:
                 self._waiting.popleft()
-
-    def _sweep(self, store: Store) -> None:
-        if self._keep_days is not None:
-            store.forget(hour_of(time.time()) - 24 * self._keep_days)
 
     def _pause(self, reason: str) -> None:
         self._trouble = f"recording pauses: {reason}"

@@ -6,6 +6,7 @@ pruned, renamed or copied, and what was merged may be merged on.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from installation.record.errors import RecordError
 from installation.record.reading import reading
-from installation.record.store import COLUMNS, RecordError, Store
+from installation.record.store import COLUMNS, Store
 
 # Rows in memory at a time.
 _BATCH = 10_000
@@ -97,7 +99,7 @@ def _same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except OSError:
-        return one.resolve() == other.resolve()
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _batches(record: Path) -> Iterator[list[tuple[Any, ...]]]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 
-from installation.record.store import RecordError, is_damage, migrate, up_to_date
+from installation.record.errors import RecordError, exists, is_damage
+from installation.record.store import migrate, up_to_date
 
 # Hours since 1970 that the calendar has: until the year 9900.
 _HOURS = range(69_500_000)
@@ -66,17 +67,21 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     RecordError
         There is none, or it cannot be read; also of what fails while it is read.
     """
+    exists(path)
     try:
         # Unlike SQLite, this tells why it cannot be opened.
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     except FileNotFoundError as error:
+        where = f"a link to {path.readlink()}, and there is " if path.is_symlink() else ""
         raise RecordError(
-            f"{path}: no such file; nothing has been recorded yet, or see record.file in the config"
+            f"{path}: {where}no such file; nothing has been recorded yet, or see record.file in "
+            "the config"
         ) from error
     except OSError as error:
         raise RecordError(f"{path}: {error.strerror}; ask with sudo") from error
     try:
-        with closing(_open(path)) as database:
+        # What belongs to the file lies beside it, not beside a link to it.
+        with closing(_open(Path(os.path.realpath(path)))) as database:
             if up_to_date(path, database):
                 yield database
                 return

@@ -14,13 +14,13 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from installation.errors import InstallationError
 from installation.record.entry import Entry, hour_of
+from installation.record.errors import DamagedError, RecordError, exists, explained, is_damage
 
 log = logging.getLogger(__name__)
 
@@ -70,19 +70,9 @@ _PATIENCE = 0.5
 # Bytes after which what is in the journal goes into the database; of its pages, SQLite's default.
 _JOURNAL = 2**18
 _PAGE = 2**12
-# Bytes that opening a record takes, and some rows.
-_ROOM = 2**18
 # What goes with a database file; moved first, for what is left behind would be taken for the new
 # file's.
 _PARTS = ("-wal", "-shm", "")
-
-
-class RecordError(InstallationError):
-    """The record cannot be opened, read or written for now."""
-
-
-class _Damaged(Exception):  # noqa: N818  # handled here, never seen
-    """The file is no sound database, or was none and is set aside."""
 
 
 class Store:
@@ -108,12 +98,15 @@ class Store:
     def __init__(self, path: Path, patience: float = _PATIENCE, aside: bool = True) -> None:
         self._path = path
         try:
+            exists(path)
+            # What belongs to the file lies beside it, not beside a link to it.
+            file = Path(os.path.realpath(path))
             try:
-                self._database = _open(path, patience, aside)
-            except _Damaged:
-                self._database = _open(path, patience, aside)
-            self._inode = path.stat().st_ino
-        except (OSError, sqlite3.Error, _Damaged) as error:
+                self._database = _open(file, patience, aside)
+            except DamagedError:
+                self._database = _open(file, patience, aside)
+            self._file, self._inode = file, path.stat().st_ino
+        except (OSError, sqlite3.Error, DamagedError) as error:
             raise explained(path, error) from error
 
     def add(self, entries: Iterable[Entry]) -> None:
@@ -181,7 +174,28 @@ class Store:
             raise explained(self._path, error) from error
         return rows, new, different
 
-    def forget(self, before: int) -> None:
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Do several things at one moment, whoever else is writing, and all of them or none.
+
+        Raises
+        ------
+        RecordError
+            They could not be done; open the store anew before the next attempt.
+        """
+        try:
+            with self._database as database:
+                database.execute("BEGIN IMMEDIATE")
+                yield database
+        except (OSError, sqlite3.Error) as error:
+            raise explained(self._path, error) from error
+
+    def damaged_before(self, before: int) -> list[Path]:
+        """Return the files that were set aside as damaged, and are from before an hour."""
+        found = self._file.parent.glob(f"{glob.escape(self._file.name)}.damaged-*")
+        return [each for each in found if each.is_file() and hour_of(each.stat().st_mtime) < before]
+
+    def forget(self, before: int) -> int:
         """Delete all from before an hour, and with it every trace in the files.
 
         So are sets of files that were set aside as damaged, once nothing in them is newer.
@@ -190,6 +204,11 @@ class Store:
         ----------
         before
             Hour, as in `Entry`.
+
+        Returns
+        -------
+        int
+            How many rows there were.
 
         Raises
         ------
@@ -206,12 +225,12 @@ class Store:
             # The journal still has the pages as they were. One who reads keeps them there: until
             # the next time.
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            for aside in self._path.parent.glob(f"{glob.escape(self._path.name)}.damaged-*"):
-                if hour_of(aside.stat().st_mtime) < before:
-                    aside.unlink()
-                    log.info("%s: deleted, as record.keep_days says", aside)
+            for aside in self.damaged_before(before):
+                aside.unlink(missing_ok=True)
+                log.info("%s: deleted, as record.keep_days says", aside)
         except (OSError, sqlite3.Error) as error:
             raise explained(self._path, error) from error
+        return gone
 
     def close(self) -> None:
         """Let go of the file; what was added is safe already."""
@@ -227,6 +246,7 @@ def count(path: Path) -> int:
         There is none, or it cannot be read.
     """
     try:
+        exists(path)
         uri = f"{path.absolute().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as database:
             return int(database.execute("SELECT count(*) FROM entry").fetchone()[0])
@@ -244,7 +264,7 @@ def _open(path: Path, patience: float, aside: bool) -> sqlite3.Connection:
     wal = _part(path, "-wal")
     if path.stat().st_size == 0 and wal.exists() and wal.stat().st_size > 0:
         # SQLite would take it for a new file, and throw away the rows that are in the other.
-        raise _set_aside(path, "empty") if aside else _Damaged("empty, but for its journal")
+        raise _set_aside(path, "empty") if aside else DamagedError("empty, but for its journal")
     database = sqlite3.connect(path, timeout=patience)
     try:
         # What is deleted is overwritten; so is what a new version writes in another form.
@@ -264,23 +284,12 @@ def _open(path: Path, patience: float, aside: bool) -> sqlite3.Connection:
         try:
             if is_damage(error):
                 # Before it is closed: SQLite leaves alone what is not in its place any more.
-                damaged = _set_aside(path, str(error)) if aside else _Damaged(str(error))
+                damaged = _set_aside(path, str(error)) if aside else DamagedError(str(error))
                 raise damaged from error
         finally:
             database.close()
         raise
     return database
-
-
-def is_damage(error: BaseException) -> bool:
-    """Tell an error of a database that is none, or is broken, from others."""
-    # Python has no better class for "malformed" and "not a database"; and what is malformed may
-    # be quoted in the message, which then is no text.
-    return (
-        type(error) is sqlite3.DatabaseError
-        or isinstance(error, (UnicodeDecodeError, _Damaged))
-        or "unsupported file format" in str(error)
-    )
 
 
 def up_to_date(path: Path, database: sqlite3.Connection) -> bool:
@@ -330,7 +339,7 @@ def migrate(path: Path, database: sqlite3.Connection) -> None:
         database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
 
 
-def _set_aside(path: Path, reason: str) -> _Damaged:
+def _set_aside(path: Path, reason: str) -> DamagedError:
     """Rename a database with all that belongs to it; nothing is ever overwritten."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     aside, tries = path.with_name(f"{path.name}.damaged-{stamp}"), 1
@@ -341,30 +350,8 @@ def _set_aside(path: Path, reason: str) -> _Damaged:
         if _part(path, part).exists():
             _part(path, part).rename(_part(aside, part))
     log.warning("%s: damaged (%s); set aside as %s", path, reason, aside)
-    return _Damaged(reason)
+    return DamagedError(reason)
 
 
 def _part(path: Path, part: str) -> Path:
     return path.with_name(path.name + part)
-
-
-def explained(path: Path, error: Exception) -> RecordError:
-    """Return an error met while writing to a record as one that says what to do."""
-    reason = (isinstance(error, OSError) and error.strerror) or str(error)
-    if _is_full(path):
-        remedy = "make room on this disk"
-    elif "locked" in reason:
-        remedy = "end what else is writing there"
-    elif is_damage(error):
-        remedy = "put a sound copy in its place, or move it away to begin a new one"
-    else:
-        remedy = "let this user write there on a sound disk, or set record.file to another place"
-    return RecordError(f"{path}: {reason}; {remedy}")
-
-
-def _is_full(path: Path) -> bool:
-    # SQLite does not always say so.
-    with contextlib.suppress(OSError):
-        disk = os.statvfs(path.parent)
-        return disk.f_bavail * disk.f_frsize < _ROOM
-    return False

@@ -3,13 +3,17 @@ import shutil
 from collections import namedtuple
 from contextlib import closing
 from datetime import datetime, timezone
+from functools import partial
 
 import pytest
 
 from installation.config import Camera, Config, Inference, Opening, Record
 from installation.doctor import machine
+from installation.doctor.apart import apart
 from installation.record.entry import Entry
+from installation.record.expiry import Expiry
 from installation.record.store import Store
+from tests.record.odd_places import ODD_PLACES, make_odd_places
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -106,6 +110,40 @@ def test_a_record_is_counted(tmp_path):
         # While the wall writes, too.
         (seen,) = machine.record(config)
     assert seen.said == f"{tmp_path}/record.sqlite: 1,234 words"
+
+
+def test_a_deletion_that_is_announced_is_told(tmp_path):
+    config = kept(tmp_path)
+    with closing(Store(config.record.file)) as store:
+        store.add([Entry(hour, "n10104064", 0.5, 3, "wall", "safe", "e") for hour in (1, 2, 10**6)])
+        Expiry(config.record.file, 30).sweep(store, 480_000 * 3600)
+    (seen,) = machine.record(config)
+    assert seen.level == "warning"
+    assert seen.said.startswith(f"{tmp_path}/record.sqlite: 3 words; 2 words from before 20")
+    assert "will be deleted on 20" in seen.said and "record.keep_days is 30" in seen.said
+    assert seen.remedy.startswith("to keep them, put record.keep_days back")
+
+
+@pytest.mark.parametrize("place", ODD_PLACES)
+def test_what_is_no_record_is_told_at_once(tmp_path, place):
+    make_odd_places(tmp_path)
+    (seen,) = apart("record", partial(machine.record, kept(tmp_path, place)), 60)
+    assert seen.level == "trouble"
+    assert seen.said.startswith(ODD_PLACES[place].format(tmp_path))
+
+
+def test_a_link_to_a_record_is_followed(tmp_path):
+    link = tmp_path / "link"
+    (tmp_path / "disk").mkdir()
+    link.symlink_to("disk/record.sqlite")
+    (seen,) = machine.record(kept(tmp_path, "link"))
+    assert seen.level == "warning"
+    assert seen.said == f"{link}: a link to disk/record.sqlite, where no file is yet"
+    Store(link).close()
+    (tmp_path / "disk" / "record.sqlite.damaged-20261122-180000").touch()
+    found, aside = machine.record(kept(tmp_path, "link"))
+    assert (found.level, found.said) == ("ok", f"{link}: 0 words")
+    assert "1 damaged was set aside" in aside.said
 
 
 def test_a_record_that_was_damaged(tmp_path):

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,10 @@ import pytest
 
 from installation.record import keeper as keeping
 from installation.record.entry import Entry, hour_of
+from installation.record.errors import RecordError
+from installation.record.expiry import Expiry
 from installation.record.keeper import Keeper
-from installation.record.store import RecordError, Store, count
+from installation.record.store import Store, count
 from tests.mounts import own_mounts
 
 ROOT = Path(__file__).parent.parent.parent
@@ -181,6 +183,11 @@ class HangingStore:
         if not self.answers.wait(PATIENCE):
             raise RecordError("gave up")
 
+    @contextmanager
+    def transaction(self):
+        with closing(sqlite3.connect(":memory:")) as database:
+            yield database
+
     def close(self):
         pass
 
@@ -240,12 +247,13 @@ def hours(path):
         return [hour for (hour,) in database.execute("SELECT hour FROM entry ORDER BY hour")]
 
 
-def test_rows_that_are_too_old_go_at_opening_and_each_hour(path, monkeypatch):
+def test_rows_that_are_too_old_go_at_opening_and_each_hour(path, monkeypatch, caplog):
     now = hour_of(time.time())
-    ages = [24 * 30 + 2, 24 * 30 + 1, 24 * 30 - 1, 1]
-    keeper = Keeper(path)
-    keeper.keep([replace(entries(1)[0], hour=now - age) for age in ages])
-    keeper.close()
+    with closing(Store(path)) as store:
+        # So that this is how it has been kept.
+        Expiry(path, 30).sweep(store, time.time())
+        ages = [24 * 30 + 2, 24 * 30 + 1, 24 * 30 - 1, 1]
+        store.add([replace(entries(1)[0], hour=now - age) for age in ages])
     monkeypatch.setattr(keeping, "_SWEEP", 0.05)
     keeper = Keeper(path, keep_days=30)
     wait(lambda: len(hours(path)) == 2)
@@ -253,6 +261,9 @@ def test_rows_that_are_too_old_go_at_opening_and_each_hour(path, monkeypatch):
     wait(lambda: not keeper.waiting)
     wait(lambda: hours(path) == [now - (24 * 30 - 1), now - 1])
     keeper.close()
+    first, second = messages(caplog)
+    assert first.startswith(f"{path}: 2 words from before ")
+    assert second.startswith(f"{path}: 1 word from before ")
 
 
 def test_without_a_limit_all_is_kept(path):

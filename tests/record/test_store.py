@@ -249,7 +249,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 def test_a_folder_in_its_place_is_named(path):
     path.mkdir()
-    with pytest.raises(RecordError, match="Is a directory"):
+    with pytest.raises(RecordError, match="a folder, not a file"):
         Store(path)
 
 
