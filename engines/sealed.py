@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from engines.owner import as_owner
+
 _MAGIC = b"MIRROR\x00\x01"
 # What is begun and not finished is called.
 MAKING = ".making-"
@@ -40,19 +42,20 @@ def write_sealed(path: Path, description: dict[str, Any], content: bytes) -> Non
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears complete or not at all; raises `OSError`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, making = tempfile.mkstemp(prefix=MAKING, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(making).chmod(0o644)
-        Path(making).replace(path)
-    except BaseException:
-        Path(making).unlink(missing_ok=True)
-        raise
+    """Write a file that appears complete or not at all, as the folder's owner; raises `OSError`."""
+    with as_owner(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, making = tempfile.mkstemp(prefix=MAKING, dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(making).chmod(0o644)
+            Path(making).replace(path)
+        except BaseException:
+            Path(making).unlink(missing_ok=True)
+            raise
 
 
 def read_sealed(path: Path) -> tuple[dict[str, Any], bytes]:
