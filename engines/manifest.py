@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.fetch import sha256_of
+from installation.advice import build_engines
 from installation.errors import InstallationError
 
 MANIFEST = "engine.yaml"
@@ -96,7 +97,7 @@ def load_manifest(folder: Path) -> Manifest:
         Missing, unreadable, or the ONNX file is missing or altered.
     """
     path = folder / MANIFEST
-    remedy = "run `installation engines build`"
+    remedy = f"run `{build_engines()}`, or copy it there again if it is an engine of your own"
     try:
         manifest = Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -112,7 +113,12 @@ def load_manifest(folder: Path) -> Manifest:
     for name in filter(None, (manifest.onnx, manifest.labels)):
         if not (folder / name).is_file():
             raise ManifestError(f"{folder / name}: missing; {remedy}")
-    if sha256_of(network) != manifest.sha256:
+    try:
+        intact = sha256_of(network) == manifest.sha256
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+        raise ManifestError(f"{network}: {reason}; {remedy}") from error
+    if not intact:
         raise ManifestError(
             f"{network}: not the file the manifest names (its hash differs); {remedy}"
         )

@@ -19,6 +19,7 @@ import onnx
 from engines.card import Card
 from engines.library import Library
 from engines.manifest import Manifest, ManifestError, load_manifest
+from engines.owner import as_owner
 from engines.plan import Batches, Report, build_plan
 from engines.precision import Precision, halve
 from engines.sealed import MAKING, UnsealedError, read_sealed, write_sealed
@@ -123,8 +124,9 @@ class Plans:
 
     def sweep(self) -> None:
         """Remove what was begun by somebody who was interrupted."""
-        for left_over in self._folder.glob(f"{MAKING}*"):
-            left_over.unlink(missing_ok=True)
+        with as_owner(self._folder):
+            for left_over in self._folder.glob(f"{MAKING}*"):
+                left_over.unlink(missing_ok=True)
 
     def keep_network(
         self, name: str, manifest: Manifest, precision: Precision, network: bytes
@@ -133,10 +135,11 @@ class Plans:
         description = {"maker": _MAKER, "original": manifest.sha256, "precision": precision}
         write_sealed(self._network_path(name), description, network)
         chosen = hashlib.sha256(network).hexdigest()
-        for path in self._folder.glob(f"{name}-sm_*.plan"):
-            with suppress(UnsealedError, FileNotFoundError):
-                if read_sealed(path)[0].get("network") != chosen:
-                    path.unlink()
+        with as_owner(self._folder):
+            for path in self._folder.glob(f"{name}-sm_*.plan"):
+                with suppress(UnsealedError, FileNotFoundError):
+                    if read_sealed(path)[0].get("network") != chosen:
+                        path.unlink()
 
     def network(self, name: str, manifest: Manifest) -> Network | None:
         """Return the network chosen for an engine; None if there is none, or no longer."""
@@ -226,7 +229,7 @@ class Plans:
 
     def discard(self, name: str, target: Target) -> None:
         """Forget an engine's plan, so that it is built again next time."""
-        with suppress(OSError):
+        with suppress(OSError), as_owner(self._folder):
             self._path(name, target).unlink()
 
     def survey(self) -> list[Kept]:

@@ -15,6 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from engines.owner import as_owner
+
 _MAGIC = b"MIRROR\x00\x01"
 # What is begun and not finished is called.
 MAKING = ".making-"
@@ -40,25 +42,35 @@ def write_sealed(path: Path, description: dict[str, Any], content: bytes) -> Non
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file that appears complete or not at all, with these permissions.
+    """Write a file that appears complete or not at all, as the folder's owner.
+
+    Parameters
+    ----------
+    path
+        Its folder is made if need be.
+    data
+        All of it.
+    mode
+        Its permissions.
 
     Raises
     ------
     OSError
         The folder cannot be written to, or the disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, making = tempfile.mkstemp(prefix=MAKING, dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(making).chmod(mode)
-        Path(making).replace(path)
-    except BaseException:
-        Path(making).unlink(missing_ok=True)
-        raise
+    with as_owner(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, making = tempfile.mkstemp(prefix=MAKING, dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(making).chmod(mode)
+            Path(making).replace(path)
+        except BaseException:
+            Path(making).unlink(missing_ok=True)
+            raise
 
 
 def read_sealed(path: Path) -> tuple[dict[str, Any], bytes]:

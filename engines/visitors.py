@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Point = tuple[int, int]
 
 _FADE = 30
+# Those that the portraits are in.
+PACKAGES = ("matplotlib", "scikit-image")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from installation.supervision.notify import Notifier
 from installation.supervision.signals import Signals
 from installation.supervision.temperature import temperature
 from installation.wall import Wall, Witness, drifting
+from installation.web.status.health import judge
 from installation.web.status.report import Pulse, Report
 from installation.web.status.server import StatusServer
 
@@ -134,7 +136,8 @@ class _Show:
         self._recorder = None
         if record is not None:
             self._recorder = Recorder(record, config)
-        self._vision = Vision(config, frames, scenes, self._recorder)
+        # Where nobody looks at a terminal, a slate is better than a screen that comes and goes.
+        self._vision = Vision(config, frames, scenes, self._recorder, notifier.listened_to)
         self._capture_heart = Heartbeat("capture", PATIENCE)
         self._capture = Capture(source, frames, self._capture_heart.beat)
         # A camera wants to be read from the beginning; a film waits.
@@ -144,6 +147,7 @@ class _Show:
         self._stages: list[Stage] = []
         self._watched_at = self._told_at = self._monitored_at = self._felt_at = -math.inf
         self._hot: float | None = None
+        self._dark = False
         self._open_seconds = 0.0
 
     def run(self) -> None:
@@ -206,6 +210,7 @@ class _Show:
             self._monitored_at = now
             if self._window.moved:
                 raise DisplayError("the monitors have changed; leaving, to be started on them")
+            self._dark = self._window.dark
         if now - self._told_at >= _STATUS:
             self._told_at = now
             self._notifier.status(self._status(now))
@@ -246,6 +251,8 @@ class _Show:
             record=self._record,
             pause=None if recorder is None else recorder.trouble,
             frame=wall.frame if config.status.preview else None,
+            engines=self._vision.trouble,
+            dark=self._dark,
         )
 
     def _opens_at(self) -> float:
@@ -257,27 +264,32 @@ class _Show:
     def _status(self, now: float) -> str:
         if not self._doors.open:
             return str(self._doors)
-        if not self._vision.ready.is_set():
+        opening = not self._vision.ready.is_set()
+        if opening and self._vision.trouble is None:
             return self._vision.words
-        camera = self._capture.trouble or f"camera {self._capture.name}"
+        health = judge(self._report(now), now)
+        said = [] if opening else list(self._figures(now))
+        if not health.faults:
+            return ", ".join(said)
+        said = [each for each in said if each not in health.faults]
+        return f"{health.words}: {'; '.join(health.faults)}; {', '.join(said)}".rstrip("; ")
+
+    def _figures(self, now: float) -> Iterator[str]:
         metrics = self._wall.metrics
         ages = "/".join(f"{1000 * metrics.frame_age.quantile(q):.0f}" for q in (0.5, 0.99))
+        yield f"{metrics.rate(now):.1f} pictures a second (age {ages} ms)"
         faces = self._wall.faces
-        said = [
-            f"{metrics.rate(now):.1f} pictures a second (age {ages} ms)",
-            f"{faces} face{'' if faces == 1 else 's'}",
-            camera,
-            self._vision.device + (" for now" if self._vision.fallback else ""),
-        ]
+        yield f"{faces} face{'' if faces == 1 else 's'}"
+        yield self._capture.trouble or f"camera {self._capture.name}"
+        yield self._vision.device + (" for now" if self._vision.fallback else "")
         if now - self._felt_at >= _TEMPERATURE:
             self._felt_at, self._hot = now, temperature()
         if self._hot is not None:
-            said.append(f"{self._hot:.0f} °C")
+            yield f"{self._hot:.0f} °C"
         if self._recorder is not None and self._recorder.trouble:
-            said.append(self._recorder.trouble)
+            yield self._recorder.trouble
         if self._file is not None and self._file.complaint:
-            said.append(self._file.complaint)
-        return ", ".join(said)
+            yield self._file.complaint
 
     def _reload(self) -> None:
         """Read the config again, and go on by it as far as that is possible now."""
@@ -291,16 +303,24 @@ class _Show:
 
     def _change_to(self, config: Config) -> None:
         now, later = changes(self._config, config)
+        inference = config.inference
+        if self._vision.trouble is None:
+            inference = self._config.inference
+        else:
+            # No engine is open, so that others may be opened instead.
+            now += [key for key in later if key.startswith("inference.")]
+            later = [key for key in later if key not in now]
         for key in later:
             log.warning("%s: takes effect at the next start; to have it now, restart", key)
         log.info("config read again; changed: %s", ", ".join(now) or "nothing")
-        config = self._config = in_force(self._config, config)
+        config = in_force(self._config, config).model_copy(update={"inference": inference})
+        self._config = config
         sections = {key.partition(".")[0] for key in now}
         if "labels" in sections and (warning := config.labels.choice.warning):
             log.warning("%s", warning)
         if "camera" in sections:
             self._capture.use(make_source(config))
-        if sections & {"labels", "vision", "theme", "camera"}:
+        if sections & {"labels", "vision", "theme", "camera", "inference"}:
             self._vision.use(config)
         if sections & {"labels", "theme", "display"}:
             self._wall.dress(config)

@@ -8,10 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from engines.manifest import ManifestError
 from engines.plan import CancelledError
 from installation.config import Config
 from installation.errors import InstallationError
 from installation.handover import Closed, Latest
+from installation.inference.device import DeviceError
 from installation.record.recorder import Recorder
 from installation.scene import Frame, Scene
 from installation.supervision.heartbeat import Heartbeat
@@ -29,6 +31,8 @@ _LONGER = 5.0
 _LONGEST = 60.0
 # Seconds after which a stage that waits shows that it lives.
 _BEAT = 1.0
+# Seconds between attempts to open the engines.
+_AGAIN = 30.0
 # Looks a second at the most: each keeps all processors busy, and in between boxes are predicted.
 _LOOKS = 20.0
 
@@ -86,6 +90,8 @@ class Vision:
         Where frames come from and scenes go.
     recorder
         Takes note of every scene, and is closed with the engines; None for no record.
+    retry
+        Whether to try again, until it is stopped, where the engines cannot be opened.
 
     Attributes
     ----------
@@ -95,6 +101,8 @@ class Vision:
         Set once it could look at a frame.
     words
         What to tell those who wait until then.
+    trouble
+        Why the engines cannot be opened, in a line; None while that is not known.
     device
         What the engines run on by now; empty until then.
     fallback
@@ -107,10 +115,12 @@ class Vision:
         frames: Latest[Frame],
         scenes: Latest[Scene],
         recorder: Recorder | None = None,
+        retry: bool = False,
     ) -> None:
         self.heart = Heartbeat("vision", _OPENING)
         self.ready = threading.Event()
         self.words = config.theme.preparing
+        self.trouble: str | None = None
         self.device = ""
         self.fallback = False
         self._config = config
@@ -118,6 +128,7 @@ class Vision:
         self._frames = frames
         self._scenes = scenes
         self._recorder = recorder
+        self._retry = retry
         self._stopped = False
 
     def stop(self) -> None:
@@ -145,36 +156,71 @@ class Vision:
 
     def run(self) -> None:
         """Turn the newest frame into a scene, again and again, until no more come."""
-        version, due, longest = 0, -math.inf, 0.0
         try:
-            with open_observer(self._config, self._prepared) as observer:
-                self.heart.beat()
-                self.ready.set()
-                while True:
-                    self.heart.beat()
-                    self.device, self.fallback = observer.device, observer.fallback
-                    if self._changed.is_set():
-                        self._changed.clear()
-                        self._change(observer)
-                    newest = self._frames.get(after=version, timeout=_BEAT)
-                    if newest is None:
-                        continue
-                    version, frame = newest
-                    if frame.captured_at < due:
-                        continue
-                    # Looks that come late are not made up for.
-                    due = max(due, frame.captured_at - 1 / _LOOKS) + 1 / _LOOKS
-                    began = time.monotonic()
-                    scene = observer.observe(frame)
-                    longest = max(longest, time.monotonic() - began)
-                    self.heart.patience = min(max(PATIENCE, _LONGER * longest), _LONGEST)
-                    # Kept no longer than it takes: the next may come in the morning.
-                    del newest, frame
-                    self._scenes.put(scene)
-                    if self._recorder is not None:
-                        self._recorder.saw(scene)
+            while True:
+                try:
+                    with open_observer(self._config, self._prepared) as observer:
+                        self._look(observer)
+                except InstallationError as error:
+                    self._keep_on(error)
+                self._wait(_AGAIN)
         except (Closed, CancelledError):
             self._scenes.close()
         finally:
             if self._recorder is not None:
                 self._recorder.close()
+
+    def _keep_on(self, error: InstallationError) -> None:
+        """Take note of an error after which the engines may be opened again; raise any other."""
+        # A GPU that failed takes another process.
+        lasting = isinstance(error, DeviceError) or (
+            self.ready.is_set() and not isinstance(error, ManifestError)
+        )
+        if lasting or not self._retry or isinstance(error, CancelledError):
+            raise error
+        if str(error) != self.trouble:
+            log.error("%s; trying again every %.0f s", error, _AGAIN)
+        self.ready.clear()
+        self.heart.patience = _OPENING
+        self.trouble, self.words = str(error), self._config.theme.preparing
+
+    def _wait(self, seconds: float) -> None:
+        """Let time pass, or less where the config is changed meanwhile."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._changed.wait(_BEAT):
+            self.heart.beat()
+            if self._stopped:
+                raise CancelledError("stopped")
+        if self._changed.is_set():
+            self._changed.clear()
+            if self._recorder is not None:
+                self._recorder.use(self._config)
+
+    def _look(self, observer: Observer) -> None:
+        version, due, longest = 0, -math.inf, 0.0
+        self.trouble = None
+        self.heart.beat()
+        self.ready.set()
+        while True:
+            self.heart.beat()
+            self.device, self.fallback = observer.device, observer.fallback
+            if self._changed.is_set():
+                self._changed.clear()
+                self._change(observer)
+            newest = self._frames.get(after=version, timeout=_BEAT)
+            if newest is None:
+                continue
+            version, frame = newest
+            if frame.captured_at < due:
+                continue
+            # Looks that come late are not made up for.
+            due = max(due, frame.captured_at - 1 / _LOOKS) + 1 / _LOOKS
+            began = time.monotonic()
+            scene = observer.observe(frame)
+            longest = max(longest, time.monotonic() - began)
+            self.heart.patience = min(max(PATIENCE, _LONGER * longest), _LONGEST)
+            # Kept no longer than it takes: the next may come in the morning.
+            del newest, frame
+            self._scenes.put(scene)
+            if self._recorder is not None:
+                self._recorder.saw(scene)

@@ -88,10 +88,9 @@ def build_all(config: Config, wish: Wish, say: Say, progress: Progress) -> None:
 
 def _build_authentic(built: Path, network: str, weights: Path | None, say: Say) -> None:
     say(f"building {AUTHENTIC}")
-    make(
-        Recipe(AUTHENTIC, 1, lambda folder, _read: authentic.cook(folder, network, weights, say)),
-        built,
-    )
+    # The weights are read with the rights of whoever runs this, before anything is written.
+    write = authentic.prepare(network, weights, say)
+    make(Recipe(AUTHENTIC, 1, lambda folder, _read: write(folder)), built)
     say(f"to show its words, set inference.classifier to {AUTHENTIC}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from installation.advice import build_engines
 from installation.capture.source import CaptureError
 from installation.scene import Box
 
@@ -113,7 +114,7 @@ class Crowd:
         except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError) as error:
             raise CaptureError(
                 f"{folder}: the demonstration's visitors are missing or damaged; "
-                "run `installation engines build`"
+                f"run `{build_engines()}`"
             ) from error
         self._visits = visits
         self._size = width, height

@@ -122,15 +122,15 @@ class _Monitor(ctypes.Structure):
     )
 
 
-def monitors(connection: Any) -> list[tuple[int, int, int, int]]:
+def monitors(connection: Any) -> list[tuple[int, int, int, int]] | None:
     """Return where the monitors that are on lie: x, y, width, height in pixels, sorted.
 
-    Asks the server for what it knows, which is quick; nothing is probed. Empty also where the
-    server does not tell (RandR below 1.5).
+    Asks the server for what it knows, which is quick; nothing is probed. None where it does not
+    tell (RandR below 1.5).
     """
     randr = _library("libXrandr.so.2")
     if randr is None:
-        return []
+        return None
     at = ctypes.cast(connection, ctypes.c_void_p)
     xlib = _xlib()
     xlib.XDefaultRootWindow.argtypes = [ctypes.c_void_p]
@@ -138,10 +138,10 @@ def monitors(connection: Any) -> list[tuple[int, int, int, int]]:
     randr.XRRGetMonitors.argtypes = [ctypes.c_void_p, ctypes.c_ulong, ctypes.c_int, ctypes.c_void_p]
     randr.XRRGetMonitors.restype = ctypes.POINTER(_Monitor)
     randr.XRRFreeMonitors.argtypes = [ctypes.POINTER(_Monitor)]
-    count = ctypes.c_int()
+    count = ctypes.c_int(-1)
     found = randr.XRRGetMonitors(at, xlib.XDefaultRootWindow(at), True, ctypes.byref(count))
     if not found:
-        return []
+        return [] if count.value == 0 else None
     places = sorted((m.x, m.y, m.width, m.height) for m in found[: count.value])
     randr.XRRFreeMonitors(found)
     return places

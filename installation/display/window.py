@@ -174,7 +174,12 @@ class Window:
         """
         if self._connection is None:
             return False
-        return monitors(self._connection) not in (self._monitors, [])
+        return monitors(self._connection) not in (self._monitors, [], None)
+
+    @property
+    def dark(self) -> bool:
+        """Whether no monitor is on, as far as the X server tells."""
+        return self._connection is not None and monitors(self._connection) == []
 
     def attend(self) -> None:
         """Take note of keys and of the window being closed."""

@@ -32,6 +32,10 @@ class NoGpuError(InstallationError):
     """The GPU is not used; the message says why."""
 
 
+class DeviceError(InferenceError):
+    """The GPU that the config asks for cannot be used by this process; another one may."""
+
+
 @dataclass(frozen=True, slots=True)
 class GpuFound:
     """A card and a TensorRT that agree."""
@@ -142,7 +146,9 @@ def open_engines(
     ManifestError
         An engine is missing, or is not what its manifest says.
     InferenceError
-        A backend refused an engine, or ``gpu`` was asked for and is not there.
+        A backend refused an engine.
+    DeviceError
+        ``gpu`` was asked for and is not there.
     CancelledError
         `progress` asked for it.
     """
@@ -160,7 +166,7 @@ def open_engines(
                 raise
             except InstallationError as error:
                 if settings.device == "gpu":
-                    raise InferenceError(f"inference.device is gpu, but {error}") from error
+                    raise DeviceError(f"inference.device is gpu, but {error}") from error
                 # A machine without a GPU has what it was bought for.
                 fallback = not isinstance(error, NoGpuError) or isinstance(
                     error.__cause__, DriverError

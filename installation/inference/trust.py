@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engines.owner import as_owner
 from engines.sealed import write_whole
 
 log = logging.getLogger(__name__)
@@ -86,10 +87,11 @@ class Trust:
     def _change(self, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
         """Rewrite the page, given the runs of others; nobody else does at the same time."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.with_suffix(".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                write_whole(self._path, json.dumps(change(self._others())).encode())
+            with as_owner(self._path.parent):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with self._path.with_suffix(".lock").open("w") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    write_whole(self._path, json.dumps(change(self._others())).encode())
         except OSError as error:
             log.warning("%s: GPU failures are not counted (%s)", self._path, error.strerror)
 

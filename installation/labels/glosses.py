@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from installation.advice import build_engines
 from installation.errors import InstallationError
 
 GLOSSES = "glosses.tsv"
@@ -22,6 +23,6 @@ def load_glosses(built: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise InstallationError(
-            f"{path}: cannot be read ({error.strerror}); run `installation engines build`"
+            f"{path}: cannot be read ({error.strerror}); run `{build_engines()}`"
         ) from error
     return {wnid: gloss for wnid, _, gloss in (line.partition("\t") for line in lines)}

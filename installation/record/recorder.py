@@ -11,6 +11,11 @@ from installation.record.tally import Tally
 from installation.scene import Scene
 
 
+def _spoken_of(config: Config) -> tuple[object, ...]:
+    """Return what the entries that belong together have in common."""
+    return config.labels, config.camera.source, config.inference.classifier
+
+
 class Recorder:
     """Records which words settle; used from one thread.
 
@@ -53,7 +58,7 @@ class Recorder:
     def use(self, config: Config) -> None:
         """Go on by another config."""
         before, self._config = self._config, config
-        if (config.labels, config.camera.source) != (before.labels, before.camera.source):
+        if _spoken_of(config) != _spoken_of(before):
             # What is said next is said to somebody else, or by another policy.
             if self._keeper is not None:
                 self._keeper.keep(self._tally.flush())

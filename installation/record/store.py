@@ -19,6 +19,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
+from engines.owner import as_owner
 from installation.record.entry import Entry, hour_of
 from installation.record.errors import DamagedError, RecordError, exists, explained, is_damage
 
@@ -260,7 +261,8 @@ def _id(random: bytes) -> int:
 
 def _open(path: Path, patience: float, aside: bool) -> sqlite3.Connection:
     # Unlike SQLite, this tells why it cannot be opened, and lets nobody else read it.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    with contextlib.nullcontext() if path.exists() else as_owner(path.parent):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
     wal = _part(path, "-wal")
     if path.stat().st_size == 0 and wal.exists() and wal.stat().st_size > 0:
         # SQLite would take it for a new file, and throw away the rows that are in the other.

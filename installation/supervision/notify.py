@@ -33,6 +33,11 @@ class Notifier:
         """Tell whoever started this process, if they asked for it."""
         return cls(os.environ.get("NOTIFY_SOCKET"))
 
+    @property
+    def listened_to(self) -> bool:
+        """Whether there is a service manager."""
+        return self._socket is not None
+
     def ready(self) -> None:
         """Announce that start-up, or a reload, is over."""
         self._send("READY=1")

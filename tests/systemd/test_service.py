@@ -120,10 +120,12 @@ def test_the_commands_that_are_started_exist():
         assert words[0] == "/opt/installation/current/.venv/bin/installation"
         arguments = _parser().parse_args(words[1:])
         assert arguments.config == Path("/etc/installation/config.yaml")
-    for key, ending in (("ExecStartPre", "prepare"), ("ExecStartPost", "wait")):
-        script, word = read("installation-display.service")["Service"][key].split()
+    screen = read("installation-display.service")["Service"]
+    lines = [*screen["ExecStartPre"].split("\n"), screen["ExecStartPost"]]
+    assert [line.split()[1] for line in lines] == ["prepare", "link", "wait"]
+    for line in lines:
+        script = line.split()[0].removeprefix("-/opt/installation/current/").lstrip("/")
         assert (SYSTEMD / Path(script).name).stat().st_mode & 0o111
-        assert word == ending
 
 
 # Beside the release's own: what no Debian or Ubuntu with systemd is without.
@@ -173,6 +175,30 @@ def test_the_wall_asks_for_the_screen_but_depends_on_nothing(wall):
         assert not {"Requires", "BindsTo", "PartOf", "Requisite"} & set(told), unit
     # A build of engines keeps nothing from starting.
     assert "Before" not in read("installation-engines.service")["Unit"]
+
+
+@pytest.mark.parametrize("name", ["installation.service", "installation-display.service", *WEB])
+def test_a_full_disk_keeps_nothing_from_starting(name):
+    service = read(name)["Service"]
+    # It takes folders on the disk.
+    assert "PrivateTmp" not in service
+    temporary = {each.partition(":")[0] for each in service["TemporaryFileSystem"].split()}
+    assert {"/tmp", "/var/tmp"} <= temporary
+    written = service.get("Environment", "") + service["ExecStart"]
+    assert "XDG_CACHE_HOME=/tmp/" in written or "-logfile /run/" in written
+
+
+def test_who_uses_the_screen_finds_its_socket_where_the_server_puts_it(wall):
+    screen = read("installation-display.service")["Service"]
+    socket = "/run/installation-display/socket"
+    assert screen["BindPaths"] == f"{socket}:/tmp/.X11-unix"
+    # A bind mount shows a folder that is made anew no longer.
+    assert screen["RuntimeDirectoryPreserve"] == "yes"
+    assert "installation-display/socket" in screen["RuntimeDirectory"].split()
+    monitors = read("installation-monitors.service")["Service"]
+    for service in (wall["Service"], monitors):
+        assert service["BindReadOnlyPaths"] == f"-{socket}:/tmp/.X11-unix"
+    assert f"socket={socket}/X0\n" in (SYSTEMD / "screen").read_text()
 
 
 def test_pictures_stay_in_memory(wall):

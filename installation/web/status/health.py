@@ -12,6 +12,9 @@ _REPORT = 5.0
 _PICTURE = 5.0
 # A stage is ill before it is given up: after this part of the patience there is with it.
 _ILL = 0.5
+NO_MONITOR = (
+    "no monitor is on; plug it in, or turn it on with: sudo systemctl start installation-monitors"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def judge(report: Report | None, now: float) -> Health:
     if report.open:
         faults += _shown(report, now)
     warnings = tuple(_warned(report))
-    if faults and report.open and report.preparing is not None:
+    if faults and report.open and report.preparing is not None and report.engines is None:
         return Health(tuple(faults), warnings, "preparing")
     return Health(tuple(faults), warnings, "does not work" if faults else _well(report))
 
@@ -65,9 +68,13 @@ def judge(report: Report | None, now: float) -> Health:
 def _shown(report: Report, now: float) -> list[str]:
     """Tell why what is on the wall is not what should be."""
     faults = []
+    if report.dark:
+        faults.append(NO_MONITOR)
     if report.trouble is not None:
         faults.append(report.trouble)
-    if report.preparing is not None:
+    if report.engines is not None:
+        faults.append(report.engines)
+    elif report.preparing is not None:
         faults.append(report.preparing)
     elif report.waiting and (without := now - report.shown_at) > _PICTURE:
         faults.append(f"no picture on the wall for {without:.0f} s")

@@ -68,6 +68,10 @@ class Report:
         Why nothing is recorded just now; None while all is well.
     frame
         What is on the wall, where it may be looked at.
+    engines
+        Why the engines cannot be opened; None while that is not known.
+    dark
+        Whether no monitor is on though one should be.
     """
 
     at: float
@@ -92,3 +96,5 @@ class Report:
     record: Path | None
     pause: str | None
     frame: Frame | None
+    engines: str | None = None
+    dark: bool = False

@@ -1,0 +1,49 @@
+"""Commands to advise: those of an installed wall, or of a checkout."""
+
+from __future__ import annotations
+
+import grp
+import os
+import shlex
+from contextlib import suppress
+from pathlib import Path
+
+# Where systemd/install puts releases.
+INSTALLED = Path("/opt/installation")
+# Users below are services; people may become root.
+_FIRST_PERSON = 1000
+
+
+def is_installed() -> bool:
+    """Tell whether this is the program that systemd/install has put in place."""
+    return INSTALLED in Path(__file__).resolve().parents
+
+
+def build_engines() -> str:
+    """Return the command that builds the engines."""
+    if is_installed():
+        return "sudo systemctl start installation-engines"
+    return "installation engines build"
+
+
+def fetch_engines() -> str:
+    """Return the command that downloads what engines are built from; the service has no network."""
+    if is_installed():
+        return "sudo installation engines fetch --config /etc/installation/config.yaml"
+    return "installation engines fetch"
+
+
+def let_read(path: Path) -> str:
+    """Return what lets this user read a file or folder, without everybody being able to.
+
+    Configs may hold passwords.
+    """
+    if os.geteuid() >= _FIRST_PERSON:
+        return "use sudo"
+    real = Path(os.path.realpath(path))
+    shut = next((each for each in reversed(real.parents) if not os.access(each, os.X_OK)), real)
+    group = str(os.getegid())
+    with suppress(KeyError):
+        group = grp.getgrgid(os.getegid()).gr_name
+    name = shlex.quote(str(shut))
+    return f"sudo chgrp {group} {name} && sudo chmod g+rX {name}"
