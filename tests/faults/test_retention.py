@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import cv2
 import pytest
-from running import Running, needs_xvfb, x_server
+from running import LONG, Running, needs_xvfb, x_server
 from traced import (
     Pixels,
     calls,
@@ -69,7 +69,7 @@ class Watched:
         self.kept: dict[str, bytes] = {}
 
     def ask(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=LONG) as answer:
             return answer.read()
 
     def look_at_files(self):

@@ -27,7 +27,7 @@ def test_inference_servers_tell_it(built, tmp_path):
     server = Triton(tmp_path / "models", tmp_path)
     try:
         address = f"http://127.0.0.1:{server.metrics_port}/metrics"
-        with urlopen(address, timeout=60) as answer:
+        with urlopen(address, timeout=600) as answer:
             text = answer.read().decode()
     finally:
         server.close()
