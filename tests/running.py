@@ -102,6 +102,18 @@ class Running:
             times -= what in message
         return self.heard[-1]
 
+    def until_stopped(self):
+        """Wait until a stop signal has taken effect and all that it told before has arrived."""
+        deadline = time.monotonic() + LONG
+        states = [None]
+        while set(states) != {"T"}:
+            assert time.monotonic() < deadline
+            tasks = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+            states = [each.read_text().rpartition(")")[2].split()[0] for each in tasks]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"that was all", self._address)
+        self.wait_for("that was all")
+
     def wait_to_log(self, what, times=1):
         """Wait until its log contains something."""
         deadline = time.monotonic() + LONG
