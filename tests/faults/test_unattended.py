@@ -210,10 +210,17 @@ def test_without_a_good_config_ever_it_does_not_start(start, folder, monkeypatch
     assert start().process.wait(LONG) == 1
 
 
+# However slow the machine, all that waits is recorded at the end.
+UNHURRIED = """
+import installation.controller, installation.record.keeper
+installation.controller._FAREWELL = installation.record.keeper._FAREWELL = 300.0
+"""
+
+
 def test_what_settles_is_recorded(start, folder, built, crowd_film):
     write(folder, built, camera=f"{{source: {crowd_film}}}", record="{file: said.sqlite}")
     began = time.time()
-    wall = start()
+    wall = start(UNHURRIED)
     wall.wait_for(" 2 faces,", times=2)
     assert wall.end() == 0
     ended = time.time()
@@ -261,7 +268,7 @@ keeping.Keeper.__init__, keeping.Keeper.close = crowded, closed
 def test_a_hundred_times_full_the_disk_costs_no_row(start, folder, built, crowd_film):
     (folder / "disk").mkdir()
     write(folder, built, camera=f"{{source: {crowd_film}}}", record="{file: disk/said.sqlite}")
-    wall = start(CROWDED, under=own_mounts())
+    wall = start(UNHURRIED + CROWDED, under=own_mounts())
     wall.wait_for(" 2 faces,", times=2)
     disk = Path(f"/proc/{wall.process.pid}/root") / (folder / "disk").relative_to("/")
     while not (disk / "said.sqlite").exists():
