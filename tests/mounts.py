@@ -12,7 +12,7 @@ def own_mounts():
     probe = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", "/mnt"]
     for command in (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"]):
         try:
-            ran = subprocess.run([*command, *probe], capture_output=True, timeout=60, check=False)
+            ran = subprocess.run([*command, *probe], capture_output=True, timeout=600, check=False)
         except OSError:
             continue
         if ran.returncode == 0:

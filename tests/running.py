@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Far beyond what anything here takes, on the slowest of machines.
-LONG = 90.0
+LONG = 300.0
 
 needs_xvfb = pytest.mark.skipif(not shutil.which("Xvfb"), reason="no Xvfb here")
 
@@ -101,6 +101,18 @@ class Running:
             self.heard.append(message)
             times -= what in message
         return self.heard[-1]
+
+    def until_stopped(self):
+        """Wait until a stop signal has taken effect and all that it told before has arrived."""
+        deadline = time.monotonic() + LONG
+        states = [None]
+        while set(states) != {"T"}:
+            assert time.monotonic() < deadline
+            tasks = Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+            states = [each.read_text().rpartition(")")[2].split()[0] for each in tasks]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"that was all", self._address)
+        self.wait_for("that was all")
 
     def wait_to_log(self, what, times=1):
         """Wait until its log contains something."""

@@ -40,7 +40,7 @@ def test_a_waiting_reader_is_woken_by_a_value_and_by_the_end():
     reader.start()
     slot.put("value")
     slot.close()
-    reader.join(10)
+    reader.join(300)
     assert not reader.is_alive()
     assert got == ["value", "closed"]
 

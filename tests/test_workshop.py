@@ -77,7 +77,7 @@ def test_words_lost_are_counted(place, photographs, capfd):
 def test_unasked_nothing_is_accepted(place, photographs):
     command = ["engines", "build", DETECTOR, "--precision", "int8"]
     process = start(*command, "--calibrate", str(photographs), stdin=subprocess.DEVNULL)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=6000)
     assert process.returncode == 0
     assert "Nobody is here to answer; add --yes" in err
     assert precision(place, DETECTOR) is None
@@ -91,7 +91,7 @@ def test_on_a_terminal_it_is_asked_for(place, photographs, answer, chosen):
     command = ["engines", "build", DETECTOR, "--precision", "int8"]
     process = start(*command, "--calibrate", str(photographs), stdin=theirs)
     os.write(ours, answer.encode())
-    process.communicate(timeout=120)
+    process.communicate(timeout=6000)
     os.close(ours)
     os.close(theirs)
     assert process.returncode == 0
@@ -162,7 +162,7 @@ class TestAhead:
         told = iter(process.stderr.readline, "")
         assert any(f"{CLASSIFIER}: building a plan for sm_75" in line for line in told)
         process.send_signal(2)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == 130
         assert "Traceback" not in err
         assert not list((place / "built" / "plans").glob(".making-*"))

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-LONG = 90.0
+LONG = 300.0
 # All by which bytes leave a process: the kernel has no others that are in use.
 _CALLS = (
     *("write", "writev", "pwrite64", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg"),

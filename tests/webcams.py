@@ -18,7 +18,7 @@ def preloaded(folder):
     """Build the driver in a folder; return the environment of a process that runs over it."""
     driver = folder / "driver.so"
     command = ["cc", "-shared", "-fPIC", "-O2", "-o", driver, _DRIVER, "-ldl"]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=600)
     before = filter(None, [str(driver), os.environ.get("LD_PRELOAD")])
     return {"LD_PRELOAD": ":".join(before)}
 
@@ -36,7 +36,7 @@ def run_over(folder, environment, code, *arguments):
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
 
 

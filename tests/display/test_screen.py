@@ -89,7 +89,7 @@ def test_the_window_leaves_with_its_server(server):
     window = on(display, script)
     assert window.stdout.readline() == "400 300\n"
     running.send_signal(signal.SIGKILL)
-    _, err = window.communicate(timeout=30)
+    _, err = window.communicate(timeout=300)
     assert window.returncode == 75
     assert "the X server is gone" in err
     assert "Traceback" not in err
@@ -108,7 +108,7 @@ def test_the_screen_is_filled_and_stays_awake(server):
     print(values[0].value)
 """
     window = on(display, OPEN.format(display="") + asking)
-    out, err = window.communicate(timeout=60)
+    out, err = window.communicate(timeout=300)
     assert (window.returncode, out.split("\n")[:2]) == (0, ["800 600", "0"]), err
 
 
@@ -117,7 +117,7 @@ def test_a_monitor_that_is_not_there_is_one_line(server):
     _, display = server
     script = OPEN.replace("{display}", "monitor='HDMI-7'")
     window = on(display, script)
-    _, err = window.communicate(timeout=60)
+    _, err = window.communicate(timeout=300)
     assert "DisplayError: display.monitor: no monitor 'HDMI-7' is connected" in err
 
 
@@ -126,6 +126,6 @@ def test_a_server_that_saves_no_energy_is_no_reason_to_complain(server):
     _, display = server
     script = "    for _ in range(3):\n        window.darken()\n        window.lighten()\n"
     window = on(display, OPEN.format(display="") + script + "    print(window.moved)\n")
-    out, err = window.communicate(timeout=60)
+    out, err = window.communicate(timeout=300)
     assert (window.returncode, out.split("\n")[1]) == (0, "False"), err
     assert "DPMS" not in err

@@ -13,6 +13,7 @@ UNITS = ("installation", "installation-display", "installation-config", "install
 def systemd(tmp_path, monkeypatch):
     """Play systemd: what it tells of each unit, and what is in the journal."""
     monkeypatch.setattr(service, "_SYSTEMD", tmp_path)
+    monkeypatch.setattr(service, "_PATIENCE", 600.0)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
     def play(journal="", **changed):

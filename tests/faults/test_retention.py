@@ -12,7 +12,7 @@ from textwrap import dedent
 
 import cv2
 import pytest
-from running import Running, needs_xvfb, x_server
+from running import LONG, Running, needs_xvfb, x_server
 from traced import (
     Pixels,
     calls,
@@ -50,6 +50,13 @@ def pixels(crowd_film):
     return Pixels(pictures[::2])
 
 
+# However slow the machine is under strace, all that waits is recorded at the end.
+UNHURRIED = """
+import installation.controller, installation.record.keeper
+installation.controller._FAREWELL = installation.record.keeper._FAREWELL = 300.0
+"""
+
+
 class Watched:
     """The wall under strace, for a while; then all that it wrote."""
 
@@ -65,11 +72,12 @@ class Watched:
         environment = {"XDG_CACHE_HOME": str(folder / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
         self.trace = folder / "trace"
         under = under_strace(self.trace)
-        self.wall = Running(folder, screen, dedent(patch), under, environment.items())
+        patch = UNHURRIED + dedent(patch)
+        self.wall = Running(folder, screen, patch, under, environment.items())
         self.kept: dict[str, bytes] = {}
 
     def ask(self, path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=LONG) as answer:
             return answer.read()
 
     def look_at_files(self):

@@ -15,6 +15,12 @@ from engines.repository import export
 pytestmark = [needs_xvfb, needs_triton]
 
 STREAMING = "pictures a second"
+# What is tested is not how fast this machine is.
+PATIENT = """
+from installation import stages
+from installation.inference import kserve
+kserve._PROMPT, kserve._OPENING, stages.PATIENCE = 15.0, 60.0, 60.0
+"""
 
 
 @pytest.fixture
@@ -39,9 +45,7 @@ def wall(server, built, screen, tmp_path):
         f"inference: {{engines: {built}, device: 'kserve://{server.address}'}}\n"
         "record: {file: null}\n"
     )
-    # What is tested is not how fast this machine is.
-    patch = "from installation.inference import kserve\nkserve._PROMPT = 3.0\nkserve._OPENING = 20"
-    wall = Running(tmp_path, screen, patch)
+    wall = Running(tmp_path, screen, PATIENT)
     yield wall
     wall.close()
     assert "Traceback" not in wall.log.read_text()

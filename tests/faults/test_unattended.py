@@ -6,11 +6,11 @@ import sqlite3
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from textwrap import dedent
+from textwrap import dedent, indent
 
 import cv2
 import pytest
-from running import Running, needs_xvfb, x_server
+from running import LONG, Running, needs_xvfb, x_server
 
 from installation.labels.synsets import load_synsets
 from tests.mounts import own_mounts
@@ -65,15 +65,12 @@ def test_its_manager_hears_all_it_needs(start):
     assert STREAMING in told and "CPU" in told and "\n" not in told
     wall.send(signal.SIGTERM)
     wall.wait_for("STOPPING=1", ended=True)
-    assert wall.process.wait(60) == 0
+    assert wall.process.wait(LONG) == 0
 
 
 HANGS = """
-    import threading, time
-    from installation import stages
+    import time
     from {room} import {owner}
-    import installation.controller
-    stages.PATIENCE = installation.controller.PATIENCE = 4.0
     healthy, calls = {owner}.{work}, []
     def hang(*arguments):
         calls.append(None)
@@ -93,7 +90,7 @@ HANGS = """
 )
 def test_a_stage_that_hangs_ends_it_in_one_line(start, stage, room, owner, work):
     wall = start(HANGS.format(room=room, owner=owner, work=work))
-    assert wall.process.wait(60) == 1
+    assert wall.process.wait(LONG) == 1
     assert wall.log.read_text().count(f"installation: {stage} has not answered for") == 1
 
 
@@ -101,9 +98,8 @@ def test_a_stopped_process_feeds_no_watchdog(start):
     wall = start()
     wall.wait_for(STREAMING)
     wall.send(signal.SIGSTOP)
-    time.sleep(1)
-    wall.heard += list(wall._told.queue)
-    wall._told.queue.clear()
+    wall.until_stopped()
+    # More than there are between two of its messages.
     time.sleep(2)
     assert wall._told.empty()
     wall.send(signal.SIGCONT)
@@ -211,23 +207,33 @@ def test_a_broken_config_does_not_outlast_a_restart(start, folder, built, monkey
 def test_without_a_good_config_ever_it_does_not_start(start, folder, monkeypatch):
     monkeypatch.setenv("STATE_DIRECTORY", str(folder))
     (folder / "config.yaml").write_text("camera: {sourse: 0}")
-    assert start().process.wait(60) == 1
+    assert start().process.wait(LONG) == 1
+
+
+# However slow the machine, all that waits is recorded at the end.
+UNHURRIED = """
+import installation.controller, installation.record.keeper
+installation.controller._FAREWELL = installation.record.keeper._FAREWELL = 300.0
+"""
 
 
 def test_what_settles_is_recorded(start, folder, built, crowd_film):
     write(folder, built, camera=f"{{source: {crowd_film}}}", record="{file: said.sqlite}")
-    wall = start()
+    began = time.time()
+    wall = start(UNHURRIED)
     wall.wait_for(" 2 faces,", times=2)
     assert wall.end() == 0
+    ended = time.time()
     with sqlite3.connect(folder / "said.sqlite") as record:
         rows = record.execute("SELECT * FROM entry").fetchall()
     assert rows
     wnids = {synset.wnid for synset in load_synsets()}
     for hour, wnid, confidence, seconds, *others in rows:
-        assert 0 <= time.time() // 3600 - hour <= 1
+        assert began // 3600 <= hour <= ended // 3600
         assert wnid in wnids
-        assert 0 < confidence <= 1
-        assert 0 <= seconds < 60
+        # To three places; among two thousand words some are given with less than that.
+        assert 0 <= confidence <= 1 and confidence == round(confidence, 3)
+        assert 0 <= seconds <= ended - began + 1
         assert others[:3] == ["wall", "safe", "person-semantic"]
 
 
@@ -262,12 +268,12 @@ keeping.Keeper.__init__, keeping.Keeper.close = crowded, closed
 def test_a_hundred_times_full_the_disk_costs_no_row(start, folder, built, crowd_film):
     (folder / "disk").mkdir()
     write(folder, built, camera=f"{{source: {crowd_film}}}", record="{file: disk/said.sqlite}")
-    wall = start(CROWDED, under=own_mounts())
+    wall = start(UNHURRIED + CROWDED, under=own_mounts())
     wall.wait_for(" 2 faces,", times=2)
     disk = Path(f"/proc/{wall.process.pid}/root") / (folder / "disk").relative_to("/")
     while not (disk / "said.sqlite").exists():
         wall.wait_for("STATUS=")
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 1200
     for times in range(100):
         with (disk / "ballast").open("wb", buffering=0) as ballast:
             # Again and again: the record is let go of to be opened anew, which makes some room.
@@ -301,8 +307,8 @@ def test_the_demonstration_is_not_recorded(start, folder, built):
 
 
 def test_without_a_screen_it_is_to_be_tried_again(start):
-    assert start(display=":987").process.wait(60) == 75
-    assert start(display="").process.wait(60) == 75
+    assert start(display=":987").process.wait(LONG) == 75
+    assert start(display="").process.wait(LONG) == 75
 
 
 def test_when_the_screen_is_lost_it_is_to_be_tried_again(start):
@@ -310,25 +316,42 @@ def test_when_the_screen_is_lost_it_is_to_be_tried_again(start):
         wall = start(display=display)
         wall.wait_for("camera demo")
         server.kill()
-        assert wall.process.wait(60) == 75
+        assert wall.process.wait(LONG) == 75
     assert wall.log.read_text().count("the X server is gone") == 1
     with x_server() as (_, display):
         start(display=display).wait_for("camera demo")
 
 
+# Writes down how often the wall turned to its picture in any one second, at the most.
+TURNS = """
+import time
+from collections import deque
+from pathlib import Path
+from installation.wall import Wall
+turns, most, turn = deque(), [0], Wall.{work}
+def counted(wall):
+    turns.append(time.monotonic())
+    while turns[0] < turns[-1] - 1:
+        turns.popleft()
+    if len(turns) > most[0]:
+        most[0] = len(turns)
+        Path("turns").write_text(str(most[0]))
+    turn(wall)
+Wall.{work} = counted
+"""
+
+
 def test_without_a_camera_it_waits_and_hardly_works(start, folder, built):
     write(folder, built, camera="{source: /dev/video987}")
-    wall = start()
-    wall.wait_for("/dev/video987: no camera there")
-    busy = wall.processor_seconds
-    time.sleep(5)
-    # The benchmark tells how little; this is for what runs away.
-    assert wall.processor_seconds - busy < 2
+    wall = start(TURNS.format(work="show"))
+    wall.wait_for("/dev/video987: no camera there", times=3)
     assert wall.end() == 0
+    # The benchmark tells how little work that is; this is for what runs away.
+    assert 0 < int((folder / "turns").read_text()) <= 25
 
 
 def test_at_closing_time_nothing_is_seen_and_nothing_sees(start, folder, built):
-    read = folder / "read"
+    read, closed = folder / "read", folder / "closed"
     wall = start(
         f"""
         from pathlib import Path
@@ -338,22 +361,24 @@ def test_at_closing_time_nothing_is_seen_and_nothing_sees(start, folder, built):
             Path({str(read)!r}).touch()
             return healthy(source)
         DemoSource.read = note
+        DemoSource.close = lambda source: Path({str(closed)!r}).touch()
         """
+        + indent(TURNS.format(work="stay_dark"), " " * 8)
     )
     wall.wait_for("camera demo")
     write(folder, built, hours=CLOSED)
     wall.send(signal.SIGHUP)
-    wall.wait_for("STATUS=closed")
-    wall.wait_for("STATUS=closed")
+    while not closed.exists():
+        wall.wait_for("STATUS=closed")
     read.unlink()
-    busy = wall.processor_seconds
     wall.wait_for("WATCHDOG=1", times=6)
     assert not read.exists()
-    assert wall.processor_seconds - busy < 2
     write(folder, built)
     wall.send(signal.SIGHUP)
     wall.wait_for("camera demo")
     assert read.exists()
+    assert wall.end() == 0
+    assert 0 < int((folder / "turns").read_text()) <= 12
 
 
 def test_started_at_night_it_opens_no_camera(start, folder, built):

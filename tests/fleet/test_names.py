@@ -27,7 +27,7 @@ def test_inference_servers_tell_it(built, tmp_path):
     server = Triton(tmp_path / "models", tmp_path)
     try:
         address = f"http://127.0.0.1:{server.metrics_port}/metrics"
-        with urlopen(address, timeout=60) as answer:
+        with urlopen(address, timeout=600) as answer:
             text = answer.read().decode()
     finally:
         server.close()
@@ -35,7 +35,7 @@ def test_inference_servers_tell_it(built, tmp_path):
 
 
 def test_the_web_tells_it(built, tmp_path, hopper):
-    with Serving(tmp_path, built, "rate: 0, seconds: 100") as site:
+    with Serving(tmp_path, built, "rate: 0, seconds: 600") as site:
         assert site.send(encoded(cv2.resize(hopper, (256, 300)))).status == 200
         answer = site.ask(path="/metrics")
     assert answer.status == 200

@@ -19,7 +19,7 @@ def test_on_the_stand_in(equipment, built, file):
         env=os.environ | equipment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

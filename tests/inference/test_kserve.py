@@ -26,7 +26,7 @@ pytestmark = needs_triton
 
 NAMES = "face-centerface", "person-semantic"
 # Far beyond what anything here takes, on the slowest of machines.
-LONG = 60.0
+LONG = 300.0
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +34,9 @@ def quick(monkeypatch):
     monkeypatch.setattr(kserve, "_FIRST_WAIT", 0.05)
     monkeypatch.setattr(kserve, "_LAST_WAIT", 0.1)
     # Machines are slow where many tests run; what matters here is what happens then.
-    monkeypatch.setattr(kserve, "_OPENING", 20.0)
-    monkeypatch.setattr(kserve, "_PROMPT", 3.0)
+    monkeypatch.setattr(kserve, "_OPENING", LONG)
+    monkeypatch.setattr(kserve, "_PROMPT", LONG)
+    monkeypatch.setattr(kserve, "_PATIENT", LONG)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def test_the_cpu_steps_in_until_the_server_is_back(
         assert naming.fallback
         assert naming.device == f"CPU (server {server.address} is gone)"
         same(naming.run(*seen), expected)
-        monkeypatch.setattr(naming, "_deadline", 5.0)
+        monkeypatch.setattr(naming, "_deadline", LONG)
         if server.process.poll() is None:
             server.send(signal.SIGCONT)
         else:
@@ -199,7 +200,7 @@ def test_what_is_wrong_is_never_passed_on(
             same(naming.run(picture, region), local[1].run(picture, region))
         lines = [each.message for each in caplog.records if "until it is well" in each.message]
         assert lines and all(re.search(WRONG[wrong], line) for line in lines), lines
-        monkeypatch.setattr(naming, "_deadline", 5.0)
+        monkeypatch.setattr(naming, "_deadline", LONG)
         mood.write_text("well")
         until(lambda: not naming.fallback)
         same(naming.run(*seen), local[1].run(*seen))
@@ -260,7 +261,9 @@ def test_another_version_is_not_this_one(built, local, seen, tmp_path, caplog):
     assert "installation engines export" in caplog.text
 
 
-def test_a_busy_server_is_waited_for_only_by_those_who_want_to(built, seen, mood, tmp_path):
+def test_a_busy_server_is_waited_for_only_by_those_who_want_to(
+    built, seen, mood, tmp_path, monkeypatch
+):
     models = tmp_path / "models"
     export(built, NAMES[1:], models, "python")
     mind(models, mood)
@@ -283,6 +286,7 @@ def test_a_busy_server_is_waited_for_only_by_those_who_want_to(built, seen, mood
 
     try:
         with opened(built, server.address, waits=True) as (_, patient):
+            monkeypatch.setattr(kserve, "_BUSY", LONG)
             engines = [patient]
             connection = patient._connection
             for _ in range(5):

@@ -2,9 +2,10 @@
 
     python -m tests.record.kills FOLDER [--kills 1000]
 
-Each writer opens the record, adds rows and tells each one's number once it is written; at a random
-moment, often while it is opening still, it gets SIGKILL. Prints how many rows were told of, how
-many of them are missing, and what SQLite's integrity check says.
+Each writer opens the record, adds rows and tells each one's number once it is written, until it
+gets SIGKILL: one by one at a random moment in the time that the one before took to open the record,
+and after a random number of rows. Prints how many rows were told of, how many of them are missing,
+and what SQLite's integrity check says.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from installation.record.store import Store
 
 # A new record after so many kills: beginning one is a moment too.
 _KILLS_EACH = 25
-# Seconds a writer lives at the most: several times what it takes to open.
-_LIFE = 0.02
+# Rows that a writer tells of at the most before it is killed.
+_ROWS = 20
 _NUMBER = struct.Struct("=q")
 
 
@@ -37,9 +38,16 @@ def _write(path: Path, first: int, told: int) -> None:
         os.write(told, _NUMBER.pack(number))
 
 
-def _kill_one(path: Path, first: int, life: float) -> list[int]:
-    """Let a writer live for a while; return the numbers it told."""
+def _kill_one(path: Path, first: int, rows: int, life: float) -> tuple[list[int], float]:
+    """Let a writer write some rows, and live for some seconds after that.
+
+    Returns
+    -------
+    list of int, float
+        The numbers it told, and how many seconds it took until the first.
+    """
     reading, telling = os.pipe()
+    began = time.monotonic()
     # Forked, for a new interpreter would take longer to start than it lives.
     writer = os.fork()
     if writer == 0:
@@ -49,14 +57,17 @@ def _kill_one(path: Path, first: int, life: float) -> list[int]:
         finally:
             os._exit(1)
     os.close(telling)
-    time.sleep(life)
-    os.kill(writer, signal.SIGKILL)
-    _, status = os.waitpid(writer, 0)
     with os.fdopen(reading, "rb") as pipe:
-        told = pipe.read()
+        told = pipe.read(min(rows, 1) * _NUMBER.size)
+        opening = time.monotonic() - began
+        told += pipe.read(max(rows - 1, 0) * _NUMBER.size)
+        time.sleep(life)
+        os.kill(writer, signal.SIGKILL)
+        _, status = os.waitpid(writer, 0)
+        told += pipe.read()
     if not os.WIFSIGNALED(status):
         raise SystemExit(f"the writer ended by itself, status {status}")
-    return [number for (number,) in _NUMBER.iter_unpack(told)]
+    return [number for (number,) in _NUMBER.iter_unpack(told)], opening
 
 
 def main() -> None:
@@ -67,12 +78,16 @@ def main() -> None:
     arguments = parser.parse_args()
     chance = random.Random(0)
     told: dict[Path, list[int]] = {}
-    unopened = 0
+    unopened, opening = 0, 0.0
     for kill in range(arguments.kills):
         path = arguments.folder / f"{kill // _KILLS_EACH}.sqlite"
         known = told.setdefault(path, [])
         # Rows of a writer killed before it could tell of them may be there too: leave them room.
-        numbers = _kill_one(path, kill * 10**6, chance.uniform(0, _LIFE))
+        if kill % 2:
+            numbers, _ = _kill_one(path, kill * 10**6, 0, chance.uniform(0, opening))
+        else:
+            rows, life = chance.randint(1, _ROWS), chance.uniform(0, opening / 10)
+            numbers, opening = _kill_one(path, kill * 10**6, rows, life)
         unopened += not numbers
         known += numbers
     missing, checks = 0, set()

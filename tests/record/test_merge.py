@@ -409,7 +409,7 @@ def test_two_at_once_into_one_that_is_not_there_yet(into, walls):
     for process in processes:
         process.stdout.readline()
         process.stdout.close()
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
     assert rows(into) == rows(walls[0]) + rows(walls[1]) + rows(walls[2])
 
 

@@ -13,7 +13,7 @@ def manager(request, tmp_path, monkeypatch):
     address = str(tmp_path / "notify") if request.param == "path" else f"@{uuid.uuid4()}"
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listening.bind(address.replace("@", "\0", 1) if address.startswith("@") else address)
-    listening.settimeout(10)
+    listening.settimeout(300)
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     yield lambda: listening.recv(4096).decode()
     listening.close()

@@ -134,7 +134,7 @@ class Machine:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 
@@ -435,7 +435,7 @@ def test_interrupted_while_packages_come_the_old_one_stays_and_the_next_run_mend
     )
     _wait_for(machine.root / "slow")
     os.killpg(running.pid, number)
-    assert running.wait(30) != 0
+    assert running.wait(300) != 0
     assert machine.current == before
     (machine.bin / "pip").write_text(
         (machine.bin / "pip").read_text().replace("sleep 60", "sleep 0")
@@ -452,7 +452,7 @@ def test_interrupted_while_the_new_one_proves_itself_the_old_one_comes_back(mach
     machine.spoil("changed")
     running = subprocess.Popen(
         [machine.script],
-        env=machine.environment | {"SETTLE": "60"},
+        env=machine.environment | {"SETTLE": "600"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -460,18 +460,18 @@ def test_interrupted_while_the_new_one_proves_itself_the_old_one_comes_back(mach
         # What a shell starts in the background does not hear Ctrl-C by itself.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while machine.current == before and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGINT)
-    said = running.communicate(timeout=60)[1]
+    said = running.communicate(timeout=300)[1]
     assert running.returncode == 1
     assert said.splitlines()[-1].endswith("it was interrupted")
     assert machine.current == before
 
 
 def _wait_for(path):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not path.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -157,7 +157,7 @@ def test_a_reload_takes_nothing_but_a_shell(unit, tmp_path):
     environment = {"MAINPID": str(waiting.pid), "PATH": str(tmp_path)}
     try:
         subprocess.run(reload, env=environment, check=True)
-        assert waiting.communicate(timeout=60)[0] == "SIGHUP\n"
+        assert waiting.communicate(timeout=300)[0] == "SIGHUP\n"
     finally:
         waiting.kill()
 

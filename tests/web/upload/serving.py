@@ -22,6 +22,26 @@ import cv2
 ROOT = Path(__file__).parents[3]
 # Far beyond what anything here takes, on the slowest of machines.
 LONG = 600.0
+# For `Serving`: however slow the machine, all that waits is recorded at the end, ...
+RECORDED = """
+import installation.record.keeper as keeping, installation.web.upload.serve as serving
+keeping._FAREWELL = serving._FAREWELL = 300.0
+"""
+# ... whoever is here at the end is answered, ...
+ANSWERED = """
+import installation.web.upload.connection as connecting, installation.web.upload.serve as serving
+connecting.GRACE = serving.GRACE = 300.0
+"""
+# ... who sends a picture slowly is waited for, ...
+RECEIVED = """
+import installation.web.upload.receive as receiving
+receiving._GRACE = 600.0
+"""
+# ... and so is an inference server.
+AWAITED = """
+import installation.inference.kserve as kserve
+kserve._PATIENT, kserve._OPENING, kserve._BUSY = 100.0, 100.0, 600.0
+"""
 
 
 def nothing_may_be_written():
@@ -62,6 +82,8 @@ class Serving:
         Of the command.
     inference
         Keys of the config's section of that name, as YAML.
+    patch
+        Python to run in that process before the command.
     options
         For the process.
     """
@@ -74,6 +96,7 @@ class Serving:
         more="record: {file: null}",
         arguments=(),
         inference="device: cpu",
+        patch="",
         **options,
     ):
         self.folder = folder
@@ -83,8 +106,10 @@ class Serving:
         self.lines = []
         self._line = queue.Queue()
         environment = {"PYTHONPATH": str(ROOT), **options.pop("env", {})}
+        door = "import sys\nfrom installation.__main__ import start\nsys.exit(start())"
+        command = ["-c", f"{patch}\n{door}"] if patch else ["-m", "installation"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "installation", "web", "--config", str(self.config), *arguments],
+            [sys.executable, *command, "web", "--config", str(self.config), *arguments],
             cwd=folder,
             env={**os.environ, **environment},
             stdout=subprocess.DEVNULL,
@@ -179,6 +204,13 @@ class Serving:
             told = self.metrics
             answered = told["installation_web_pictures_answered_total"]
             let_in = answered + told["installation_web_places_held"]
+            time.sleep(0.02)
+
+    def wait_to_answer(self, pictures):
+        """Wait until so many pictures have been answered, from the start."""
+        deadline = time.monotonic() + LONG
+        while self.metrics["installation_web_pictures_answered_total"] < pictures:
+            assert time.monotonic() < deadline
             time.sleep(0.02)
 
     @property

@@ -7,11 +7,11 @@ import pytest
 from triton_server import Triton, mind, needs_triton
 
 from engines.repository import export
-from tests.web.upload.serving import LONG, Serving
+from tests.web.upload.serving import AWAITED, LONG, Serving
 
 pytestmark = needs_triton
 NAMES = "face-centerface", "person-semantic"
-OPTIONS = "rate: 0, seconds: 100, jobs: 6"
+OPTIONS = "rate: 0, seconds: 600, jobs: 6"
 
 
 def until(condition):
@@ -35,7 +35,7 @@ def models(built, mood, tmp_path):
 
 def worker(server, built, tmp_path, offload):
     inference = f'device: "kserve://{server.address}", offload: {offload}'
-    return Serving(tmp_path, built, OPTIONS, inference=inference)
+    return Serving(tmp_path, built, OPTIONS, inference=inference, patch=AWAITED)
 
 
 @pytest.mark.parametrize("offload", ["classifier", "both"])

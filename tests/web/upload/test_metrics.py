@@ -10,11 +10,12 @@ TOKEN = "0123456789abcdef"
 
 
 def test_it_counts_what_it_does_and_nobody(built, tmp_path, small, faceless):
-    with Serving(tmp_path, built, "rate: 0, seconds: 100, places: 7") as site:
+    with Serving(tmp_path, built, "rate: 0, seconds: 600, places: 7") as site:
         for source in ("127.0.0.71", "127.0.0.72"):
             assert site.send(small, source=source).status == 200
         assert site.send(b"x", source="127.0.0.73").status == 400
         assert site.ask(path="/healthz").status == 200
+        site.wait_to_hold(0)
         told = site.metrics
         assert told["installation_web_pictures_answered_total"] == 2
         assert told["installation_web_labels_given_total"] == 2

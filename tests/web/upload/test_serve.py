@@ -13,11 +13,22 @@ from contextlib import ExitStack
 import cv2
 import pytest
 
+from installation.record import keeper as keeping
 from installation.record.entry import Entry
 from installation.record.keeper import Keeper
 from installation.record.store import count
 from tests.ports import free_port
-from tests.web.upload.serving import LONG, ROOT, Serving, encoded, form, nothing_may_be_written
+from tests.web.upload.serving import (
+    ANSWERED,
+    LONG,
+    RECEIVED,
+    RECORDED,
+    ROOT,
+    Serving,
+    encoded,
+    form,
+    nothing_may_be_written,
+)
 
 
 class TestNothingIsKept:
@@ -31,7 +42,7 @@ class TestNothingIsKept:
         with Serving(
             tmp_path,
             built,
-            "seconds: 100",
+            "seconds: 600",
             env={"TMPDIR": str(scratch)},
             preexec_fn=nothing_may_be_written,
         ) as site:
@@ -51,7 +62,7 @@ class TestNothingIsKept:
         assert ran.returncode != 0
 
     def test_the_log_knows_neither_addresses_nor_names(self, built, tmp_path, small):
-        with Serving(tmp_path, built, "seconds: 100") as site:
+        with Serving(tmp_path, built, "seconds: 600") as site:
             site.submit(small, name="myself-naked.jpg", source="127.0.0.77")
             site.submit(b"x", name="myself-naked.jpg", source="127.0.0.77")
             site.ask(path="/secret-path", source="127.0.0.77")
@@ -72,8 +83,9 @@ class TestNothingIsKept:
                 folder = tmp_path / str(number)
                 folder.mkdir()
                 more = f"record: {{file: {path}}}"
-                options = "seconds: 100, rate: 0"
-                workers.append(stack.enter_context(Serving(folder, built, options, more)))
+                options = "seconds: 600, rate: 0"
+                worker = Serving(folder, built, options, more, patch=RECORDED)
+                workers.append(stack.enter_context(worker))
             with ThreadPoolExecutor(6) as crowd:
                 answers = crowd.map(lambda index: workers[index % 3].send(small), range(60))
                 assert {answer.status for answer in answers} == {200}
@@ -82,13 +94,13 @@ class TestNothingIsKept:
         assert not [line for each in workers for line in each.lines if "ERROR" in line]
 
     def test_words_are_recorded_while_another_process_records_too(
-        self, built, tmp_path, hopper, small
+        self, built, tmp_path, hopper, monkeypatch
     ):
         path = tmp_path / "record.sqlite"
         entry = Entry(472222, "n10104064", 0.5, 3, "wall", "safe", "person-semantic")
-        with Serving(
-            tmp_path, built, "seconds: 100, rate: 0", more=f"record: {{file: {path}}}"
-        ) as site:
+        more = f"record: {{file: {path}}}"
+        monkeypatch.setattr(keeping, "_FAREWELL", LONG)
+        with Serving(tmp_path, built, "seconds: 600, rate: 0", more, patch=RECORDED) as site:
             wall = Keeper(path)
             both = encoded(cv2.hconcat([hopper, hopper]))
             for _ in range(5):
@@ -107,9 +119,37 @@ class TestNothingIsKept:
         assert "(0, 'web', 'safe')" in columns and "(3, 'wall', 'safe')" in columns
 
 
+# Pictures are looked at once there is a file named gate; each look is written down.
+GATE = """
+import time
+from pathlib import Path
+from installation.classify import PictureReader
+look = PictureReader.look
+def looked(reader, picture):
+    with open("looks", "a") as looks:
+        looks.write(".")
+    while not Path("gate").exists():
+        time.sleep(0.01)
+    return look(reader, picture)
+PictureReader.look = looked
+"""
+# From the fourth look on each takes two seconds.
+SLOW = """
+import time
+from installation.classify import PictureReader
+look, looks = PictureReader.look, []
+def looked(reader, picture):
+    looks.append(None)
+    time.sleep(2 if len(looks) > 3 else 0)
+    return look(reader, picture)
+PictureReader.look = looked
+"""
+
+
 class TestWhoWaits:
     def test_too_many_are_told_to_come_again(self, built, tmp_path, small):
-        with Serving(tmp_path, built, "places: 2, jobs: 1, rate: 0, seconds: 100") as site:
+        options = "places: 2, jobs: 1, rate: 0, seconds: 600"
+        with Serving(tmp_path, built, options, patch=RECEIVED) as site:
             with site.connect() as slow:
                 slow.sendall(
                     b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
@@ -129,7 +169,7 @@ class TestWhoWaits:
                 assert time.monotonic() < deadline
 
     def test_a_rate_for_each_address(self, built, tmp_path, small):
-        with Serving(tmp_path, built, "rate: 2, seconds: 100") as site:
+        with Serving(tmp_path, built, "rate: 2, seconds: 600") as site:
             statuses = [site.send(b"x").status for _ in range(3)]
             assert statuses == [400, 400, 429]
             assert site.send(b"x", source="127.0.0.2").status == 400
@@ -153,49 +193,41 @@ class TestWhoWaits:
             "POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
             f"Content-Length: {len(picture)}\r\n\r\n"
         )
-        with Serving(tmp_path, built, "places: 64, jobs: 1, rate: 0, seconds: 100") as site:
-            before = site.processor_seconds
-            for _ in range(3):
-                assert site.send(picture).status == 200
-            each = (site.processor_seconds - before) / 3
-            before = site.processor_seconds
+        options = "places: 64, jobs: 1, rate: 0, seconds: 600"
+        with Serving(tmp_path, built, options, patch=GATE) as site:
             leaving = [site.connect() for _ in range(30)]
             for connection in leaving:
                 connection.sendall(head.encode() + picture)
-            site.wait_to_let_in(3 + 30)
+            site.wait_to_let_in(30)
             for connection in leaving:
                 connection.close()
             site.wait_to_hold(0)
+            (tmp_path / "gate").touch()
             assert site.send(picture).status == 200
-            assert site.processor_seconds - before < 15 * each
+        # One was looked at when its visitor left.
+        assert len((tmp_path / "looks").read_text()) <= 2
 
-    def test_five_times_too_many_are_shed_and_the_rest_served_in_time(
-        self, built, tmp_path, hopper
-    ):
+    def test_five_times_too_many_are_shed_and_the_rest_served(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (800, 938)))
         with Serving(tmp_path, built, "places: 10, jobs: 1, rate: 0, seconds: 60") as site:
 
             def ask(number):
-                began = time.monotonic()
                 response = site.send(picture, source=f"127.0.1.{number % 200 + 1}")
-                took = time.monotonic() - began
                 if response.status != 200:
                     assert int(response.headers["Retry-After"]) > 0
-                return response.status, took
+                return response.status
 
             before = site.memory
             with ThreadPoolExecutor(50) as crowd:
-                answers = list(crowd.map(ask, range(600)))
-            assert {status for status, _ in answers} == {200, 503}
-            assert max(took for status, took in answers if status == 200) < 120
+                assert set(crowd.map(ask, range(600))) == {200, 503}
             # It was at work all the time, and with nothing else; and then it has nothing to do.
-            assert site.held == 0
+            site.wait_to_hold(0)
             assert site.ask(path="/healthz").status == 200
             assert site.send(picture).status == 200
             assert site.memory < before + 200
 
     def test_health_tells_whether_pictures_are_taken(self, built, tmp_path):
-        with Serving(tmp_path, built, "places: 2, rate: 0") as site:
+        with Serving(tmp_path, built, "places: 2, rate: 0", patch=RECEIVED) as site:
             assert site.ask(path="/healthz").text == "ok\n"
             assert site.metrics["installation_web_healthy"] == 1
             slow = [site.connect(f"127.0.0.{number}") for number in (2, 3)]
@@ -215,7 +247,7 @@ class TestWhoWaits:
             assert site.ask(path="/healthz").status == 200
 
     def test_nobody_starves_beside_one_who_sends_much(self, built, tmp_path, small):
-        with Serving(tmp_path, built, "places: 16, jobs: 1, rate: 0, seconds: 100") as site:
+        with Serving(tmp_path, built, "places: 16, jobs: 1, rate: 0, seconds: 600") as site:
             over = threading.Event()
 
             def flood():
@@ -234,7 +266,7 @@ class TestWhoWaits:
 class TestSlowAndRude:
     def test_a_head_that_never_ends_is_cut_off(self, site):
         with site.connect() as slow:
-            slow.settimeout(60)
+            slow.settimeout(LONG)
             slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
             assert slow.recv(4096) == b""
 
@@ -308,6 +340,16 @@ class TestSlowAndRude:
         assert site.ask(headers=headers).status == 200
 
 
+# Whoever asks after its health hears of the end, however seldom the machine lets them ask.
+NOTICED = (
+    ANSWERED
+    + """
+import installation.web.upload.site as site
+site._WATCHED, serving._NOTICE = 600.0, 20.0
+"""
+)
+
+
 class TestBeginningAndEnd:
     def test_it_ends_at_once_and_well(self, built, tmp_path):
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -317,7 +359,8 @@ class TestBeginningAndEnd:
 
     def test_who_is_here_at_the_end_is_served_and_nobody_else(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (800, 938)))
-        with Serving(tmp_path, built, "jobs: 1, rate: 0, seconds: 100") as site:
+        options = "jobs: 1, rate: 0, seconds: 600"
+        with Serving(tmp_path, built, options, patch=ANSWERED) as site:
             with ThreadPoolExecutor(4) as crowd:
                 asked = [crowd.submit(site.send, picture) for _ in range(4)]
                 site.wait_to_let_in(4)
@@ -331,7 +374,7 @@ class TestBeginningAndEnd:
             assert site.process.wait(LONG) == 0
 
     def test_a_proxy_that_asks_is_told_first_and_served_meanwhile(self, built, tmp_path, small):
-        with Serving(tmp_path, built, "rate: 0, seconds: 100") as site:
+        with Serving(tmp_path, built, "rate: 0, seconds: 600", patch=NOTICED) as site:
             assert site.ask(path="/healthz").status == 200
             site.process.send_signal(signal.SIGTERM)
             statuses, deadline = set(), time.monotonic() + LONG
@@ -345,10 +388,12 @@ class TestBeginningAndEnd:
 
     def test_who_would_take_too_long_at_the_end_is_sent_away(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (1600, 1600)))
-        with Serving(tmp_path, built, "places: 200, jobs: 1, rate: 0, seconds: 100") as site:
+        options = "places: 200, jobs: 1, rate: 0, seconds: 600"
+        with Serving(tmp_path, built, options, patch=SLOW) as site:
             with ThreadPoolExecutor(100) as crowd:
                 asked = [crowd.submit(site.send, picture) for _ in range(100)]
                 site.wait_to_let_in(100)
+                site.wait_to_answer(1)
                 assert site.end() == 0
                 statuses = [each.result().status for each in asked if not each.exception()]
             assert set(statuses) == {200, 503}
