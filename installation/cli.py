@@ -90,20 +90,20 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _web(arguments: argparse.Namespace) -> int:
+    from installation.reload import ConfigFile
     from installation.web.upload.serve import serve
 
     forgo_core_dumps()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = (arguments.config or configuration.find()).absolute()
 
-    def read() -> Config:
-        config = configuration.load(path)
+    def listen_there(config: Config) -> Config:
         if arguments.port is None:
             return config
         web = config.web.model_copy(update={"port": arguments.port})
         return config.model_copy(update={"web": web})
 
-    serve(read(), read)
+    serve(ConfigFile(path, None, listen_there))
     return OK
 
 

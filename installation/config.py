@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
@@ -366,7 +367,7 @@ def validate(documents: Sequence[Document]) -> Config:
         if not isinstance(document.data, dict | None):
             sections = ", ".join(Config.model_fields)
             raise wrong(document.path, 1, f"expected sections ({sections})")
-    folder = documents[0].path.resolve().parent
+    folder = Path(os.path.realpath(documents[0].path)).parent
     try:
         return _anchored(_validated(documents, folder), folder)
     except ValidationError as error:
