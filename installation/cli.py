@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from installation import config as configuration
 from installation.arguments import (
+    describe_backup,
     describe_bench,
     describe_build,
     describe_classify,
@@ -231,6 +232,16 @@ def _record(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def _backup(arguments: argparse.Namespace) -> int:
+    from installation.record.backup import back_up
+
+    record = arguments.record or _config(arguments).record.file
+    if record is None:
+        raise InstallationError("record.file is null: nothing is recorded; give the record a name")
+    print(f"{arguments.file}: {back_up(record, arguments.file):,} words")
+    return OK
+
+
 def _merge(arguments: argparse.Namespace) -> int:
     from installation.record.merge import merge
     from installation.record.store import count
@@ -400,6 +411,8 @@ def _parser() -> argparse.ArgumentParser:
         ("plot", "The summary as a sheet to print (.png) or a page to read (.html)."),
     ):
         describe_record(action, command(action, _record, does, logging.WARNING, record))
+    does = "Copy the record into one file, while the wall goes on."
+    describe_backup(command("backup", _backup, does, logging.WARNING, record))
     does = "Sum records, such as those of many walls, into one; as often as you like."
     describe_merge(command("merge", _merge, does, logging.WARNING, record))
 

@@ -195,6 +195,8 @@ class ConfigWatch:
         ):
             return False
         self._file.accept(reading)
+        if error is not None:
+            error = self._file.explained(error)
         self._answered = asked
         self._outcomes.append(_Outcome(config, error, asked if requested else 0))
         return True

@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from engines.sealed import write_whole
-from installation.config import AT_START, Config, validate
+from installation.config import AT_START, LAST_GOOD, Config, validate
 from installation.config_files import laid_over, read
 from installation.config_yaml import ConfigError, compose, dump
 
 log = logging.getLogger(__name__)
 
-_COPY = "config.last-good.yaml"
+_COPY = LAST_GOOD.name
 _HEAD = "# The config that was good last, with all that was laid over it; written by the wall.\n"
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -182,6 +182,13 @@ class ConfigFile:
         self.complaint = None if reading.error is None else str(reading.error)
         if reading.config is not None:
             self._keep(reading.copy)
+
+    def explained(self, error: ConfigError) -> ConfigError:
+        """Return what is wrong with the files, and where the copy is should they be gone."""
+        gone = isinstance(error.__cause__, FileNotFoundError)
+        if gone and self._copy is not None and self._copy.exists():
+            return ConfigError(f"{error}; what was good last is kept in {self._copy}")
+        return error
 
     def _keep(self, text: str) -> None:
         if self._copy is None:

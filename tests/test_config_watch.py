@@ -211,6 +211,16 @@ def test_a_mistake_that_lasts_is_told_once_and_so_is_its_end(program, broken):
     assert program.sizes == [2] and len(program.lines) == 1 and program.file.complaint is None
 
 
+def test_when_it_is_gone_the_copy_is_named(program, tmp_path):
+    program.file = ConfigFile(program.path, tmp_path)
+    program.start()
+    program.path.unlink()
+    program.until(lambda: program.lines)
+    (line,) = program.lines
+    assert f"; what was good last is kept in {tmp_path}/config.last-good.yaml; going on" in line
+    assert (tmp_path / "config.last-good.yaml").is_file()
+
+
 def test_what_becomes_readable_is_read(program):
     program.start()
     program.target.write_bytes(b"# \xff")
