@@ -153,6 +153,14 @@ def describe_record(action: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("file", type=_sheet, metavar="FILE")
 
 
+def describe_backup(parser: argparse.ArgumentParser) -> None:
+    """Add what backing up a record takes."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="the copy; not there yet")
+    parser.add_argument(
+        "--record", type=Path, metavar="FILE", help="another than record.file to copy"
+    )
+
+
 def describe_merge(parser: argparse.ArgumentParser) -> None:
     """Add what merging records takes."""
     parser.add_argument("into", type=Path, metavar="INTO", help="the sum; made where there is none")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from installation import config as configuration
 from installation.arguments import (
     Parser,
+    describe_backup,
     describe_bench,
     describe_build,
     describe_classify,
@@ -94,20 +95,20 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _web(arguments: argparse.Namespace) -> int:
+    from installation.reload import ConfigFile
     from installation.web.upload.serve import serve
 
     forgo_core_dumps()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = (arguments.config or configuration.find()).absolute()
 
-    def read() -> Config:
-        config = configuration.load(path)
+    def listen_there(config: Config) -> Config:
         if arguments.port is None:
             return config
         web = config.web.model_copy(update={"port": arguments.port})
         return config.model_copy(update={"web": web})
 
-    serve(read(), read)
+    serve(ConfigFile(path, None, listen_there))
     return OK
 
 
@@ -232,6 +233,16 @@ def _record(arguments: argparse.Namespace) -> int:
         never = (f"{wnid}  {summary.words_known(wnid)}" for wnid in found.never)
         for line in never if arguments.never else summary.as_text(found):
             print(line)
+    return OK
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from installation.record.backup import back_up
+
+    record = arguments.record or _config(arguments).record.file
+    if record is None:
+        raise InstallationError("record.file is null: nothing is recorded; give the record a name")
+    print(f"{arguments.file}: {back_up(record, arguments.file):,} words")
     return OK
 
 
@@ -403,6 +414,8 @@ def _parser() -> argparse.ArgumentParser:
         ("plot", "The summary as a sheet to print (.png) or a page to read (.html)."),
     ):
         describe_record(action, command(action, _record, does, logging.WARNING, record))
+    does = "Copy the record into one file, while the wall goes on."
+    describe_backup(command("backup", _backup, does, logging.WARNING, record))
     does = "Sum records, such as those of many walls, into one; as often as you like."
     describe_merge(command("merge", _merge, does, logging.WARNING, record))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,6 +40,8 @@ from installation.supervision.hours import Hours, check_closed, check_span, chec
 _MOST_PORT = 65535
 
 PLACES = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
+# What the installed wall keeps of the config that was good last.
+LAST_GOOD = Path("/var/lib/installation/config.last-good.yaml")
 
 
 class _Section(BaseModel):
@@ -386,7 +390,7 @@ def validate(documents: Sequence[Document]) -> Config:
         if not isinstance(document.data, dict | None):
             sections = ", ".join(Config.model_fields)
             raise wrong(document.path, 1, f"expected sections ({sections})")
-    folder = documents[0].path.resolve().parent
+    folder = Path(os.path.realpath(documents[0].path)).parent
     try:
         return _anchored(_validated(documents, folder), folder)
     except ValidationError as error:
@@ -461,4 +465,10 @@ def find() -> Path:
                 return place
         except PermissionError:
             continue  # Somebody else's folder is no place to look for it.
-    raise ConfigError(f"{PLACES[0]}:1: no such file, nor {PLACES[1]}; name one with --config FILE")
+    kept = ""
+    with suppress(PermissionError):
+        if LAST_GOOD.is_file():
+            kept = f"; what was good last is kept in {LAST_GOOD}"
+    raise ConfigError(
+        f"{PLACES[0]}:1: no such file, nor {PLACES[1]}; name one with --config FILE{kept}"
+    )

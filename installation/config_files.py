@@ -36,6 +36,11 @@ def read(path: Path) -> tuple[Document, ...]:
     return tuple(compose(each, text) for each, text in texts)
 
 
+def folder_of_overlays(path: Path) -> Path:
+    """Return where what is laid over a config lies: beside it, or beside the link to it."""
+    return path.with_suffix(".d")
+
+
 def overlays(path: Path) -> list[Path]:
     """Return the files that are laid over a config, the last of them outermost.
 
@@ -47,7 +52,7 @@ def overlays(path: Path) -> list[Path]:
     ConfigError
         The folder cannot be read, or has what cannot be an overlay but looks like one.
     """
-    folder = path.with_suffix(".d")
+    folder = folder_of_overlays(path)
     try:
         found = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
     except FileNotFoundError:

@@ -14,9 +14,9 @@ from installation.capture.capture import Capture
 from installation.capture.select import make_source
 from installation.capture.source import Source
 from installation.config import Config, Status
+from installation.config_watch import ConfigWatch
 from installation.display.screen import DisplayError
 from installation.display.window import Window
-from installation.errors import InstallationError
 from installation.handover import Closed, Latest
 from installation.inference.device import excuse
 from installation.record.recorder import Recorder
@@ -69,7 +69,7 @@ def run(
     witness
         Sees every picture shown.
     file
-        To read the config from again when SIGHUP asks for it; None where there is none.
+        To read the config from again when it was changed; None where there is none.
     record
         Where to keep which words were given; None for nowhere.
     status
@@ -129,6 +129,7 @@ class _Show:
         self._config = config
         self._window = window
         self._file = file
+        self._config_watch = None if file is None else ConfigWatch(file)
         self._signals = signals
         self._notifier = notifier
         self._server = server
@@ -162,6 +163,8 @@ class _Show:
         finally:
             if self._server is not None:
                 self._server.stop()
+            if self._config_watch is not None:
+                self._config_watch.stop()
             self._capture.stop()
             self._vision.stop()
             deadline = time.monotonic() + _FAREWELL
@@ -191,9 +194,8 @@ class _Show:
 
     def _attend(self) -> None:
         """Do what is not the picture's, now and then."""
-        if self._signals.reload:
-            self._signals.reload = False
-            self._reload()
+        if self._config_watch is not None:
+            self._config_watch.attend(self._signals, self._notifier, self._change_to)
         now = time.monotonic()
         if (passed := now - self._watched_at) >= _WATCH:
             self._watched_at = now
@@ -290,16 +292,6 @@ class _Show:
             yield self._recorder.trouble
         if self._file is not None and self._file.complaint:
             yield self._file.complaint
-
-    def _reload(self) -> None:
-        """Read the config again, and go on by it as far as that is possible now."""
-        self._notifier.reloading()
-        try:
-            if self._file is not None:
-                self._change_to(self._file.reread())
-        except (InstallationError, OSError) as error:
-            log.error("%s; going on by the config of before", error)  # noqa: TRY400  # one line
-        self._notifier.ready()
 
     def _change_to(self, config: Config) -> None:
         now, later = changes(self._config, config)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,13 +12,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from engines.sealed import write_whole
-from installation.config import AT_START, Config, validate
+from installation.config import AT_START, LAST_GOOD, Config, validate
 from installation.config_files import laid_over, read
 from installation.config_yaml import ConfigError, compose, dump
 
 log = logging.getLogger(__name__)
 
-_COPY = "config.last-good.yaml"
+_COPY = LAST_GOOD.name
 _HEAD = "# The config that was good last, with all that was laid over it; written by the wall.\n"
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -60,6 +61,32 @@ def in_force(old: Section, new: Section) -> Section:
     return new.model_copy(update=kept)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a config's files say at a moment.
+
+    Attributes
+    ----------
+    texts
+        What stands in each of them; None where one cannot be read.
+    config
+        What they come to; None where they are broken.
+    copy
+        All of it in one file.
+    error
+        What is wrong with them.
+    may_be_replaced
+        Whether what is wrong is that one is missing, out of reach or empty, as a file is for a
+        moment while it is being replaced or written.
+    """
+
+    texts: tuple[tuple[Path, str], ...] | None
+    config: Config | None = None
+    copy: str = ""
+    error: ConfigError | None = None
+    may_be_replaced: bool = False
+
+
 class ConfigFile:
     """The config of a running installation, and a copy of what was good last.
 
@@ -71,17 +98,25 @@ class ConfigFile:
         The file; what is laid over it belongs to it.
     state
         Folder for the copy; None keeps none.
+    adapt
+        Changes what was read, such as by what was said at the command line.
 
     Attributes
     ----------
+    path
+        As above.
     complaint
         What is wrong with the files as they are now, in a line; None: nothing.
     """
 
-    def __init__(self, path: Path, state: Path | None) -> None:
+    def __init__(
+        self, path: Path, state: Path | None, adapt: Callable[[Config], Config] | None = None
+    ) -> None:
+        self.path = path
         self.complaint: str | None = None
-        self._path = path
         self._copy = state / _COPY if state is not None else None
+        self._adapt = adapt
+        self._known: tuple[object, str | None] | None = None
 
     def start(self) -> Config:
         """Return the config to start by: what was good last, should a file be broken.
@@ -97,11 +132,11 @@ class ConfigFile:
             try:
                 if self._copy is None or not self._copy.exists():
                     raise error from None
-                config = validate([compose(self._path, self._copy.read_text(encoding="utf-8"))])
+                config = validate([compose(self.path, self._copy.read_text(encoding="utf-8"))])
             except (ConfigError, OSError, UnicodeDecodeError):
                 raise error from None
             log.error("%s; starting by the last good one, %s", error, self._copy)  # noqa: TRY400
-            return config
+            return config if self._adapt is None else self._adapt(config)
 
     def reread(self) -> Config:
         """Return the config as it stands in the files.
@@ -111,21 +146,49 @@ class ConfigFile:
         ConfigError
             One is broken, or empty, as a file is while it is being written.
         """
+        reading = self.look()
+        self.accept(reading)
+        if reading.config is None:
+            raise reading.error or ConfigError(f"{self.path}:1: cannot be used")
+        return reading.config
+
+    def look(self) -> Reading:
+        """Read the files, and leave it at that."""
+        texts = None
         try:
-            documents = read(self._path)
-            for document in documents:
-                if not document.text.strip():
-                    raise ConfigError(
-                        f"{document.path}:1: is empty; a comment alone asks for the defaults"
+            documents = read(self.path)
+            texts = tuple((document.path, document.text) for document in documents)
+            for path, text in texts:
+                if not text.strip():
+                    error = ConfigError(
+                        f"{path}:1: is empty; a comment alone asks for the defaults"
                     )
+                    return Reading(texts, error=error, may_be_replaced=True)
             config = validate(documents)
         except ConfigError as error:
-            self.complaint = str(error)
-            raise
-        self.complaint = None
+            gone = isinstance(error.__cause__, OSError)
+            return Reading(texts, error=error, may_be_replaced=gone)
         # One file: what is good together is kept together.
-        self._keep(_HEAD + dump(laid_over(documents)))
-        return config
+        copy = _HEAD + dump(laid_over(documents))
+        return Reading(texts, config if self._adapt is None else self._adapt(config), copy)
+
+    def knows(self, reading: Reading) -> bool:
+        """Tell whether the files say what they said when they were last accepted."""
+        return self._known == _gist(reading)
+
+    def accept(self, reading: Reading) -> None:
+        """Go by what was read from now on: keep a copy if it is good."""
+        self._known = _gist(reading)
+        self.complaint = None if reading.error is None else str(reading.error)
+        if reading.config is not None:
+            self._keep(reading.copy)
+
+    def explained(self, error: ConfigError) -> ConfigError:
+        """Return what is wrong with the files, and where the copy is should they be gone."""
+        gone = isinstance(error.__cause__, FileNotFoundError)
+        if gone and self._copy is not None and self._copy.exists():
+            return ConfigError(f"{error}; what was good last is kept in {self._copy}")
+        return error
 
     def _keep(self, text: str) -> None:
         if self._copy is None:
@@ -137,3 +200,7 @@ class ConfigFile:
                 write_whole(self._copy, text.encode(), 0o600)
         except (OSError, UnicodeDecodeError) as error:
             log.warning("%s: no copy of the config could be kept (%s)", self._copy, error)
+
+
+def _gist(reading: Reading) -> tuple[object, str | None]:
+    return reading.texts, None if reading.error is None else str(reading.error)

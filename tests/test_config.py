@@ -186,7 +186,11 @@ def test_without_a_name_the_config_here_comes_first(tmp_path, monkeypatch):
     (tmp_path / "config.yaml").touch()
     assert configuration.find() == Path("config.yaml")
     monkeypatch.setattr(configuration, "PLACES", (Path("a"), Path("b")))
-    with pytest.raises(ConfigError, match="name one with --config"):
+    with pytest.raises(ConfigError, match=r"name one with --config FILE$"):
+        configuration.find()
+    (tmp_path / "config.last-good.yaml").touch()
+    monkeypatch.setattr(configuration, "LAST_GOOD", tmp_path / "config.last-good.yaml")
+    with pytest.raises(ConfigError, match=r"what was good last is kept in /.*good\.yaml$"):
         configuration.find()
 
 

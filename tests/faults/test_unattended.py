@@ -122,7 +122,7 @@ def test_a_good_config_takes_effect_where_it_stands(start, folder, built, hopper
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("theme:\n  colour: green\n", "config.yaml:2: theme.colour: 'green' is not of the form"),
+        ("theme:\n  colour: green\n", "config.yaml:2: theme.colour: green is not of the form"),
         ("theme: {colour: '#ffffff'", "config.yaml:1: expected"),
         ("", "config.yaml:1: is empty"),
         ("camera:\n  sourse: 0\n", "config.yaml:2: camera.sourse: unknown key; did you mean"),
@@ -141,6 +141,31 @@ def test_a_broken_config_changes_nothing_and_says_where(start, folder, text, say
     wall.wait_for("camera demo")
     assert says in wall.log.read_text()
     assert wall.log.read_text().count("going on by the config of before") == 1
+
+
+def test_a_config_that_is_linked_elsewhere_is_noticed(start, folder, built):
+    path, shared = folder / "config.yaml", folder / "shared"
+    shared.mkdir()
+    path.rename(shared / "config.yaml")
+    path.symlink_to(shared / "config.yaml")
+    wall = start()
+    wall.wait_for(STREAMING)
+    # Another folder in its place, as a file server does it.
+    other = folder / "other"
+    other.mkdir()
+    text = path.read_text()
+    (other / "config.yaml").write_text(text + "theme: {size: 2}\n")
+    shared.rename(folder / "before")
+    other.rename(shared)
+    wall.wait_to_log("config read again; changed: theme.size")
+    shared.rename(folder / "away")
+    wall.wait_to_log("config.yaml:1: cannot be read: No such file or directory")
+    (folder / "away").rename(shared)
+    (shared / "config.yaml").write_text(text + "theme: {size: 3}\n")
+    wall.wait_to_log("config read again; changed: theme.size", times=2)
+    assert "RELOADING=1" not in "".join(wall.heard)
+    wall.wait_for(STREAMING)
+    assert wall.end() == 0
 
 
 def test_what_takes_a_restart_says_so(start, folder, built):

@@ -6,15 +6,15 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable
 from ipaddress import ip_network
 
 import uvicorn
 
 from installation.config import Config
+from installation.config_watch import ConfigWatch
 from installation.errors import InstallationError
 from installation.labels.glosses import load_glosses
-from installation.reload import changes, in_force
+from installation.reload import ConfigFile, changes, in_force
 from installation.supervision.notify import Notifier
 from installation.supervision.signals import Signals
 from installation.web.upload.connection import GRACE, MOST_HEADERS, Connection, Server
@@ -31,21 +31,20 @@ _NOTICE = 3.0
 _FAREWELL = 0.5
 
 
-def serve(config: Config, reread: Callable[[], Config]) -> None:
+def serve(file: ConfigFile) -> None:
     """Serve the web extension until SIGTERM or SIGINT.
 
     Parameters
     ----------
-    config
-        How.
-    reread
-        Reads the config again when SIGHUP asks for it.
+    file
+        Says how; read again when it was changed.
 
     Raises
     ------
     InstallationError
         Something a technician has to mend.
     """
+    config = file.start()
     signals = Signals()
     notifier = Notifier.from_environment()
     try:
@@ -58,7 +57,7 @@ def serve(config: Config, reread: Callable[[], Config]) -> None:
                     studio.check()
                     if signals.end:
                         return
-                _Service(config, studio, glosses, reread, signals, notifier).run(listening)
+                _Service(config, studio, glosses, file, signals, notifier).run(listening)
             finally:
                 notifier.stopping()
                 studio.close(_FAREWELL)
@@ -91,7 +90,7 @@ class _Service:
         config: Config,
         studio: Studio,
         glosses: dict[str, str],
-        reread: Callable[[], Config],
+        file: ConfigFile,
         signals: Signals,
         notifier: Notifier,
     ) -> None:
@@ -99,7 +98,7 @@ class _Service:
         self._studio = studio
         self._meters = Meters(studio)
         self._site = Site(config, studio, glosses, self._meters)
-        self._reread = reread
+        self._config_watch = ConfigWatch(file)
         self._signals = signals
         self._notifier = notifier
         self._address = ""
@@ -135,7 +134,10 @@ class _Service:
         )
         address, port = listening.getsockname()[:2]
         self._address = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
-        asyncio.run(server.serve(sockets=[listening]))
+        try:
+            asyncio.run(server.serve(sockets=[listening]))
+        finally:
+            self._config_watch.stop()
 
     def _announce(self) -> None:
         log.info("serving the web extension at %s", self._address)
@@ -155,27 +157,18 @@ class _Service:
         if not self._announced:
             self._announced = True
             self._announce()
-        if self._signals.reload:
-            self._signals.reload = False
-            self._reload()
+        self._config_watch.attend(self._signals, self._notifier, self._change_to)
         self._studio.check()
         self._studio.queue.forget()
         self._notifier.alive()
         self._notifier.status(self._meters.as_text())
 
-    def _reload(self) -> None:
-        self._notifier.reloading()
-        try:
-            new = self._reread()
-        except InstallationError as error:
-            log.error("%s; going on by the config of before", error)  # noqa: TRY400  # one line
-        else:
-            now, later = changes(self._config, new)
-            self._config = in_force(self._config, new)
-            self._site.use(self._config)
-            if {key.partition(".")[0] for key in now} & {"labels", "theme"}:
-                self._studio.use(self._config)
-            for key in later:
-                log.warning("%s: takes effect at the next start; to have it now, restart", key)
-            log.info("config read again; changed: %s", ", ".join(now) or "nothing")
-        self._notifier.ready()
+    def _change_to(self, config: Config) -> None:
+        now, later = changes(self._config, config)
+        self._config = in_force(self._config, config)
+        self._site.use(self._config)
+        if {key.partition(".")[0] for key in now} & {"labels", "theme"}:
+            self._studio.use(self._config)
+        for key in later:
+            log.warning("%s: takes effect at the next start; to have it now, restart", key)
+        log.info("config read again; changed: %s", ", ".join(now) or "nothing")

@@ -403,8 +403,22 @@ class TestBeginningAndEnd:
         with Serving(tmp_path, built, arguments=("--port", str(port))) as site:
             assert site.port == port and site.ask().status == 200
             # No change of the config, though the file says another.
+            with (tmp_path / "config.yaml").open("a") as file:
+                file.write("\n# so that it is another\n")
             site.process.send_signal(signal.SIGHUP)
             assert "changed: nothing" in site.wait_to_log("config read again")
+
+    def test_a_config_that_is_linked_elsewhere_is_noticed(self, built, tmp_path):
+        with Serving(tmp_path, built) as site:
+            path = tmp_path / "config.yaml"
+            shared = tmp_path / "shared.yaml"
+            path.rename(shared)
+            path.symlink_to(shared)
+            shared.write_text(shared.read_text() + "\ntheme: {size: 2}\n")
+            assert "changed: theme.size" in site.wait_to_log("config read again")
+            shared.rename(tmp_path / "away.yaml")
+            assert "No such file" in site.wait_to_log("going on by the config of before")
+            assert site.ask(path="/healthz").status == 200
 
     def test_it_tells_its_manager(self, built, tmp_path, small):
         address = tmp_path / "notify"
