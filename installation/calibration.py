@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from engines.fetch import sha256_of
 from engines.manifest import Manifest, load_manifest
 from engines.precision import quantise
+from installation.capture.source import CaptureError
 from installation.capture.stills import is_picture, read_picture
 from installation.config import Config
 from installation.errors import InstallationError
@@ -22,6 +24,8 @@ from installation.scene import Faces
 from installation.vision.boxes import iou
 from installation.vision.classifier import surroundings
 from installation.vision.detector import Detector, look
+
+log = logging.getLogger(__name__)
 
 # Half of the pictures with a face calibrate, the other half measure; fewer tell nothing.
 _FEWEST = 8
@@ -87,7 +91,13 @@ def _read(folder: Path) -> list[Picture]:
         paths = sorted(path for path in folder.iterdir() if is_picture(path))
     except OSError as error:
         raise InstallationError(f"{folder}: cannot be read: {error.strerror}") from error
-    return [read_picture(path) for path in paths]
+    pictures = []
+    for path in paths:
+        try:
+            pictures.append(read_picture(path))
+        except CaptureError as error:
+            log.warning("%s; left out", error)
+    return pictures
 
 
 def _open(folder: Path) -> Engine:

@@ -113,12 +113,12 @@ def _web(arguments: argparse.Namespace) -> int:
 
 
 def _classify(arguments: argparse.Namespace) -> int:
-    from installation.classify import CopyFolder, Reading, open_reader
+    from installation.classify import CopyFolder, OutputError, Reading, open_reader
     from installation.inference.engine import InferenceError
 
     def print_text(reading: Reading) -> None:
         count = len(reading.faces)
-        print(f"{reading.path}: {count} face{'' if count == 1 else 's'}")
+        print(f"{printable(str(reading.path))}: {count} face{'' if count == 1 else 's'}")
         named = [(f"face {number}", face.labels) for number, face in enumerate(reading.faces, 1)]
         for who, labels in (*named, ("whole", reading.whole)):
             # Two meanings may share their words; people need them only once.
@@ -127,7 +127,7 @@ def _classify(arguments: argparse.Namespace) -> int:
             print(f"  {who}: {' | '.join(f'{words} {score:.2f}' for words, score in listed)}")
 
     config = _config(arguments)
-    copies = CopyFolder(arguments.output) if arguments.output else None
+    copies = CopyFolder(arguments.output, config.theme) if arguments.output else None
     status = OK
     with Meter() as meter, open_reader(config, arguments.top, meter.follow) as reader:
         for path in arguments.images:
@@ -138,8 +138,8 @@ def _classify(arguments: argparse.Namespace) -> int:
                 else:
                     print_text(reading)
                 if copies is not None:
-                    copies.save(path, reading.drawn(config.theme))
-            except InferenceError:
+                    copies.save(reading)
+            except (InferenceError, OutputError):
                 raise
             except InstallationError as error:
                 _complain(error)

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,19 @@ def test_what_int8_costs_is_told_and_accepted(place, photographs, capfd):
     assert "faces are still found" in said
     assert precision(place, DETECTOR) == "int8"
     assert precision(place, CLASSIFIER) is None
+
+
+def test_files_that_are_no_pictures_end_no_calibration(place, photographs, tmp_path, capfd):
+    folder = tmp_path / "mixed"
+    shutil.copytree(photographs, folder)
+    (folder / "0.jpg").write_text("hello")
+    (folder / "1.jpg").mkdir()
+    (folder / "2.jpg").symlink_to("nowhere")
+    assert calibrate(folder, CLASSIFIER, "--yes") == 0
+    said = capfd.readouterr().err
+    assert all(f"{folder}/{number}.jpg: " in said for number in range(3))
+    assert said.count("; left out\n") == 3
+    assert "faces keep their first word" in said
 
 
 def test_words_lost_are_counted(place, photographs, capfd):

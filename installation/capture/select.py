@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from installation.capture import v4l2
 from installation.capture.camera import Camera
 from installation.capture.demo import DemoSource
@@ -16,7 +18,8 @@ def make_source(config: Config) -> Source:
     """Choose the source that ``camera.source`` describes; opens nothing yet."""
     camera = config.camera
     if camera.path is not None:
-        if camera.path.is_dir() or is_picture(camera.path):
+        # Unlike the method of a path, this is False also for what may not be looked at.
+        if os.path.isdir(camera.path) or is_picture(camera.path):  # noqa: PTH112
             return Stills(camera.path, camera.fps, camera.loop)
         return VideoFile(camera.path, camera.loop)
     written = camera.source

@@ -1,9 +1,15 @@
+import threading
+import time
+
 import numpy as np
+import odd_pictures
 import pytest
 from PIL import Image
 
+from installation.capture.capture import Capture
 from installation.capture.source import CaptureError
-from installation.capture.stills import Stills, read_picture
+from installation.capture.stills import Stills, is_picture, read_picture
+from installation.handover import Latest
 
 
 @pytest.fixture
@@ -160,3 +166,115 @@ def test_damaged_exif_spoils_no_picture(tmp_path, image, hopper, capfd):
 def test_a_folder_without_pictures(tmp_path):
     with pytest.raises(CaptureError, match="no pictures in this folder"):
         Stills(tmp_path, fps=1, loop=True).open()
+
+
+def test_whatever_is_in_a_folder_all_that_can_be_read_is_shown(tmp_path, caplog, capfd):
+    made = odd_pictures.make(tmp_path)
+    odd_pictures.make_specials(tmp_path)
+    stills = Stills(tmp_path, fps=0.1, loop=False)
+    stills.open()
+    shown = 0
+    while (picture := stills.read()) is not None:
+        assert picture.dtype == np.uint8 and picture.ndim == 3 and min(picture.shape) > 0
+        # More is not for graphics cards.
+        assert max(picture.shape) <= 8192
+        shown += 1
+    good = [each for each in made if each.name.startswith("good") and is_picture(each)]
+    left_out = [each.message for each in caplog.records]
+    assert len(good) < shown
+    assert shown + len(left_out) == sum(map(is_picture, tmp_path.iterdir()))
+    assert not any("/good" in each for each in left_out)
+    # libtiff has more to say, and does not say it.
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_left_out_is_told_once_until_something_else_is_wrong_with_it(tmp_path, caplog):
+    odd_pictures.picture().save(tmp_path / "a.png")
+    (tmp_path / "b.png").touch()
+    stills = Stills(tmp_path, fps=0.1, loop=True)
+    stills.open()
+    for _ in range(5):
+        stills.read()
+    (tmp_path / "b.png").write_text("hello")
+    for _ in range(5):
+        stills.read()
+    said = [each.message.partition("b.png: ")[2] for each in caplog.records]
+    assert said == [
+        "the file is empty; left out",
+        "not a picture in a format known here; left out",
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["", ".png"])
+def test_what_vanishes_while_it_is_shown_is_a_loss_and_comes_back(tmp_path, suffix):
+    """A folder, or a picture."""
+    source = tmp_path / f"stills{suffix}"
+    picture = odd_pictures.picture()
+    if suffix:
+        picture.save(source)
+    else:
+        source.mkdir()
+        picture.save(source / "a.png")
+    frames = Latest()
+    capture = Capture(Stills(source, fps=10, loop=True), frames)
+    thread = threading.Thread(target=capture.run)
+    thread.start()
+    try:
+        until(lambda: frames.get(after=0, timeout=0))
+        source.rename(tmp_path / "elsewhere")
+        until(lambda: capture.trouble)
+        assert capture.trouble.startswith(f"{source}: no such file")
+        (tmp_path / "elsewhere").rename(source)
+        until(lambda: capture.trouble is None)
+        version = frames.get(after=0, timeout=60)[0]
+        assert frames.get(after=version, timeout=60)
+        assert thread.is_alive() and capture.losses == 1
+    finally:
+        capture.stop()
+        thread.join(60)
+
+
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_numbers_are_named(tmp_path, value):
+    pixels = np.zeros((8, 8), np.float32)
+    pixels[3, 4] = value
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    with pytest.raises(CaptureError, match=r"a\.tif: cannot be read: .* NaN or infinite"):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "brightest"), [(np.float32, 1), (np.float32, 255), (np.int32, 65535), (np.int32, 2e9)]
+)
+def test_numbers_are_brought_to_what_a_screen_shows(tmp_path, dtype, brightest):
+    ramp = np.linspace(0, brightest, 256).astype(dtype).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "a.tif")
+    read = read_picture(tmp_path / "a.tif")[..., 0].reshape(-1).astype(int)
+    assert np.abs(read - np.arange(256)).max() <= 1
+
+
+def test_a_picture_that_is_damaged_inside_is_not_read_as_half_of_one(tmp_path, image):
+    for kind in ("png", "tif"):
+        options = {"compression": "tiff_deflate"} if kind == "tif" else {}
+        image.save(tmp_path / f"a.{kind}", **options)
+        data = bytearray((tmp_path / f"a.{kind}").read_bytes())
+        middle = len(data) // 2
+        data[middle : middle + 400] = bytes(400)
+        (tmp_path / f"a.{kind}").write_bytes(data)
+        with pytest.raises(CaptureError, match="cannot be read"):
+            read_picture(tmp_path / f"a.{kind}")
+
+
+def test_no_other_program_is_started_for_a_picture(tmp_path):
+    """Pillow would have Ghostscript draw it."""
+    script = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    (tmp_path / "a.jpg").write_bytes(script)
+    with pytest.raises(CaptureError, match="not a picture in a format known here"):
+        read_picture(tmp_path / "a.jpg")
