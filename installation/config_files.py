@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from installation.advice import let_read
 from installation.errors import InstallationError
 
 # Bytes in all that no config needs; reading takes a second for so many on a small computer.
@@ -160,7 +161,7 @@ def _read(path: Path, most: int) -> str:
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
     if isinstance(error, PermissionError):
-        return wrong(path, 1, "cannot be read; let this user or its group read it")
+        return wrong(path, 1, f"cannot be read by this user; {let_read(path)}")
     return wrong(path, 1, f"cannot be read: {error.strerror}")
 
 
