@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from installation.advice import let_read
 from installation.config_yaml import ConfigError as ConfigError
 from installation.config_yaml import Document, compose, decode, wrong
 
@@ -114,5 +115,5 @@ def _read(path: Path, most: int) -> str:
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
     if isinstance(error, PermissionError):
-        return wrong(path, 1, "cannot be read; let this user or its group read it")
+        return wrong(path, 1, f"cannot be read by this user; {let_read(path)}")
     return wrong(path, 1, f"cannot be read: {error.strerror}")

@@ -118,7 +118,9 @@ def _without_options(command: list[str]) -> str:
 
 
 def _status(running: dict[str, str]) -> str:
-    return f": {running['StatusText']}" if running.get("StatusText") else ""
+    told = running.get("StatusText", "")
+    # What does not work is said of the wall.
+    return "" if told.startswith(service.DOES_NOT_WORK) else f": {told}" if told else ""
 
 
 def _measured(config: Config, source: Source, node: Path | None) -> Iterator[Finding]:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from installation import config as configuration
+from installation.advice import is_installed, let_read
 from installation.config import Config
 from installation.config_files import ConfigError, overlays
 from installation.doctor import service
 from installation.doctor.apart import apart
 from installation.doctor.finding import Finding, ok, trouble
-
-# Where a release is that systemd starts; the program as whoever calls it otherwise.
-_INSTALLED = Path("/opt/installation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,11 @@ def examine(path: Path | None) -> Iterator[Finding]:
         As they come.
     """
     user = _user()
+    if user is not None and not _is_known(user):
+        said = f"the user {user}, as whom the wall runs, is missing"
+        yield trouble("user", said, "sudo systemd/install makes it")
+        yield from apart("services", service.units, _SERVICES)
+        return
     config = None
     try:
         path = (path or configuration.find()).absolute()
@@ -92,14 +96,22 @@ def _config(path: Path) -> Iterator[Finding]:
         return
     closed = [each for each in files if not os.access(each, os.R_OK)]
     for each in closed:
-        yield trouble("config", f"{each}: may not be read by the wall", f"sudo chmod g+r {each}")
+        yield trouble("config", f"{each}: may not be read by the wall", let_read(each))
     if not closed:
         over = (f"{each.parent.name}/{each.name}" for each in files[1:])
         yield ok("config", ", ".join((str(path), *over)))
 
 
+def _is_known(user: str) -> bool:
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
+
+
 def _user() -> str | None:
     """Return as whom to look: what is installed is the wall's user's, for root."""
-    if os.geteuid() != 0 or _INSTALLED not in Path(__file__).resolve().parents:
+    if os.geteuid() != 0 or not is_installed():
         return None
     return service.wall().get("User") or None

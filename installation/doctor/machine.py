@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from installation.config import Config
+from installation.doctor import service
 from installation.doctor.finding import Finding, ok, trouble, warning
 from installation.record.errors import exists
 from installation.record.expiry import KEEP_THEM, announced
@@ -23,6 +24,10 @@ from installation.supervision.temperature import temperature
 _GB, _MB = 10**9, 10**6
 # An upgrade with its engines takes the first; below the second nothing goes well any more.
 _ROOM, _LITTLE = 2.5 * _GB, 100 * _MB
+# Inodes.
+_FEW_FILES = 100
+# Where the system writes.
+_SYSTEM = (Path("/"), Path("/tmp"), Path("/var"))  # noqa: S108  # looked at, not used
 _HOT = 85.0
 # What adjtimex(2) returns while nobody keeps the clock right.
 _UNSYNCHRONISED = 5
@@ -32,25 +37,37 @@ _DEV = Path("/dev")
 
 
 def disk(config: Config) -> Iterator[Finding]:
-    """Look at the room for record and engines."""
+    """Look at the room for record and engines, and for what the system writes."""
     folders = [config.inference.engines]
     if config.record.file is not None:
         folders.append(config.record.file.parent)
     seen = set()
-    for folder in map(_there, folders):
+    for folder in map(_there, (*folders, *_SYSTEM)):
         if (disk := folder.stat().st_dev) in seen:
             continue
         seen.add(disk)
-        free = shutil.disk_usage(folder).free
+        yield from _room(folder, ours=folder not in _SYSTEM)
+
+
+def _room(folder: Path, ours: bool) -> Iterator[Finding]:
+    about, told = "disk", os.statvfs(folder)
+    free = shutil.disk_usage(folder).free
+    if told.f_flag & os.ST_RDONLY:
+        if ours:
+            yield trouble(about, f"{folder} is read-only", "look for errors with: dmesg")
+    elif free < _MB:
+        remedy = "make room: sudo du -xhd1 / | sort -h tells what takes it"
+        yield trouble(about, f"the disk with {folder} is full", remedy)
+    elif told.f_files and told.f_favail < _FEW_FILES:
+        said = f"the disk with {folder} has no room for another file, however small (see df -i)"
+        yield trouble(about, said, "delete some")
+    elif ours and free < _LITTLE:
+        yield trouble(about, f"{free / _MB:.0f} MB free in {folder}", "make room")
+    elif ours and free < _ROOM:
         said = f"{free / _GB:.1f} GB free in {folder}"
-        if os.statvfs(folder).f_flag & os.ST_RDONLY:
-            yield trouble("disk", f"{folder} is read-only", "look for errors with: dmesg")
-        elif free < _LITTLE:
-            yield trouble("disk", said, "make room")
-        elif free < _ROOM:
-            yield warning("disk", said, f"an upgrade takes {_ROOM / _GB:g} GB")
-        else:
-            yield ok("disk", said)
+        yield warning(about, said, f"an upgrade takes {_ROOM / _GB:g} GB")
+    elif ours:
+        yield ok(about, f"{free / _GB:.1f} GB free in {folder}")
 
 
 def _there(folder: Path) -> Path:
@@ -68,8 +85,7 @@ def clock(config: Config) -> Iterator[Finding]:
         remedy = "set it, with timedatectl, or connect the machine to the network"
         yield trouble("clock", f"{said} cannot be", remedy)
     elif not _synchronised():
-        remedy = "connect the machine to the network, and see timedatectl"
-        yield warning("clock", f"{said}, kept right by nobody", remedy)
+        yield warning("clock", f"{said}, kept right by nobody", _time_service())
     elif config.hours.open and config.hours.timezone is None and now.tzname() == "UTC":
         remedy = "set hours.timezone, such as Europe/Berlin"
         yield warning("clock", f"{said}; opening hours are in UTC", remedy)
@@ -83,6 +99,16 @@ def _synchronised() -> bool:
         # Larger than its structure is anywhere; zeros ask and change nothing.
         return bool(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512)) != _UNSYNCHRONISED)
     return False
+
+
+def _time_service() -> str:
+    """Return what to do about a clock that nobody keeps right."""
+    shown = service.ask("timedatectl", "show", "-p", "CanNTP", "-p", "NTP") or ""
+    if "CanNTP=no" in shown:
+        return "no time service is installed: sudo apt-get install systemd-timesyncd"
+    if "NTP=no" in shown.splitlines():
+        return "the time service is off: sudo timedatectl set-ntp true"
+    return "connect the machine to the network, and see timedatectl"
 
 
 def heat(_config: Config) -> Iterator[Finding]:
@@ -114,6 +140,12 @@ def permissions(config: Config) -> Iterator[Finding]:
     if node.is_relative_to(_DEV) and node.exists() and not os.access(node, os.R_OK | os.W_OK):
         refused = True
         yield trouble(about, f"{who} may not use {node}", _join(node, who))
+    for folder in (config.inference.engines, *config.inference.engines.glob("*/")):
+        # Root's files in it are what a command of another version has left.
+        if folder.is_dir() and not os.access(folder, os.W_OK) and folder.owner() == "root":
+            refused = True
+            remedy = f"sudo chown -R {who}: {config.inference.engines}"
+            yield warning(about, f"{who} cannot renew {folder}, which is root's", remedy)
     if not refused:
         yield ok(about, f"camera and graphics card are open to {who}")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
+from installation.advice import build_engines
 from installation.config import Config, Inference
 from installation.display.captions import FONT
 from installation.doctor.finding import Finding, ok, trouble, warning
@@ -17,7 +18,6 @@ from installation.workshop import standings
 
 _PCI = Path("/sys/bus/pci/devices")
 _NVIDIA, _DISPLAYS = "0x10de", "0x03"
-_BUILD = "run `installation engines build`"
 
 
 def policy(config: Config) -> Iterator[Finding]:
@@ -104,17 +104,17 @@ def engines(config: Config) -> Iterator[Finding]:
     """Look at the networks and the plans made of them."""
     about, settings = "engines", config.inference
     found = [each for each in standings(config) if each[0] != "device"]
-    names = {name for name, _, _ in found}
+    names, remedy = {name for name, _, _ in found}, f"run `{build_engines()}`"
     for wanted in (settings.detector, settings.classifier):
         if wanted not in names:
-            yield trouble(about, f"{wanted} is not in {settings.engines}", _BUILD)
+            yield trouble(about, f"{wanted} is not in {settings.engines}", remedy)
     wrong = False
     for name, why, _ in found:
         if why:
             wrong = True
             # Plans are made by themselves, if only in front of visitors.
             level = warning if name.startswith("plans/") or name.endswith("on the GPU") else trouble
-            yield level(about, f"{name}: {why}", "" if "engines build" in why else _BUILD)
+            yield level(about, f"{name}: {why}", "" if remedy in why else remedy)
     if not wrong:
         yield ok(about, f"all ready in {settings.engines}")
 

@@ -53,6 +53,9 @@ def opengl(_config: Config) -> Iterator[Finding]:
     try:
         renderer, version = _renderer(headless=not has_screen())
     except Exception as error:
+        if type(error).__name__ == "NoSuchDisplayException":
+            yield warning(about, "not looked at: there is no screen")
+            return
         remedy = "install the graphics driver; ./setup.sh packages brings Mesa"
         yield trouble(about, f"nothing can be drawn: {error or type(error).__name__}", remedy)
         return

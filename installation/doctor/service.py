@@ -17,8 +17,10 @@ _ENGINES = "installation-engines.service"
 _SYSTEMD = Path("/run/systemd/system")
 _PROPERTIES = (
     *("Id", "LoadState", "ActiveState", "UnitFileState", "Result", "NRestarts", "StatusText"),
-    *("Environment", "User", "MainPID"),
+    *("Environment", "User", "MainPID", "ExecMainStartTimestampMonotonic"),
 )
+# Begins the status of a wall that does not work; see `installation.web.status.health`.
+DOES_NOT_WORK = "does not work"
 # Seconds that systemd has to answer.
 _PATIENCE = 5.0
 # Restarts that need no word: the camera or the screen came up late.
@@ -27,7 +29,7 @@ _FEW = 3
 
 def shown(*units: str) -> list[dict[str, str]]:
     """Return what systemd tells of units, in their order; nothing where there is no systemd."""
-    found = _ask("systemctl", "show", "-p", ",".join(_PROPERTIES), *units)
+    found = ask("systemctl", "show", "-p", ",".join(_PROPERTIES), *units)
     if found is None:
         return []
     return [
@@ -66,6 +68,7 @@ def units() -> Iterator[Finding]:
         return
     for unit in (*_UNITS, _ENGINES):
         yield from _unit(unit, found.get(unit, {}))
+    yield from _killed()
 
 
 def _unit(unit: str, found: dict[str, str]) -> Iterator[Finding]:
@@ -78,21 +81,34 @@ def _unit(unit: str, found: dict[str, str]) -> Iterator[Finding]:
         yield trouble(about, f"{unit} is missing", "install again: sudo systemd/install")
     elif state == "failed":
         yield trouble(about, f"{unit} failed ({found.get('Result', 'unknown')})", log)
+    elif unit == _ENGINES and state in ("activating", "inactive"):
+        yield ok(about, f"{unit} {_engines(found)}")
     elif state == "activating":
         yield warning(about, f"{unit} is starting, or again and again", log)
     elif found.get("UnitFileState") == "disabled":
         remedy = f"sudo systemctl enable --now {unit}"
         yield warning(about, f"{unit} does not start with the machine", remedy)
-    elif state != "active" and unit != _ENGINES:
+    elif state != "active":
         yield warning(about, f"{unit} is not running", f"sudo systemctl start {unit}")
     elif unit == WALL:
         yield from _restarts(about, found, log)
     else:
-        yield ok(about, f"{unit} {'has run' if unit == _ENGINES else 'is active'}")
+        yield ok(about, f"{unit} is active")
+
+
+def _engines(found: dict[str, str]) -> str:
+    if found.get("ActiveState") == "activating":
+        return "is building"
+    if found.get("ExecMainStartTimestampMonotonic", "0") == "0":
+        return "has not run since the machine started: it is started by hand"
+    return "has run"
 
 
 def _restarts(about: str, found: dict[str, str], log: str) -> Iterator[Finding]:
     status = found.get("StatusText") or "running"
+    if status.startswith(DOES_NOT_WORK):
+        yield trouble(about, status, log)
+        return
     hung = _hangs()
     restarts = int(found.get("NRestarts") or 0)
     if hung:
@@ -106,12 +122,25 @@ def _restarts(about: str, found: dict[str, str], log: str) -> Iterator[Finding]:
 
 def _hangs() -> int:
     """Count how often the watchdog had to act since the machine started, as far as one may know."""
-    lines = _ask("journalctl", "-q", "-b", "-o", "cat", "-u", WALL, "--no-pager") or ""
+    lines = ask("journalctl", "-q", "-b", "-o", "cat", "-u", WALL, "--no-pager") or ""
     return len(re.findall(r"Watchdog timeout", lines))
 
 
-def _ask(command: str, *arguments: str) -> str | None:
-    """Run a command; None where it is not there, fails, or takes too long."""
+def _killed() -> Iterator[Finding]:
+    """Look for processes that were killed for want of memory, as far as one may know."""
+    lines = ask("journalctl", "-q", "-b", "-o", "cat", "-u", "installation*", "--no-pager") or ""
+    units = re.findall(r"^(installation\S*): Failed with result 'oom-kill'", lines, re.MULTILINE)
+    for unit in sorted(set(units)):
+        times = "once" if units.count(unit) == 1 else f"{units.count(unit)} times"
+        yield warning(
+            "memory",
+            f"{unit} was killed {times} since the machine started: the memory ran out",
+            "see what took it: sudo journalctl -b -k | grep -i 'killed process'",
+        )
+
+
+def ask(command: str, *arguments: str) -> str | None:
+    """Return what a command says; None where it is not there, fails, or takes too long."""
     path = shutil.which(command)
     if path is None:
         return None

@@ -129,3 +129,31 @@ def test_a_server_that_saves_no_energy_is_no_reason_to_complain(server):
     out, err = window.communicate(timeout=300)
     assert (window.returncode, out.split("\n")[1]) == (0, "False"), err
     assert "DPMS" not in err
+
+
+TURN_OFF = """
+    import ctypes
+    from ctypes import POINTER, Structure, c_int, c_ulong, c_void_p
+    class Resources(Structure):
+        _fields_ = [("asked", c_ulong), ("set", c_ulong), ("count", c_int)]
+        _fields_ += [("crtcs", POINTER(c_ulong))]
+    x, randr = ctypes.CDLL("libX11.so.6"), ctypes.CDLL("libXrandr.so.2")
+    x.XOpenDisplay.restype = c_void_p
+    x.XDefaultRootWindow.restype = c_ulong
+    randr.XRRGetScreenResources.restype = POINTER(Resources)
+    at = c_void_p(x.XOpenDisplay(None))
+    found = randr.XRRGetScreenResources(at, c_ulong(x.XDefaultRootWindow(at)))
+    print(window.dark)
+    nothing = (c_int(0), c_int(0), c_ulong(0), c_int(1), None, c_int(0))
+    off = randr.XRRSetCrtcConfig(at, found, c_ulong(found.contents.crtcs[0]), c_ulong(0), *nothing)
+    x.XSync(at, 0)
+    print(window.dark, window.moved)
+"""
+
+
+@needs_xvfb
+def test_monitors_that_were_turned_off_are_noticed(server):
+    _, display = server
+    window = on(display, OPEN.format(display="fullscreen=False") + TURN_OFF)
+    out, err = window.communicate(timeout=60)
+    assert out.split("\n")[1:3] == ["False", "True False"], err

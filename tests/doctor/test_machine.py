@@ -4,6 +4,7 @@ from collections import namedtuple
 from contextlib import closing
 from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -25,14 +26,43 @@ def kept(folder, name="record.sqlite"):
 
 
 @pytest.mark.parametrize(
-    ("free", "level"), [(50e9, "ok"), (1e9, "warning"), (1e7, "trouble"), (0, "trouble")]
+    ("free", "level", "said"),
+    [
+        (50e9, "ok", "50.0 GB free"),
+        (1e9, "warning", "1.0 GB free"),
+        (1e7, "trouble", "10 MB free"),
+        (0, "trouble", "is full"),
+    ],
 )
-def test_disks_are_looked_at_once_each(tmp_path, monkeypatch, free, level):
+def test_disks_are_looked_at_once_each(tmp_path, monkeypatch, free, level, said):
+    monkeypatch.setattr(machine, "_SYSTEM", ())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100e9, 0, free))
     # Folders that are not there yet belong to the disk they will be on.
     (seen,) = machine.disk(kept(tmp_path))
     assert seen.level == level
-    assert f"{free / 1e9:.1f} GB free" in seen.said
+    assert said in seen.said
+
+
+def test_a_full_disk_of_the_system_is_named_though_nothing_of_ours_is_on_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "_SYSTEM", (Path("/proc"),))
+    usage = shutil.disk_usage
+    monkeypatch.setattr(
+        shutil,
+        "disk_usage",
+        lambda path: Usage(1e9, 1e9, 0) if path == Path("/proc") else usage(path),
+    )
+    seen = [each for each in machine.disk(kept(tmp_path)) if "/proc" in each.said]
+    assert [(each.level, each.said) for each in seen] == [
+        ("trouble", "the disk with /proc is full")
+    ]
+
+
+def test_a_disk_without_room_for_another_file_is_named(tmp_path, monkeypatch):
+    told = list(os.statvfs(tmp_path))
+    told[5], told[7] = 1000, 0
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(told))
+    (seen,) = machine.disk(kept(tmp_path))
+    assert seen.level == "trouble" and "no room for another file" in seen.said
 
 
 class Clock(datetime):
@@ -79,6 +109,26 @@ def test_a_clock_that_cannot_be_right(clock, shows):
 def test_a_clock_that_nobody_keeps_right(clock, monkeypatch):
     monkeypatch.setattr(machine, "_synchronised", lambda: False)
     assert clock("2026-11-22T12:00+00:00").level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("told", "remedy"),
+    [
+        (
+            "CanNTP=no\nNTP=no",
+            "no time service is installed: sudo apt-get install systemd-timesyncd",
+        ),
+        ("CanNTP=yes\nNTP=no", "sudo timedatectl set-ntp true"),
+        ("CanNTP=yes\nNTP=yes", "connect the machine to the network"),
+    ],
+)
+def test_what_would_keep_the_clock_right_is_named(clock, monkeypatch, tmp_path, told, remedy):
+    monkeypatch.setattr(machine, "_synchronised", lambda: False)
+    script = tmp_path / "timedatectl"
+    script.write_text(f"#!/bin/sh\nprintf '{told}\\n'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert remedy in clock("2026-11-22T12:00+00:00").remedy
 
 
 def test_opening_hours_in_a_zone_that_nobody_set(clock, monkeypatch):
@@ -173,7 +223,7 @@ def test_what_a_user_may_not_use_is_named_with_its_group(tmp_path, monkeypatch):
     assert seen.level == "ok"
     # Root may use anything, so that it is said here.
     monkeypatch.setattr(os, "access", lambda *_: False)
-    graphics, camera = machine.permissions(config)
+    graphics, camera, *_ = machine.permissions(config)
     assert (graphics.level, camera.level) == ("warning", "trouble")
     assert str(tmp_path / "video0") in camera.said
     assert camera.remedy.startswith("sudo usermod -aG ")

@@ -65,7 +65,13 @@ def test_all_is_well(systemd):
         ({"installation": {"ActiveState": "inactive"}}, "wall", "warning", "systemctl start"),
         ({"installation": {"UnitFileState": "disabled"}}, "wall", "warning", "enable --now"),
         ({"installation": {"NRestarts": "17"}}, "wall", "warning", "restarted 17 times"),
-        ({"engines": {"ActiveState": "inactive"}}, "wall-engines", "ok", "has run"),
+        ({"engines": {"ActiveState": "inactive", "ExecMainStartTimestampMonotonic": "7"}},
+         "wall-engines", "ok", "engines.service has run"),
+        ({"engines": {"ActiveState": "inactive", "ExecMainStartTimestampMonotonic": "0"}},
+         "wall-engines", "ok", "has not run since the machine started"),
+        ({"engines": {"ActiveState": "activating"}}, "wall-engines", "ok", "is building"),
+        ({"installation": {"StatusText": "does not work: no camera there; 0.0 pictures a second"}},
+         "wall", "trouble", "does not work: no camera there"),
         ({"engines": {"ActiveState": "failed"}}, "wall-engines", "trouble", "failed"),
     ],
 )  # fmt: skip
@@ -79,6 +85,23 @@ def test_what_is_wrong_is_named(systemd, changed, about, level, said):
 def test_hangs_are_counted(systemd):
     systemd(journal="x\ninstallation.service: Watchdog timeout (limit 10s)!\n" * 2)
     assert "hung 2 times since the machine started" in found()["wall"].said
+
+
+def test_processes_killed_for_want_of_memory_are_counted(systemd):
+    killed = (
+        "{}: A process of this unit has been killed by the OOM killer.\n"
+        "{}: Failed with result 'oom-kill'.\n"
+    )
+    web = "installation-web@8081.service"
+    journal = killed.replace("{}", web) * 2 + killed.replace("{}", "installation.service")
+    systemd(journal=journal)
+    one, other = (each for each in service.units() if each.about == "memory")
+    assert (one.level, other.level) == ("warning", "warning")
+    assert f"{web} was killed 2 times" in one.said
+    assert "installation.service was killed once" in other.said
+    assert "journalctl" in one.remedy
+    systemd()
+    assert "memory" not in found()
 
 
 def test_what_is_not_installed(systemd, tmp_path):

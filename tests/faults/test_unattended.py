@@ -369,7 +369,8 @@ Wall.{work} = counted
 def test_without_a_camera_it_waits_and_hardly_works(start, folder, built):
     write(folder, built, camera="{source: /dev/video987}")
     wall = start(TURNS.format(work="show"))
-    wall.wait_for("/dev/video987: no camera there", times=3)
+    # In the words of the status page.
+    wall.wait_for("STATUS=does not work: /dev/video987: no camera there", times=3)
     assert wall.end() == 0
     # The benchmark tells how little work that is; this is for what runs away.
     assert 0 < int((folder / "turns").read_text()) <= 25

@@ -132,6 +132,12 @@ def test_a_wall_that_works_is_healthy(serve):
         ({"stuck": True}, "does not work", "the screen stays the same"),
         ({"pulses": (Pulse("vision", 5.0, 8.0),)}, "does not work", "vision has not answered"),
         ({"preparing": "preparing 34%"}, "preparing", "preparing 34%"),
+        (
+            {"preparing": "preparing", "engines": "x: no engine here"},
+            "does not work",
+            "x: no engine",
+        ),
+        ({"dark": True}, "does not work", "no monitor is on"),
     ],
 )
 def test_a_wall_that_does_not_work_says_why(serve, changes, words, says):
@@ -156,7 +162,8 @@ def test_before_the_wall_says_anything_it_starts(serve):
     [
         {"waiting": True, "shown_at": -60.0},
         {"trouble": "/dev/video0: no camera there", "stuck": True},
-        {"preparing": "preparing"},
+        {"preparing": "preparing", "engines": "person-mine: no engine here"},
+        {"dark": True},
     ],
 )
 def test_closed_by_its_hours_it_is_healthy(changes):
