@@ -29,6 +29,25 @@ as_root=
 [ "$(id -u)" = 0 ] || as_root=sudo
 
 debian_packages() {
+    missing_packages "$@"
+    [ -n "$missing" ] || return 0
+    if [ -n "$as_root" ]; then
+        if ! command -v sudo >/dev/null || ! { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+            fail "Debian packages are missing; as root, run: apt-get install$missing"
+        fi
+    fi
+    $as_root apt-get update -qq || fail 'apt-get update failed; see above'
+    # Before that a bare machine does not know which packages there are.
+    missing_packages "$@"
+    [ -n "$missing" ] || return 0
+    say "installing Debian packages:$missing"
+    # shellcheck disable=SC2086
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        $missing >&2 || fail 'apt-get install failed; see above'
+}
+
+# Set $missing to the packages that are wanted and not installed.
+missing_packages() {
     # For a library of X that is missing, Python's search would run a compiler each time a window is
     # opened.
     packages='python3-venv libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libglx-mesa0 libxrandr2
@@ -53,17 +72,6 @@ debian_packages() {
             *) missing="$missing $package" ;;
         esac
     done
-    [ -n "$missing" ] || return 0
-    if [ -n "$as_root" ]; then
-        if ! command -v sudo >/dev/null || ! { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
-            fail "Debian packages are missing; as root, run: apt-get install$missing"
-        fi
-    fi
-    say "installing Debian packages:$missing"
-    $as_root apt-get update -qq || fail 'apt-get update failed; see above'
-    # shellcheck disable=SC2086
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        $missing >&2 || fail 'apt-get install failed; see above'
 }
 
 # The library of Debian's own Python, which the inference server that tests run embeds.

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -94,20 +96,31 @@ class TestUse:
         assert ran.returncode == 1
         assert is_one_complaint(ran.stderr)
 
-    @pytest.mark.parametrize("moment", [0.05, 0.1, 0.2, 0.4, 0.8])
+    @pytest.mark.parametrize("moment", [0, 0.05, 0.1, 0.2, 0.4, 0.8])
     def test_ctrl_c_at_any_moment_is_no_traceback(self, built, moment):
+        # Until the command has told Python what Ctrl-C means, Python would show a traceback.
+        code = (
+            "import signal, sys\n"
+            "from installation.__main__ import start\n"
+            "honest = signal.signal\n"
+            "def told(*arguments):\n"
+            "    signal.signal = honest\n"
+            "    honest(*arguments)\n"
+            "    print('begun', flush=True)\n"
+            "signal.signal = told\n"
+            "sys.exit(start())"
+        )
         running = subprocess.Popen(
-            [*COMMAND, "demo", "--headless"],
+            [sys.executable, "-c", code, "demo", "--headless"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        assert running.stdout.readline() == "begun\n"
         time.sleep(moment)
         running.send_signal(signal.SIGINT)
-        err = running.communicate(timeout=LONG)[1]
-        # Python itself may still have been starting; what is ours stays quiet.
-        assert "installation/" not in err
+        assert "Traceback" not in running.communicate(timeout=LONG)[1]
 
     def test_a_reader_that_leaves_early_is_no_trouble(self, pictures):
         running = subprocess.Popen(
@@ -350,15 +363,21 @@ class TestDemo:
 
     def test_interrupted_it_still_leaves_its_picture(self, built, tmp_path):
         picture = tmp_path / "x.png"
-        running = subprocess.Popen(
-            [*COMMAND, "demo", "--headless", "--seconds", "500", "--output", str(picture)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert any("inference on" in line for line in iter(running.stderr.readline, ""))
-        time.sleep(5)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(tmp_path / "notify"))
+            manager.settimeout(LONG)
+            running = subprocess.Popen(
+                [*COMMAND, "demo", "--headless", "--seconds", "5000", "--output", str(picture)],
+                cwd=ROOT,
+                env=os.environ | {"NOTIFY_SOCKET": str(tmp_path / "notify")},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert any("inference on" in line for line in iter(running.stderr.readline, ""))
+            # Some have been shown by then.
+            while not re.search(rb"[1-9]\d*\.\d pictures a second", manager.recv(4096)):
+                pass
         running.send_signal(signal.SIGTERM)
         out, err = running.communicate(timeout=LONG)
         assert (running.returncode, err) == (0, "")

@@ -3,7 +3,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -84,18 +83,21 @@ def test_an_interrupted_build_leaves_nothing_half_made(own, how):
             "-c",
             # What a shell starts in the background does not hear Ctrl-C by itself.
             "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-            "import sys; from pathlib import Path; from engines.build import build;"
-            "build(Path(sys.argv[1]), print)",
+            "import os, sys, time; from pathlib import Path; from engines.build import build\n"
+            "def last_step(): print('making', flush=True); time.sleep(600)\n"
+            "os.sync = last_step\n"
+            "build(Path(sys.argv[1]), lambda line: None)",
             str(own),
         ],
         cwd=ROOT,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        text=True,
     )
-    while not list(own.glob(".making-*")) and building.poll() is None:
-        time.sleep(0.001)
+    # All is made, and not in its place yet.
+    assert building.stdout.readline() == "making\n"
     os.kill(building.pid, how)
-    building.wait(30)
+    building.communicate(timeout=300)
     assert set(states(own).values()) <= {"", "not built"}
     assert "not built" in states(own).values()
     build(own, print)

@@ -59,10 +59,25 @@ def shown(port):
     return found[("installation_frames_presented_total",)]
 
 
-def test_it_is_told_from_the_start_to_the_end(start):
+# Its engines are opened once there is a file named gate.
+GATE = """
+import time
+from pathlib import Path
+from installation import stages
+opened = stages.open_observer
+def opened_later(*arguments):
+    while not Path("gate").exists():
+        time.sleep(0.01)
+    return opened(*arguments)
+stages.open_observer = opened_later
+"""
+
+
+def test_it_is_told_from_the_start_to_the_end(start, tmp_path):
     port = free_port()
-    wall = start(port)
+    wall = start(port, GATE)
     assert ask(port, "/healthz").status == 503
+    (tmp_path / "gate").touch()
     assert until(port, 200, "works") == "works\n"
     before = shown(port)
     wall.wait_for("pictures a second", times=2)

@@ -14,7 +14,7 @@ from tests.web.upload.proxies import Balanced, available
 from tests.web.upload.serving import LONG, Serving, encoded
 
 # Each of them finds out by itself, in a second or so, who is there.
-SECONDS = 8
+SECONDS = 4
 
 
 @pytest.fixture(params=["nginx", "haproxy"])
@@ -35,25 +35,32 @@ def balanced(request, built, tmp_path):
 
 def crowd(balanced, picture, meanwhile):
     """Have many send pictures, from before something happens until after it; count the statuses."""
-    statuses, over = Counter(), threading.Event()
+    mine, over = [Counter() for _ in range(12)], threading.Event()
 
     def visit(number):
-        mine = Counter()
         while not over.is_set():
-            mine[balanced.send(picture, number)] += 1
-        return mine
+            mine[number][balanced.send(picture, number)] += 1
+
+    def until_all_were_here(times):
+        before, deadline = [each.total() for each in mine], time.monotonic() + LONG
+        while any(
+            now.total() < then + times for now, then in zip(mine, before, strict=True)
+        ) and not any(each.done() for each in visits):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     with ThreadPoolExecutor(12) as visitors:
         visits = [visitors.submit(visit, number) for number in range(12)]
         try:
-            time.sleep(SECONDS / 4)
+            until_all_were_here(1)
             meanwhile()
-            time.sleep(SECONDS / 2)
+            time.sleep(SECONDS)
+            until_all_were_here(2)
         finally:
             over.set()
         for each in visits:
-            statuses += each.result()
-    return statuses
+            each.result()
+    return sum(mine, Counter())
 
 
 def answered(worker):
