@@ -11,6 +11,7 @@ from ipaddress import ip_network
 
 import uvicorn
 
+from engines.build import mend
 from installation.config import Config
 from installation.errors import InstallationError
 from installation.labels.glosses import load_glosses
@@ -50,6 +51,7 @@ def serve(config: Config, reread: Callable[[], Config]) -> None:
     notifier = Notifier.from_environment()
     try:
         with _bound(config) as listening:
+            mend(config.inference.engines, ("person-glosses",), log.warning)
             glosses = load_glosses(config.inference.engines)
             studio = Studio(config, config.record.file)
             try:
