@@ -280,27 +280,21 @@ def mend(built: Path, names: Collection[str], say: Callable[[str], None]) -> Non
         One is damaged and cannot be built again.
     """
     needed = [recipe for recipe in RECIPES if recipe.name in names]
-    damaged = [recipe for recipe in needed if damage(recipe, built)]
-    for recipe in damaged:
-        _check_wheels(recipe, built)
-    if not damaged:
-        return
-    with _locked(built):
-        _sweep(built)
-        for recipe in damaged:
-            # Another process may have built it until now.
-            if wrong := damage(recipe, built):
-                say(f"{built / recipe.name}: {wrong}; building it again")
-                try:
+    for recipe in [recipe for recipe in needed if damage(recipe, built)]:
+        try:
+            _check_wheels(recipe, built)
+            with _locked(built):
+                # Another process may have built it until now.
+                if wrong := damage(recipe, built):
+                    say(f"{built / recipe.name}: {wrong}; building it again")
                     _make(recipe, built)
-                except OSError as error:
-                    remedy = f"run `{build_engines()}`"
-                    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                        remedy = "make room on this disk"
-                    raise BuildError(
-                        f"{built / recipe.name}: {wrong}, and cannot be built again "
-                        f"({error.strerror}); {remedy}"
-                    ) from error
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise BuildError(
+                f"{built / recipe.name}: {damage(recipe, built)}, and cannot be built again "
+                f"({error.strerror}); "
+                + ("make room on this disk" if full else f"run `{build_engines()}`")
+            ) from error
 
 
 def _check_wheels(recipe: Recipe, built: Path) -> None:

@@ -33,6 +33,12 @@ def fetch_engines() -> str:
     return "installation engines fetch"
 
 
+def turn_on_monitor() -> str:
+    """Return what to do where no monitor is on."""
+    command = "sudo systemctl start installation-monitors" if is_installed() else "xrandr --auto"
+    return f"plug it in, or turn it on with: {command}"
+
+
 def let_read(path: Path) -> str:
     """Return what lets this user read a file or folder, without everybody being able to.
 

@@ -147,6 +147,14 @@ def monitors(connection: Any) -> list[tuple[int, int, int, int]] | None:
     return places
 
 
+def allow_no_monitor() -> None:
+    """Have pyglet open windows also while no monitor is on; to be called before the first."""
+    from pyglet.display.xlib import XlibScreen
+
+    # What it then takes for a screen lacks this (pyglet 2.1).
+    XlibScreen.is_primary = False  # type: ignore[attr-defined]
+
+
 def leave_with_the_server(last: Callable[[], None]) -> None:
     """End the process with one line and status 75 when the X server dies.
 

@@ -24,6 +24,7 @@ from installation.display.layout import LARGE, SMALL, Layout, Style, View
 from installation.display.picture import Picture
 from installation.display.screen import (
     DisplayError,
+    allow_no_monitor,
     choose,
     keep_awake,
     leave_with_the_server,
@@ -84,6 +85,8 @@ class Window:
         pyglet.options.headless = headless
         # Imported late: pyglet decides at import whether there is a screen.
         try:
+            if not headless:
+                allow_no_monitor()
             from pyglet import gl
             from pyglet.display import get_display
             from pyglet.window import Window as GlWindow

@@ -9,8 +9,9 @@ from typing import Any
 
 import pyglet
 
+from installation.advice import turn_on_monitor
 from installation.config import Config
-from installation.display.screen import choose, is_software
+from installation.display.screen import allow_no_monitor, choose, is_software, monitors
 from installation.display.window import has_screen
 from installation.doctor import service
 from installation.doctor.finding import Finding, ok, trouble, warning
@@ -38,6 +39,9 @@ def screen(config: Config) -> Iterator[Finding]:
     except Exception as error:
         remedy = "is the X server running? see systemctl status installation-display"
         yield trouble(about, f"{display}: {error}", remedy)
+        return
+    if monitors(screens[0].display._display) == []:
+        yield trouble(about, f"{display}: no monitor is on", turn_on_monitor())
         return
     chosen = choose(screens, config.display.monitor)
     which = chosen.get_monitor_name() or f"number {screens.index(chosen)}"
@@ -82,6 +86,8 @@ def _screens() -> list[Any]:
 
 def _renderer(headless: bool) -> tuple[str, str]:
     pyglet.options.headless = headless
+    if not headless:
+        allow_no_monitor()
     from pyglet import gl
     from pyglet.window import Window
 

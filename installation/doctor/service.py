@@ -21,6 +21,8 @@ _PROPERTIES = (
 )
 # Begins the status of a wall that does not work; see `installation.web.status.health`.
 DOES_NOT_WORK = "does not work"
+# What one says that does, or that says nothing.
+_WORKS = re.compile(r"^closed|pictures a second|^running$")
 # Seconds that systemd has to answer.
 _PATIENCE = 5.0
 # Restarts that need no word: the camera or the screen came up late.
@@ -108,6 +110,9 @@ def _restarts(about: str, found: dict[str, str], log: str) -> Iterator[Finding]:
     status = found.get("StatusText") or "running"
     if status.startswith(DOES_NOT_WORK):
         yield trouble(about, status, log)
+        return
+    if not _WORKS.search(status):
+        yield warning(about, status, "wait, and ask again")
         return
     hung = _hangs()
     restarts = int(found.get("NRestarts") or 0)

@@ -51,7 +51,7 @@ def server():
     """A real X server with a screen of its own."""
     read, write = os.pipe()
     running = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24", "-dpms"],
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "800x600x24", "-dpms", "-noreset"],
         pass_fds=[write],
         stderr=subprocess.DEVNULL,
     )
@@ -157,3 +157,7 @@ def test_monitors_that_were_turned_off_are_noticed(server):
     window = on(display, OPEN.format(display="fullscreen=False") + TURN_OFF)
     out, err = window.communicate(timeout=60)
     assert out.split("\n")[1:3] == ["False", "True False"], err
+    # Started meanwhile, the wall waits for one to be turned on.
+    window = on(display, OPEN.format(display="") + "    print(window.dark, window.moved)\n")
+    out, err = window.communicate(timeout=60)
+    assert (window.returncode, out.split("\n")[1]) == (0, "True False"), err

@@ -70,6 +70,8 @@ def test_all_is_well(systemd):
         ({"engines": {"ActiveState": "inactive", "ExecMainStartTimestampMonotonic": "0"}},
          "wall-engines", "ok", "has not run since the machine started"),
         ({"engines": {"ActiveState": "activating"}}, "wall-engines", "ok", "is building"),
+        ({"installation": {"StatusText": "preparing 12%"}}, "wall", "warning", "preparing 12%"),
+        ({"installation": {"StatusText": "closed until Mon"}}, "wall", "ok", "closed until Mon"),
         ({"installation": {"StatusText": "does not work: no camera there; 0.0 pictures a second"}},
          "wall", "trouble", "does not work: no camera there"),
         ({"engines": {"ActiveState": "failed"}}, "wall-engines", "trouble", "failed"),

@@ -9,6 +9,7 @@ import pytest
 
 from engines.build import RECIPES, BuildError, build, mend, state, survey
 from engines.manifest import ManifestError, load_manifest
+from tests.mounts import own_mounts
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -210,3 +211,37 @@ def test_two_who_mend_at_once_do_it_once(built, own):
     assert [each.returncode for each in both] == [0, 0]
     assert said.count("building it again") == 1
     assert not any(states(own).values())
+
+
+def test_on_a_full_disk_one_line_says_so_and_nothing_is_left(built, tmp_path):
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    code = (
+        "import os, shutil, subprocess, sys\n"
+        "from pathlib import Path\n"
+        "from engines.build import BuildError, mend\n"
+        "built, own = Path(sys.argv[1]), Path(sys.argv[2])\n"
+        "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=60m', 'none', own], check=True)\n"
+        "shutil.copytree(built / 'person-semantic', own / 'person-semantic')\n"
+        "os.truncate(own / 'person-semantic/model.onnx', 5)\n"
+        "(own / 'wheels').symlink_to((built / 'wheels').absolute())\n"
+        "with (own / 'ballast').open('wb', buffering=0) as ballast:\n"
+        "    try:\n"
+        "        while ballast.write(bytes(4096)): pass\n"
+        "    except OSError: pass\n"
+        "try: mend(own, {'person-semantic'}, print)\n"
+        "except BuildError as error: print(error)\n"
+        "print(*sorted(each.name for each in own.iterdir()))\n"
+    )
+    ran = subprocess.run(
+        [*own_mounts(), sys.executable, "-c", code, built, folder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    _, said, left = ran.stdout.splitlines()
+    assert said.startswith(f"{folder}/person-semantic: damaged: model.onnx, and cannot be built")
+    assert said.endswith("(No space left on device); make room on this disk")
+    assert left == "ballast person-semantic wheels"

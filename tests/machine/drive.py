@@ -307,6 +307,12 @@ def confined(machine: Machine) -> str:
 
 @row("restart the machine", "it comes up with a picture by itself")
 def reboot(machine: Machine) -> str:
+    start_anew(machine)
+    return machine.until_looks("picture", 60)
+
+
+def start_anew(machine: Machine) -> None:
+    """Restart the machine, and wait for the wall."""
     boot = machine.boot
     if machine.has("reboot"):
         machine.hook("reboot")
@@ -314,7 +320,6 @@ def reboot(machine: Machine) -> str:
         machine.ask("systemctl reboot", limit=30)
     machine.until_back(boot)
     machine.until_active()
-    return machine.until_looks("picture", 60)
 
 
 @row("cut the power", "it comes up with a picture by itself", "power_cut")
@@ -613,6 +618,146 @@ def rollback(machine: Machine) -> str:
     expect(machine.release() == before, f"{machine.release()} is on the wall")
     machine.until_active()
     return f"{line}; {machine.until_looks('picture', 60)}"
+
+
+# --- what happens on disks
+
+FILLER = "/var/tmp/installation-filler"
+# Blocks kept for root are taken, too.
+FILL = f"""
+fallocate -l "$(df --output=avail -B1M / | tail -n 1)M" {FILLER} || true
+for size in 16M 64K 4K 1; do
+    dd if=/dev/zero bs=$size 2>/dev/null >>{FILLER}.$size || true; sync
+done
+"""
+ENGINES = "/var/lib/installation/engines"
+NETWORK = f"{ENGINES}/person-semantic/model.onnx"
+
+
+def checked(machine: Machine) -> dict[str, str]:
+    """Return what `check` says of each thing, with its mark."""
+    lines = machine.ask("installation check")[1].splitlines()
+    return {line[2:16].strip(): f"{line[0]} {line[16:]}" for line in lines if line[1:2] == " "}
+
+
+@row("fill the disk to the last byte, restart the machine", "a picture; recording pauses, said")
+def full_disk(machine: Machine) -> str:
+    try:
+        machine.do(FILL)
+        start_anew(machine)
+        seen = machine.until_looks("picture", 60)
+        machine.until(60, lambda: "recording pauses" in machine.show("StatusText"), "a pause, said")
+        said = checked(machine)
+        wrong = {about: line for about, line in said.items() if line[0] == "✘"}
+        expect("is full" in said["disk"] and not {"screen", "OpenGL"} & set(wrong), str(wrong))
+    finally:
+        machine.do(f"rm -f {FILLER} {FILLER}.*")
+    waited = machine.until(
+        90, lambda: "recording pauses" not in machine.show("StatusText"), "recording again"
+    )
+    return f"{seen}; {said['disk']}; recording again {waited:.0f} s after there was room"
+
+
+def restarted(machine: Machine) -> float:
+    """Restart the wall; return the moment."""
+    start = time.monotonic()
+    machine.do(f"systemctl restart --no-block {WALL}")
+    return start
+
+
+@row("cut a network short on the disk, restart the wall", "a slate, then a picture; said once")
+def damaged_engine(machine: Machine) -> str:
+    since = machine.now()
+    machine.do(f"truncate -s 100000 {NETWORK}")
+    start = restarted(machine)
+    machine.until(90, lambda: "building it again" in machine.said(since), "that it is built again")
+    machine.until_looks("picture", 120)
+    took = time.monotonic() - start
+    lines = [line for line in machine.said(since).splitlines() if "building it again" in line]
+    return expect(len(lines) == 1, f"picture {took:.0f} s after the restart; {'; '.join(lines)}")
+
+
+@row("the same without the packages it is made from", "a slate that stays; what to do, said")
+def no_packages(machine: Machine) -> str:
+    try:
+        machine.do(f"mv {ENGINES}/wheels /var/tmp/ && truncate -s 100000 {NETWORK}")
+        pid = machine.pid
+        restarted(machine)
+        machine.until_active(not_pid=pid)
+        pid = machine.pid
+        machine.until(90, lambda: "does not work" in machine.show("StatusText"), "that it fails")
+        machine.until_looks("slate", 30)
+        time.sleep(60)
+        stays = machine.pid == pid and machine.looks() == "slate"
+        said = checked(machine)["wall"]
+        expect(stays and "engines fetch" in said, said)
+    finally:
+        machine.do(f"mv /var/tmp/wheels {ENGINES}/")
+    return f"{said}; given back: {machine.until_looks('picture', 120)}"
+
+
+@row(
+    "root builds engines and is interrupted, then an upgrade", "it is installed; nothing is root's"
+)
+def roots_engines(machine: Machine) -> str:
+    before = machine.release()
+    machine.do(f"rm -r {ENGINES}/person-glosses && installation engines build --config {CONFIG}")
+    roots = machine.do("find /var/lib/installation -user root")
+    expect(not roots, roots)
+    # As versions before this one left it.
+    machine.do(f"mkdir -m 700 {ENGINES}/.making-left && touch {ENGINES}/.making-left/model.onnx")
+    machine.do(
+        f"chown -R root: {ENGINES}/person-glosses; echo x >>{ENGINES}/person-glosses/glosses.tsv"
+    )
+    machine.do("systemctl start installation-engines")
+    machine.do(f"echo '# and another' >>{THERE}/CHANGELOG.md && {THERE}/systemd/install")
+    left = machine.do(f"find /var/lib/installation -user root; ls -d {ENGINES}/.making-* || true")
+    left = "\n".join(line for line in left.splitlines() if not line.startswith("ls:"))
+    after = machine.release()
+    return expect(before != after and not left, left or f"{before} -> {after}")
+
+
+# --- what check says
+
+
+@row("give the config to root's group", "check names the group, and never everybody")
+def roots_config(machine: Machine) -> str:
+    try:
+        machine.do(f"chown root:root {CONFIG} && chmod 640 {CONFIG}")
+        said = checked(machine)["config"]
+    finally:
+        machine.do(f"chown root:installation {CONFIG}")
+    return expect(f"chgrp installation {CONFIG}" in said and "a+r" not in said, said)
+
+
+@row("turn the monitor off with xrandr", "the status line says so; a picture when it is on again")
+def monitor_off(machine: Machine) -> str:
+    screen = "export DISPLAY=:0 XAUTHORITY=/run/installation-display/authority; "
+    off = "xrandr --output $(xrandr | awk '/ connected/ { print $1; exit }') --off"
+    try:
+        machine.do(screen + off)
+        machine.until(
+            20, lambda: "no monitor is on" in machine.show("StatusText"), "that it is off"
+        )
+        said = checked(machine)["wall"]
+    finally:
+        machine.do("systemctl start installation-monitors")
+    seen = machine.until_looks("picture", 60)
+    return expect("no monitor is on" in said, f"{said}; {seen}")
+
+
+@row("let the wall run out of memory", "it is back, and check says what ended it")
+def out_of_memory(machine: Machine) -> str:
+    limit = f"systemctl set-property --runtime {WALL} MemoryMax="
+    try:
+        pid = machine.until_active()
+        machine.do(f"{limit}64M")
+        machine.until(60, lambda: machine.pid != pid, "its end")
+    finally:
+        machine.do(f"{limit}infinity")
+    machine.until_active(180, not_pid=pid)
+    said = checked(machine).get("memory", "nothing of it")
+    return expect("memory ran out" in said, f"{said}; {machine.until_looks('picture', 60)}")
 
 
 @row("systemd/install --uninstall", "nothing runs, config and engines are kept")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from installation.advice import turn_on_monitor
 from installation.web.status.report import Report
 
 # Seconds without a report, and without a picture, after which something is wrong.
@@ -12,9 +13,6 @@ _REPORT = 5.0
 _PICTURE = 5.0
 # A stage is ill before it is given up: after this part of the patience there is with it.
 _ILL = 0.5
-NO_MONITOR = (
-    "no monitor is on; plug it in, or turn it on with: sudo systemctl start installation-monitors"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def _shown(report: Report, now: float) -> list[str]:
     """Tell why what is on the wall is not what should be."""
     faults = []
     if report.dark:
-        faults.append(NO_MONITOR)
+        faults.append(f"no monitor is on; {turn_on_monitor()}")
     if report.trouble is not None:
         faults.append(report.trouble)
     if report.engines is not None:

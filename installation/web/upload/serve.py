@@ -10,6 +10,7 @@ from ipaddress import ip_network
 
 import uvicorn
 
+from engines.build import mend
 from installation.config import Config
 from installation.config_watch import ConfigWatch
 from installation.errors import InstallationError
@@ -49,6 +50,7 @@ def serve(file: ConfigFile) -> None:
     notifier = Notifier.from_environment()
     try:
         with _bound(config) as listening:
+            mend(config.inference.engines, ("person-glosses",), log.warning)
             glosses = load_glosses(config.inference.engines)
             studio = Studio(config, config.record.file)
             try:

@@ -1,6 +1,7 @@
 """The process: what it writes, whom it lets wait, how it ends."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,6 +30,17 @@ from tests.web.upload.serving import (
     form,
     nothing_may_be_written,
 )
+
+
+def test_damaged_engines_are_built_again_from_the_kept_wheels(built, tmp_path, small):
+    for name in ("person-semantic", "face-centerface", "person-glosses", "wheels"):
+        shutil.copytree(built / name, tmp_path / "engines" / name)
+    os.truncate(tmp_path / "engines/person-semantic/model.onnx", 1000)
+    os.truncate(tmp_path / "engines/person-glosses/glosses.tsv", 1000)
+    with Serving(tmp_path, tmp_path / "engines", "seconds: 100") as site:
+        assert site.send(small, "image/png").status == 200
+        assert site.end() == 0
+    assert sum("building it again" in line for line in site.lines) == 2
 
 
 class TestNothingIsKept:
