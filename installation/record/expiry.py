@@ -23,8 +23,13 @@ _NOTICE_S = 86_400
 # some days, and gone back, as when it is corrected. Beyond these it is not to be trusted.
 _MAX_GAP_S = 4 * 86_400
 _MAX_BACK_S = 3600
+# Seconds since an announcement after which it is not to be trusted either; more than a machine is
+# off that is switched on for some days a month.
+_MAX_NOTICE_S = 60 * 86_400
 _HOUR_S = 3600
 _DAY_HOURS = 24
+# Hours of the record that may have become too old between an announcement and the deletion.
+_MAX_STEP_HOURS = 5 * _DAY_HOURS
 _TABLE = """
     CREATE TABLE IF NOT EXISTS expiry (
         in_force INTEGER,
@@ -52,7 +57,7 @@ class _State:
     announced
         When that was announced, seconds since 1970.
     looked
-        When the record was last looked at, the same.
+        When the record was last looked at by a clock to be trusted, the same.
     """
 
     in_force: int | None
@@ -88,6 +93,22 @@ class Announced:
             f"{_words(self.rows, self.before)} will be deleted on {_shown(self.at)}, "
             f"as record.keep_days is {self.keep_days}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Old:
+    """What is too old: rows, and files set aside as damaged, from before an hour."""
+
+    rows: int
+    files: int
+    cutoff: int
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.files)
+
+    def __str__(self) -> str:
+        files = f"{self.files} file{'' if self.files == 1 else 's'} set aside as damaged"
+        return f"{_words(self.rows, self.cutoff)}{f' and {files}' if self.files else ''}"
 
 
 KEEP_THEM = "to keep them, put record.keep_days back and restart before then"
@@ -136,14 +157,16 @@ class Expiry:
         RecordError
             It could not be written to.
         """
+        if self._keep_days is None and not self._first:
+            return
         with store.transaction() as database:
             state = _load(database)
             if state is not None and not self._first and state.keep_days != self._keep_days:
                 # A program that was started since goes by another setting, which counts.
                 return
-            due, before = self._look(state, database, store, int(now))
-            if due is not None:
-                _save(database, due)
+            changed, before = self._look(state, database, store, int(now))
+            if changed is not None:
+                _save(database, changed)
         self._first = False
         if before is not None and (gone := store.forget(before)):
             log.info("%s: %s deleted, as record.keep_days says", self._path, _words(gone, before))
@@ -156,36 +179,52 @@ class Expiry:
         if keep_days is None:
             self._say_if_withdrawn(state)
             return state and _State(None, None, None, None, now), None
-        cutoff = _cutoff(now, keep_days)
-        rows, files = _count(database, cutoff), len(store.damaged_before(cutoff))
-        trusted = state is None or -_MAX_BACK_S <= now - state.looked <= _MAX_GAP_S
-        in_force = state.in_force if state is not None and trusted else None
-        if not (rows or files) or (in_force is not None and in_force <= keep_days):
+        cutoff, routine = _cutoff(now, keep_days), _State(keep_days, keep_days, None, None, now)
+        old = _Old(_count(database, cutoff), len(store.damaged_before(cutoff)), cutoff)
+        if state is None:
+            return (self._announce(None, old, now), None) if old else (routine, cutoff)
+        trusted = -_MAX_BACK_S <= now - state.looked <= _MAX_GAP_S
+        in_force = state.in_force
+        if trusted and (not old or (in_force is not None and in_force <= keep_days)):
             self._say_if_withdrawn(state)
-            return _State(keep_days, keep_days, None, None, now), cutoff
-        routine = None if in_force is None else _cutoff(now, in_force)
-        if state is None or not trusted or state.before is None or state.keep_days != keep_days:
-            due = _State(in_force, keep_days, cutoff, now, now)
-            what = (
-                f" and {files} file{'' if files == 1 else 's'} set aside as damaged"
-                if files
-                else ""
-            )
-            line = f"{_words(rows, cutoff)}{what} will be deleted on {_shown(now + _NOTICE_S)}"
-            advice = KEEP_THEM
-            if state is not None and not trusted:
+            return routine, cutoff
+        by_before = _cutoff(now, in_force) if trusted and in_force is not None else None
+        if not old:
+            # The clock was put back: nothing is too old by it, and what was announced stands.
+            changed = replace(state, keep_days=keep_days, before=None, announced=None)
+            return (changed if state.keep_days != keep_days else None), None
+        due_s = now - state.announced if state.announced is not None else -1
+        if state.before is None or state.keep_days != keep_days or not 0 <= due_s <= _MAX_NOTICE_S:
+            return self._announce(state, old, now, trusted), by_before
+        if due_s < _NOTICE_S:
+            if self._first:
+                log.warning("%s: %s; %s", self._path, announced(database), KEEP_THEM)
+            return replace(state, looked=now if trusted else state.looked), by_before
+        rest = replace(old, rows=old.rows - _count(database, state.before), files=0)
+        if rest and cutoff - state.before > _MAX_STEP_HOURS:
+            # Only what was announced is deleted: the clock may have been put forward since.
+            return self._announce(state, rest, now, trusted), state.before
+        return routine, state.before
+
+    def _announce(self, state: _State | None, old: _Old, now: int, trusted: bool = True) -> _State:
+        advice, looked, in_force = KEEP_THEM, now, None
+        if state is not None:
+            in_force = state.in_force
+            if not trusted:
+                looked = state.looked
                 advice = (
-                    f"the clock went from {_shown(state.looked)} to {_shown(now)} since the last "
-                    "look: if it is wrong, set it right before then"
+                    f"the clock went from {_shown(looked)} to {_shown(now)} since the last look: "
+                    "if it is wrong, set it right before then"
                 )
-            why = f"as record.keep_days is {keep_days}; {advice}"
-            log.warning("%s: %s, %s", self._path, line, why)
-            return due, routine
-        if now - (state.announced or now) >= _NOTICE_S:
-            return _State(keep_days, keep_days, None, None, now), state.before
-        if self._first:
-            log.warning("%s: %s; %s", self._path, announced(database), KEEP_THEM)
-        return replace(state, looked=now), routine
+        log.warning(
+            "%s: %s will be deleted on %s, as record.keep_days is %s; %s",
+            self._path,
+            old,
+            _shown(now + _NOTICE_S),
+            self._keep_days,
+            advice,
+        )
+        return _State(in_force, self._keep_days, old.cutoff, now, looked)
 
     def _say_if_withdrawn(self, state: _State | None) -> None:
         if state is not None and state.before is not None:

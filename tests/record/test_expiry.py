@@ -221,6 +221,52 @@ def test_a_wall_that_was_off_for_long_says_so_and_catches_up(settled):
     assert settled.ages == AGES[2:]
 
 
+def test_a_wall_that_is_on_one_day_a_week_deletes_what_it_announced(settled):
+    for _ in range(30):
+        settled.now += 7 * DAY
+        sweep = settled.start(365)
+        settled.run(sweep, 8)
+    assert settled.ages == AGES[2:]
+    # What is deleted was announced the week before.
+    assert settled.announced is None
+
+
+def test_a_clock_that_begins_in_1970_at_each_start_changes_nothing(settled):
+    settled.start(30)
+    at = settled.announced.at
+    for _ in range(4):
+        right, settled.now = settled.now, 0
+        sweep = settled.start(30)
+        assert sweep(HOUR) == [] and settled.lines == []
+        settled.now = right
+        settled.run(sweep, 6)
+    assert settled.ages == (20, 10, 1) and at == NOW + 30 * HOUR + DAY
+
+
+def test_a_clock_that_jumps_within_the_days_notice_deletes_what_was_announced_at_the_most(settled):
+    sweep = settled.start(30)
+    settled.now += 15 * DAY
+    deleted, again = sweep()[::-1]
+    assert deleted.startswith("4 words") and again.startswith("1 word from before")
+    assert settled.ages == (20, 10, 1)
+
+
+def test_a_clock_that_was_wrong_for_days_and_is_right_again(settled):
+    settled.now = YEAR_2099
+    sweep = settled.start(365)
+    settled.run(sweep, 26)
+    assert settled.ages == ()
+    settled.now = NOW + 50 * HOUR
+    with closing(Store(settled.path)) as store:
+        store.add([replace(ENTRY, hour=hour_of(settled.now) - 24 * age) for age in (370, 5)])
+    (line,) = sweep()
+    assert line.startswith("1 word from before")
+    settled.run(sweep, 25)
+    assert settled.announced is None and len(settled.ages) == 1
+    # From now on as ever.
+    assert settled.run(sweep, 24 * 3) == []
+
+
 def test_a_clock_that_is_put_back_deletes_nothing(settled):
     settled.now = 0
     sweep = settled.start(365)
