@@ -129,7 +129,10 @@ def describe_classify(classify: argparse.ArgumentParser) -> None:
         help="labels for each face (default 5)",
     )
     classify.add_argument(
-        "--output", type=Path, metavar="DIR", help="draw boxes and labels into copies there"
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="draw boxes and labels into copies there; PNG where a format cannot hold them",
     )
 
 

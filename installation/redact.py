@@ -15,7 +15,8 @@ _PURPOSE = b"installation: tags of URLs"
 _TAG_DIGITS = 3
 _MOST_PORT = 65535
 
-_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*"
+# None is longer; without a bound, searching a long word for one would take time by its square.
+_SCHEME = r"[A-Za-z][A-Za-z0-9+.-]{0,31}"
 _URL = re.compile(rf"({_SCHEME})://([^/?#]*)(.*)", re.DOTALL)
 _BROKEN_URL = re.compile(rf"({_SCHEME}):/")
 # No URL contains these as they are: it ends before them, or is written in another notation.
