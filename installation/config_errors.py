@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -32,6 +33,7 @@ _NEEDS = {
     "tuple_type": "needs a list, such as [one, two]",
 }
 _TEXTS = ("string_type", "path_type")
+_STANDARD_TAG = re.compile(r"!!(?:str|int|float|bool|null) ")
 
 
 def explain(error: Any, written: str | None, model: type[BaseModel]) -> str:
@@ -57,6 +59,9 @@ def explain(error: Any, written: str | None, model: type[BaseModel]) -> str:
             return f"{section}: unknown key without a value; does a comma in a value need quotes?"
         hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
+    if (written or "").startswith("!") and not _STANDARD_TAG.match(written or ""):
+        # Not shown: it may be a password that lacks its quotes.
+        return f"{key}: what begins with ! is a tag; put the text in quotes"
     if kind == "model_type":
         keys = ", ".join(_model(model, path).model_fields)
         return f"{key}: needs keys of its own, indented below it: {keys}"

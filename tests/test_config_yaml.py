@@ -23,12 +23,13 @@ DECIMALS = ("2.0", "30.0", "1.5", ".5", "5.", "1.0", "200.25")
 SWITCHES = ("true", "false", "True", "FALSE")
 NULLS = ("null", "~", "Null", "NULL", "")
 QUOTED = ('"30"', "'1.5'", '"yes"', "'true'", '"null"', '"010"')
-TAGGED = ("!!int 30", "!!str yes", "!!bool yes", "!!float 1", "!!null x", "! 12", "!mine 3")
+TAGGED = ("!!int 30", "!!str yes", "!!bool yes", "!!float 1", "!!null x")
+LOCAL_TAGS = ("! 12", "!mine 3")
 DATES = ("2026-12-24", "2001-12-14t21:59:43.10-05:00", "2001-12-14 21:59:43")
 OTHERS = ("=", "<<", "word", "12px", "1,5", "1 000", "٣", "127.0.0.1", "inf", "nan")
 VALUES = (
     *(*WORDS, *ODD_NUMBERS, *INTEGERS, *DECIMALS, *SWITCHES, *NULLS),
-    *(*QUOTED, *TAGGED, *DATES, *OTHERS),
+    *(*QUOTED, *TAGGED, *LOCAL_TAGS, *DATES, *OTHERS),
 )
 
 
@@ -88,7 +89,8 @@ def test_a_value_is_taken_as_it_is_written_or_refused_with_what_to_write(tmp_pat
             said = str(error)
             start = f"{tmp_path}/config.yaml:{len(path) + 1}: {'.'.join(path)}"
             assert said.startswith(start), (value, said)
-            if path[-1] == "token" or value in (*NULLS, *QUOTED, *DATES, *OTHERS):
+            assert value not in LOCAL_TAGS or ("is a tag; put the text in quotes" in said), said
+            if path[-1] == "token" or value in (*NULLS, *QUOTED, *DATES, *OTHERS, *LOCAL_TAGS):
                 continue
             assert value in said, (value, said)
             remedies = ("quotes", "such as", "should be", "of the form", "is no ", "is no font")
@@ -104,7 +106,7 @@ def test_a_value_is_taken_as_it_is_written_or_refused_with_what_to_write(tmp_pat
         elif found == ():
             assert value == ""
         else:
-            assert value not in (*WORDS, *SWITCHES, *DECIMALS, *NULLS, *TAGGED), value
+            assert value not in (*WORDS, *SWITCHES, *DECIMALS, *NULLS, *TAGGED, *LOCAL_TAGS), value
             number = value in INTEGERS or (value in ODD_NUMBERS and ":" not in value)
             assert not number or (value in INTEGERS and path[-1] in ("source", "monitor")), value
             assert as_text(tmp_path, found) == unquoted(value)
