@@ -1,7 +1,8 @@
 """The one family of errors a technician may see: each message says what, where and what to do."""
 
-# For what may mend itself, such as a screen that is not there yet (EX_TEMPFAIL of sysexits.h).
-TRY_AGAIN = 75
+# Exit statuses: for what a technician has to mend, and for what may mend itself, such as a screen
+# that is not there yet (EX_TEMPFAIL of sysexits.h).
+TROUBLE, TRY_AGAIN = 1, 75
 
 
 class InstallationError(Exception):
@@ -13,4 +14,4 @@ class InstallationError(Exception):
         With which a command ends.
     """
 
-    status = 1
+    status = TROUBLE

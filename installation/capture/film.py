@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -41,7 +42,8 @@ class Film:
         if not self._path.is_file():
             there = self._path.exists()
             raise CaptureError(f"{self.name}: {'not a file' if there else 'no such file'}")
-        capture = cv2.VideoCapture(self.name, cv2.CAP_FFMPEG)
+        # OpenCV crashes on a string with bytes in it that are no text.
+        capture = cv2.VideoCapture(os.fsencode(self._path), cv2.CAP_FFMPEG)  # type: ignore[call-overload]
         if not capture.isOpened():
             raise CaptureError(f"{self.name}: cannot be read as a video; is it one, and complete?")
         fps = capture.get(cv2.CAP_PROP_FPS)
