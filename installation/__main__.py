@@ -9,13 +9,21 @@ import threading
 def start() -> int:
     """Run the command line; Ctrl-C ends it without a word even while it is still being loaded."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.argv[1:2] in (["run"], ["web"]):
+        # It asks these to read the config again; they may not have read it yet.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    from installation.terminal import open_standard_streams
+
+    open_standard_streams()
     from installation.cli import main
+    from installation.outcome import settle
+    from installation.supervision.signals import stop_requested
 
     status = main()
-    if threading.active_count() > 1:
-        # A stage that is deep inside a library would be torn down in its middle, which aborts.
-        sys.stdout.flush()
-        sys.stderr.flush()
+    settle()
+    if threading.active_count() > 1 or stop_requested():
+        # A stage that is deep inside a library would be torn down in its middle, which aborts; and
+        # whatever else the interpreter waits for at its end would no longer hear a signal.
         os._exit(status)
     return status
 

@@ -7,9 +7,7 @@ import io
 import json
 import logging
 import os
-import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -30,28 +28,20 @@ from installation.arguments import (
     describe_web,
 )
 from installation.config import Config
-from installation.errors import InstallationError, printable
-from installation.redact import redact_text
+from installation.errors import TROUBLE, InstallationError, printable
+from installation.outcome import OK, perform
 from installation.supervision import journal
 from installation.supervision.discretion import forgo_core_dumps
-from installation.terminal import Meter, confirm, say
+from installation.terminal import Meter, complain, confirm, say
 
 if TYPE_CHECKING:
     from installation.record.reading import Period
-
-# Wrong use is 2; argparse sees to it.
-OK, TROUBLE, _INTERRUPTED, _TERMINATED = 0, 1, 130, 143
 
 # Without a screen the demonstration ends by itself, and leaves this.
 _DEMO_SECONDS = 10.0
 _DEMO_PICTURE = Path("demo.png")
 # What may be asked of the chain's benchmark.
 _TASK = ("size", "faces", "seconds")
-
-
-def _complain(error: object) -> None:
-    said = printable(redact_text(str(error)))
-    say(f"{journal.ERROR if journal.to_journal() else ''}installation: {said}")
 
 
 def _config(arguments: argparse.Namespace) -> Config:
@@ -64,8 +54,6 @@ def _run(arguments: argparse.Namespace) -> int:
     from installation.reload import ConfigFile
 
     forgo_core_dumps()
-    # It asks to read the config again, which is yet to be read.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = (arguments.config or configuration.find()).absolute()
     # Named by systemd where there is one; see systemd.exec(5).
     state = os.environ.get("STATE_DIRECTORY")
@@ -78,7 +66,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     from installation.demo import demonstrate
-    from installation.display.window import has_screen
+    from installation.display.screen import has_screen
 
     config = _config(arguments)
     headless, output, seconds = arguments.headless, arguments.output, arguments.seconds
@@ -99,7 +87,6 @@ def _web(arguments: argparse.Namespace) -> int:
     from installation.web.upload.serve import serve
 
     forgo_core_dumps()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     path = (arguments.config or configuration.find()).absolute()
 
     def listen_there(config: Config) -> Config:
@@ -142,7 +129,7 @@ def _classify(arguments: argparse.Namespace) -> int:
             except (InferenceError, OutputError):
                 raise
             except InstallationError as error:
-                _complain(error)
+                complain(error)
                 status = TROUBLE
     return status
 
@@ -253,7 +240,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     status = OK
     for merged in merge(arguments.into, arguments.records):
         if merged.trouble is not None:
-            _complain(merged.trouble)
+            complain(merged.trouble)
             status = TROUBLE
         if merged.rows:
             print(merged, flush=True)
@@ -449,19 +436,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Terminated(BaseException):
-    """SIGTERM came: all that is open is closed on the way out."""
-
-
-def _terminate(_number: int, _stack: object) -> None:
-    raise _Terminated
-
-
-def _where(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -475,40 +449,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status.
     """
+    return perform(lambda: _command(argv))
+
+
+def _command(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
         # A file's name may hold bytes that are no text.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     journal.begin(arguments.told)
-    return _perform(arguments)
-
-
-def _perform(arguments: argparse.Namespace) -> int:
-    try:
-        # Until here both signals end the process without a word.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, _terminate)
-        status = int(arguments.work(arguments))
-        sys.stdout.flush()
-    except InstallationError as error:
-        _complain(error)
-        return error.status
-    except _Terminated:
-        return _TERMINATED
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except OSError as error:
-        # Whoever was reading may leave early; anything else, a full disk say, is trouble.
-        if not isinstance(error, BrokenPipeError):
-            _complain(f"{error.filename or 'standard output'}: {error.strerror}")
-        # Keep the interpreter from complaining at its own flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as error:
-        _complain(
-            f"unexpected {type(error).__name__} at {_where(error)}: {error}; "
-            "please report this with what you did"
-        )
-    else:
-        return status
-    return TROUBLE
+    return int(arguments.work(arguments))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -17,16 +18,18 @@ from installation.config import Config, Status
 from installation.config_watch import ConfigWatch
 from installation.display.screen import DisplayError
 from installation.display.window import Window
+from installation.errors import TROUBLE
 from installation.handover import Closed, Latest
 from installation.inference.device import excuse
 from installation.record.recorder import Recorder
 from installation.reload import ConfigFile, changes, in_force
 from installation.scene import Frame, Scene
 from installation.stages import PATIENCE, Stage, Vision
+from installation.supervision.deadline import at_force_exit, deadline
 from installation.supervision.doors import Doors
 from installation.supervision.heartbeat import Heartbeat
 from installation.supervision.notify import Notifier
-from installation.supervision.signals import Signals
+from installation.supervision.signals import Signals, Stop
 from installation.supervision.temperature import temperature
 from installation.wall import Wall, Witness, drifting
 from installation.web.status.health import judge
@@ -37,6 +40,8 @@ log = logging.getLogger(__name__)
 
 # Seconds all stages together have to return when they are asked to.
 _FAREWELL = 1.0
+# And for the window to be closed: an X server may hang.
+_CLOSING_S = 3.0
 # And for nobody to be told any more.
 _LAST_WORD = 0.3
 # Seconds between looks at the stages and the clock, at the monitors, and between words on all that;
@@ -80,14 +85,15 @@ def run(
     InstallationError
         Something a technician has to mend.
     """
-    signals = Signals()
+    # Until the loop that looks for them has begun.
+    signals = Signals(interrupt=True)
     notifier = Notifier.from_environment()
     server = None
     try:
         if warning := config.labels.choice.warning:
             log.warning("%s", warning)
-        last = partial(excuse, config.inference.engines)
-        window = Window(config.display, config.theme, headless, drifting(config), last)
+        window = Window(config.display, config.theme, headless, drifting(config))
+        signals.interrupt = False
         try:
             log.info("running: %s, %d x %d", source.name, *window.size)
             notifier.ready()
@@ -101,13 +107,25 @@ def run(
                 if witness is not None:
                     witness.leave(window)
             finally:
-                window.close()
+                _close(window)
+    except Stop:
+        # There is no window yet, and nothing to close.
+        pass
     finally:
         if server is not None:
             server.stop()
             server.join(_LAST_WORD)
         notifier.close()
         signals.restore()
+
+
+def _close(window: Window) -> None:
+    """Close a window; if that hangs, end without, but not without what there is to say."""
+    error = sys.exc_info()[1]
+    status = getattr(error, "status", TROUBLE) if error else 0
+    line = f"the window could not be closed within {_CLOSING_S:g} s; ended without"
+    with deadline(_CLOSING_S, f"{error}; {line}" if error else line, status):
+        window.close()
 
 
 class _Show:
@@ -154,27 +172,38 @@ class _Show:
     def run(self) -> None:
         """Go on until there is a reason to stop; raise what a stage raised."""
         self._stages.append(Stage(self._vision.heart, self._vision.run))
-        try:
-            while not self._over():
-                self._attend()
-                self._turn()
-        except Closed:
-            pass
-        finally:
-            if self._server is not None:
-                self._server.stop()
-            if self._config_watch is not None:
-                self._config_watch.stop()
-            self._capture.stop()
-            self._vision.stop()
-            deadline = time.monotonic() + _FAREWELL
-            for stage in reversed(self._stages):
-                stage.join(deadline - time.monotonic())
-            if self._signals.end and self._stages[0].alive:
-                excuse(self._config.inference.engines)
+        with at_force_exit(partial(self._stop, excused=True)):
+            try:
+                while not self._over():
+                    self._attend()
+                    self._turn()
+            except Closed:
+                pass
+            finally:
+                self._stop(excused=self._signals.end)
         for stage in self._stages:
             if stage.failure is not None:
                 raise stage.failure
+
+    def _stop(self, excused: bool) -> None:
+        """End the stages, within a second.
+
+        Parameters
+        ----------
+        excused
+            Whether a GPU is not to blame should it be at work still.
+        """
+        if self._server is not None:
+            self._server.stop()
+        if self._config_watch is not None:
+            self._config_watch.stop()
+        self._capture.stop()
+        self._vision.stop()
+        until = time.monotonic() + _FAREWELL
+        for stage in reversed(self._stages):
+            stage.join(until - time.monotonic())
+        if excused and self._stages[0].alive:
+            excuse(self._config.inference.engines)
 
     def _over(self) -> bool:
         failed = any(stage.failure for stage in self._stages)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from installation.capture.demo import Crowd, DemoSource
 from installation.config import Config
@@ -63,15 +65,17 @@ class Rehearsal:
             self._seconds is not None and now - self._began >= self._seconds
         )
         if self._output is not None and self._output.suffix == ".mp4":
-            self._record(window)
+            self._record(window, self._output)
         return not last
 
     def leave(self, window: Window) -> None:
         """See `Witness.leave`: the last picture is kept, the film finished."""
-        if self._film is not None:
-            self._film.release()
-        elif self._output is not None and self._ages:
-            self._write(window)
+        if self._output is None or not self._ages:
+            return
+        if self._output.suffix == ".png":
+            self._write(window, self._output)
+        elif self._film is not None:
+            self._finish(self._film, self._output)
 
     def _compare(self, frame: Frame, scene: Scene | None, crowd: Crowd) -> None:
         shown = [track.box_at(frame.captured_at) for track in scene.tracks] if scene else []
@@ -81,24 +85,32 @@ class Rehearsal:
                 overlaps = iou(np.array([truth.box], np.float32), boxes)
                 self._overlaps.append(float(overlaps.max(initial=0.0)))
 
-    def _record(self, window: Window) -> None:
+    def _record(self, window: Window, output: Path) -> None:
         picture = window.snapshot()
         if self._film is None:
             size = picture.shape[1], picture.shape[0]
             fps = 1 / (self._source.interval_s or 1 / 30)
             codec = cv2.VideoWriter.fourcc(*"mp4v")
-            self._film = cv2.VideoWriter(str(self._output), codec, fps, size)
-            if not self._film.isOpened():
-                raise InstallationError(f"{self._output}: cannot be written; is the folder there?")
+            # OpenCV crashes on a string with bytes in it that are no text.
+            film = cv2.VideoWriter(os.fsencode(output), codec, fps, size)  # type: ignore[call-overload]
+            if not film.isOpened():
+                raise InstallationError(f"{output}: cannot be written; is the folder there?")
+            self._film = film
         self._film.write(picture)
 
-    def _write(self, window: Window) -> None:
+    def _finish(self, film: cv2.VideoWriter, output: Path) -> None:
+        film.release()
+        # What cannot be written, to a full disk say, the writer keeps to itself.
+        written = cv2.VideoCapture(os.fsencode(output))  # type: ignore[call-overload]
+        if written.get(cv2.CAP_PROP_FRAME_COUNT) < self._shown:
+            raise InstallationError(f"{output}: not all of it could be written; is the disk full?")
+
+    def _write(self, window: Window, output: Path) -> None:
         try:
-            written = cv2.imwrite(str(self._output), window.snapshot())
-        except cv2.error:
-            written = False
-        if not written:
-            raise InstallationError(f"{self._output}: cannot be written; is the folder there?")
+            Image.fromarray(window.snapshot()[..., ::-1]).save(output)
+        except OSError as error:
+            why = error.strerror or error
+            raise InstallationError(f"{output}: cannot be written: {why}") from error
 
     def report(self) -> str:
         """Say in one line what was seen."""

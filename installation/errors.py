@@ -2,8 +2,9 @@
 
 from installation.redact import redact_text
 
-# For what may mend itself, such as a screen that is not there yet (EX_TEMPFAIL of sysexits.h).
-TRY_AGAIN = 75
+# Exit statuses: for what a technician has to mend, and for what may mend itself, such as a screen
+# that is not there yet (EX_TEMPFAIL of sysexits.h).
+TROUBLE, TRY_AGAIN = 1, 75
 
 
 class InstallationError(Exception):
@@ -21,7 +22,7 @@ class InstallationError(Exception):
         With which a command ends.
     """
 
-    status = 1
+    status = TROUBLE
 
     def __init__(self, message: object = "") -> None:
         super().__init__(printable(redact_text(str(message))))

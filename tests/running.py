@@ -12,10 +12,11 @@ import sys
 import threading
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 ROOT = Path(__file__).parent.parent
 # Far beyond what anything here takes, on the slowest of machines.
@@ -40,6 +41,60 @@ def x_server(*options):
     finally:
         process.kill()
         process.wait()
+
+
+class StallingServer:
+    """An X server that stops answering: it stands before a real one, and passes on only so much.
+
+    Parameters
+    ----------
+    behind
+        Display of the real one.
+    most_bytes
+        What clients may send before nothing is passed on any more.
+
+    Attributes
+    ----------
+    display
+        Its own.
+    stalled
+        Set once it has stopped answering.
+    """
+
+    def __init__(self, behind, most_bytes):
+        self.stalled = threading.Event()
+        self._behind = f"/tmp/.X11-unix/X{behind.removeprefix(':')}"
+        self._left = most_bytes
+        self._listening = socket.create_server(("127.0.0.1", free_port()))
+        self.display = f"127.0.0.1:{self._listening.getsockname()[1] - 6000}"
+        self._open = [self._listening]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self._behind)
+                self._open += [client, server]
+                for ends in ((client, server, True), (server, client, False)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source, target, counted):
+        with suppress(OSError):
+            while data := source.recv(65536):
+                self._left -= len(data) if counted else 0
+                if self._left < 0:
+                    self.stalled.set()
+                    return
+                target.sendall(data)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for each in self._open:
+            each.close()
 
 
 class Running:

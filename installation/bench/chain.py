@@ -9,8 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from installation.bench.tally import Count, Tally
 from installation.bench.ways import WAYS
 from installation.bench.webcam import FPS, Footage, Webcam, film
 from installation.config import Config
-from installation.display.window import has_screen
-from installation.errors import InstallationError
+from installation.display.screen import has_screen
+from installation.errors import TROUBLE, InstallationError
 from installation.inference.device import NoGpuError, find_gpu
+from installation.supervision.signals import Watchdog
 
 _WARM_UP = 2.0
 # Each way is measured so often, in turn, so that a disturbance meets them all.
@@ -145,6 +147,16 @@ def _apart(work: Callable[..., Count], *arguments: object) -> Count:
 def _begin() -> None:
     # Ctrl-C is heard by all processes; one of them tells of it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    Watchdog()
+    Thread(target=_leave_with_the_parent, daemon=True).start()
+
+
+def _leave_with_the_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    # Whatever ended it, nobody will ask for anything any more.
+    parent.join()
+    os._exit(TROUBLE)
 
 
 def _measure(

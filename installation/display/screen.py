@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from installation.errors import TRY_AGAIN, InstallationError
+from installation.supervision.deadline import force_exit
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +20,28 @@ _kept: list[Any] = []
 
 
 class DisplayError(InstallationError):
-    """There is no screen, or none that OpenGL can draw on; there may be one later."""
+    """There is no screen, or none that OpenGL can draw on.
 
-    status = TRY_AGAIN
+    Parameters
+    ----------
+    cause
+        What is wrong.
+    remedy
+        What to do; empty where that is said.
+    status
+        Exit status; by default, that there may be a screen later.
+    """
+
+    def __init__(self, cause: str, remedy: str = "", status: int = TRY_AGAIN) -> None:
+        super().__init__(f"{cause}; {remedy}" if remedy else cause)
+        self.cause = cause
+        self.remedy = remedy
+        self.status = status
+
+
+def has_screen() -> bool:
+    """Tell whether an X server is named in the environment."""
+    return bool(os.environ.get("DISPLAY"))
 
 
 def choose(screens: list[Any], wanted: str | None) -> Any:
@@ -155,28 +173,19 @@ def allow_no_monitor() -> None:
     XlibScreen.is_primary = False  # type: ignore[attr-defined]
 
 
-def leave_with_the_server(last: Callable[[], None]) -> None:
+def leave_with_the_server() -> None:
     """End the process with one line and status 75 when the X server dies.
 
     Xlib would end it with status 1 and without a word, whatever Python had in mind: an error of
     its connection cannot be returned from.
-
-    Parameters
-    ----------
-    last
-        To be done before.
     """
-    xlib = _xlib()
-    handler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(partial(_leave, last))
+    handler = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(_leave)
     _kept.append(handler)
-    xlib.XSetIOErrorHandler(handler)
+    _xlib().XSetIOErrorHandler(handler)
 
 
-def _leave(last: Callable[[], None], _connection: int) -> int:
-    log.error("the X server is gone; leaving, to be started again when it is back")
-    last()
-    logging.shutdown()
-    os._exit(TRY_AGAIN)
+def _leave(_connection: int) -> int:
+    force_exit("the X server is gone; leaving, to be started again when it is back", TRY_AGAIN)
 
 
 def is_software(renderer: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -21,26 +20,14 @@ from installation.display.captions import Scribe, Typesetter
 from installation.display.gl import Canvas, Texture
 from installation.display.idle import Drift
 from installation.display.layout import LARGE, SMALL, Layout, Style, View
+from installation.display.opening import open_window
 from installation.display.picture import Picture
-from installation.display.screen import (
-    DisplayError,
-    allow_no_monitor,
-    choose,
-    keep_awake,
-    leave_with_the_server,
-    monitors,
-    tell_renderer,
-    turn_off,
-)
+from installation.display.screen import DisplayError as DisplayError
+from installation.display.screen import keep_awake, monitors, tell_renderer, turn_off
 from installation.display.stillness import GRID, Stillness
 from installation.scene import Frame, Scene
 
 _TEXTURES_KEPT = 128
-
-
-def has_screen() -> bool:
-    """Tell whether an X server is named in the environment."""
-    return bool(os.environ.get("DISPLAY"))
 
 
 class Window:
@@ -56,8 +43,6 @@ class Window:
         Draw into memory, through EGL, instead of onto a screen.
     words
         What drifts by while nobody is there.
-    last
-        To be done before the process ends with its X server.
 
     Attributes
     ----------
@@ -78,46 +63,14 @@ class Window:
         theme: Theme,
         headless: bool,
         words: tuple[Drift, ...] = (),
-        last: Callable[[], None] = lambda: None,
     ) -> None:
-        if not headless and not has_screen():
-            raise DisplayError("no screen: DISPLAY is not set; start it from a graphical session")
-        pyglet.options.headless = headless
-        # Imported late: pyglet decides at import whether there is a screen.
-        try:
-            if not headless:
-                allow_no_monitor()
-            from pyglet import gl
-            from pyglet.display import get_display
-            from pyglet.window import Window as GlWindow
+        self._window, self._connection = open_window(display, headless)
+        # Not before a window: pyglet decides at import whether there is a screen.
+        from pyglet import gl
 
-            # Ask for 8 bits a channel: EGL alone would give 5 or 6.
-            config = gl.Config(double_buffer=True, red_size=8, green_size=8, blue_size=8)  # type: ignore[abstract]
-            where: dict[str, Any] = {"width": display.width, "height": display.height}
-            self._connection: Any = None
-            if not headless:
-                leave_with_the_server(last)
-                screen = choose(get_display().get_screens(), display.monitor)
-                self._connection = screen.display._display
-                self._monitors = monitors(self._connection)
-                keep_awake(self._connection)
-                where = {"fullscreen": True} if display.fullscreen else where
-                where["screen"] = screen
-            self._window = GlWindow(caption="installation", config=config, vsync=True, **where)
-        except DisplayError:
-            raise
-        except Exception as error:
-            reason = str(error) or type(error).__name__
-            where_to = "in memory" if headless else f"on the screen {os.environ['DISPLAY']}"
-            needed = "EGL" if headless else "a running X server"
-            raise DisplayError(
-                f"nothing can be drawn {where_to}: {reason}; it takes {needed} with OpenGL 3.3"
-            ) from error
-        if display.monitor is not None and not (headless or display.fullscreen):
-            self._window.set_location(screen.x, screen.y)
+        self._monitors = [] if self._connection is None else monitors(self._connection)
         self._gl: Any = gl
         self._display = display
-        self._window.set_mouse_visible(False)
         self.closed = False
         self.debug = display.debug
         self.note = ""

@@ -6,12 +6,11 @@ import logging
 import os
 import sys
 
+from installation.errors import printable
 from installation.redact import redact_text
 
 # Priorities of syslog(3), by which `journalctl -p` sorts; see sd-daemon(3) for the prefix.
 _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
-# Begins a line that ends a command.
-ERROR = f"<{_PRIORITIES['ERROR']}>"
 
 
 class _OneLine(logging.Formatter):
@@ -25,6 +24,14 @@ class _OneLine(logging.Formatter):
         return begin + " ".join(redact_text(record.getMessage()).split())
 
 
+class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic since Python 3.11
+    """Writes to standard error; what cannot be written, such as to a full disk, is left out."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def to_journal() -> bool:
     """Tell whether journald reads standard error (systemd.exec(5), JOURNAL_STREAM)."""
     try:
@@ -35,8 +42,14 @@ def to_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
+def complaint(error: object) -> str:
+    """Return the one line that says why a command ends."""
+    level = f"<{_PRIORITIES['ERROR']}>" if to_journal() else ""
+    return f"{level}installation: {printable(redact_text(' '.join(str(error).splitlines())))}"
+
+
 def begin(level: int) -> None:
     """Have everything from a level on logged to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(_OneLine(to_journal()))
     logging.basicConfig(level=level, handlers=[handler], force=True)

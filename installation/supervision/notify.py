@@ -62,7 +62,9 @@ class Notifier:
     def _send(self, message: str) -> None:
         if self._socket is not None:
             try:
-                self._socket.sendto(message.encode(), self._address)
+                # A file's name may hold bytes that are no text.
+                data = message.encode(errors="backslashreplace")
+                self._socket.sendto(data, self._address)
             except OSError:
                 return
 

@@ -1,12 +1,21 @@
 """What the benchmark of the whole chain shows, counts and reports; nothing of how fast."""
 
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
+from running import LONG
 
 from installation.bench import chain
 from installation.bench.tally import Tally
 from installation.bench.webcam import FPS, Driver, Footage, Webcam, film
 from installation.capture.source import CaptureError
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +70,8 @@ class TestWebcam:
         from installation.capture.demo import Crowd
 
         crowd = Crowd(built, *size, _row(faces, size[0] / size[1]))
-        for time in (0.0, 1.0, 2.5):
-            truth = crowd.truth(time)
+        for at_s in (0.0, 1.0, 2.5):
+            truth = crowd.truth(at_s)
             assert len(truth) == faces
             assert all(face.visible > 0.9 for face in truth)
 
@@ -99,3 +108,42 @@ def test_each_way_shows_something(config, monkeypatch):
         assert way["age_ms"]["p50"] <= way["overlay_age_ms"]["p50"]
     table = report.as_text().splitlines()
     assert [line.split("  ")[0] for line in table[3:6]] == ["ours", "naive", "two thread"]
+
+
+def test_what_it_started_ends_with_it(built, tmp_path):
+    (tmp_path / "config.yaml").write_text(f"inference: {{engines: {built}, device: cpu}}\n")
+    with (tmp_path / "log").open("w") as log:
+        bench = subprocess.Popen(
+            [sys.executable, "-m", "installation", "bench", "--size", "320x240", "--seconds", "60"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stderr=log,
+        )
+    until = time.monotonic() + LONG
+    try:
+        while "inference on" not in (tmp_path / "log").read_text():
+            assert bench.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        started = children(bench.pid)
+        assert started
+    finally:
+        bench.kill()
+        bench.wait()
+    while any(running(pid) for pid in started):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def children(pid):
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(each) for each in found]
+
+
+def running(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    # One that has ended and that nobody has asked for yet is still listed.
+    return state != "Z"

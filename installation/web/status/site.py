@@ -124,7 +124,7 @@ class Site:
     def _draw(self) -> bytes:
         report = self._report
         health = judge(report, time.monotonic())
-        return self._page.draw(report, health, self._history, self._restarts).encode()
+        return _encoded(self._page.draw(report, health, self._history, self._restarts))
 
     def _expose(self) -> bytes:
         report = self._report
@@ -133,7 +133,7 @@ class Site:
 
     async def _health(self, _request: Request) -> Response:
         health = judge(self._report, time.monotonic())
-        return PlainTextResponse(health.as_text(), 503 if health.faults else 200)
+        return PlainTextResponse(_encoded(health.as_text()), 503 if health.faults else 200)
 
     async def _metrics(self, _request: Request) -> Response:
         body = self._cached("metrics", self._expose)
@@ -159,6 +159,11 @@ class Site:
 async def _nowhere(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
+
+
+def _encoded(text: str) -> bytes:
+    # A file's name may hold bytes that are no text.
+    return text.encode(errors="backslashreplace")
 
 
 def _free(record: Path) -> int | None:
