@@ -33,7 +33,6 @@ _NEEDS = {
     "tuple_type": "needs a list, such as [one, two]",
 }
 _TEXTS = ("string_type", "path_type")
-_STANDARD_TAG = re.compile(r"!!(?:str|int|float|bool|null) ")
 
 
 def explain(error: Any, written: str | None, model: type[BaseModel]) -> str:
@@ -59,7 +58,7 @@ def explain(error: Any, written: str | None, model: type[BaseModel]) -> str:
             return f"{section}: unknown key without a value; does a comma in a value need quotes?"
         hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
-    if (written or "").startswith("!") and not _STANDARD_TAG.match(written or ""):
+    if re.match(r"!(?!!)", written or ""):
         # Not shown: it may be a password that lacks its quotes.
         return f"{key}: what begins with ! is a tag; put the text in quotes"
     if kind == "model_type":

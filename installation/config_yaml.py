@@ -124,7 +124,8 @@ def wrong(path: Path, line: int, reason: str) -> ConfigError:
 
 def shortened(text: str) -> str:
     """Return as much of a value as has room in a line, without what may be secret in a URL."""
-    text = redact_url(text) if is_address(text) else redact_text(text)
+    bare = text.strip("\"'")
+    text = text.replace(bare, redact_url(bare)) if is_address(bare) else redact_text(text)
     return text if len(text) <= VALUE else f"{text[:VALUE]}…"
 
 

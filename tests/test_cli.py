@@ -380,7 +380,9 @@ class TestDemo:
                 pass
         running.send_signal(signal.SIGTERM)
         out, err = running.communicate(timeout=LONG)
-        assert (running.returncode, err) == (0, "")
+        # On a slow machine a look may take longer than the time there is for the end.
+        assert err in ("", "WARNING vision did not stop in time\n")
+        assert running.returncode == 0
         assert f"see {picture}" in out
         assert cv2.imread(str(picture)).shape == (720, 1280, 3)
 

@@ -144,8 +144,8 @@ def test_a_wall_that_runs_tells_no_secret(tmp_path, built, camera):
             # A file that cannot be used is told in the log and to systemd.
             wall.write(live[0], f"theme: {{colour: 'rtsp://admin:{SECRET}@127.0.0.1/1'}}\n")
             wall.running.send(signal.SIGHUP)
-            wall.running.wait_to_log("theme.colour: rtsp://127.0.0.1/...#")
-            wall.running.wait_for("theme.colour: rtsp://127.0.0.1/...#")
+            wall.running.wait_to_log("theme.colour: 'rtsp://127.0.0.1/...#")
+            wall.running.wait_for("theme.colour: 'rtsp://127.0.0.1/...#")
             assert wall.running.end() == 0
         finally:
             wall.running.close()
