@@ -20,10 +20,12 @@ def start() -> int:
     from installation.supervision.signals import stop_requested
 
     status = main()
+    if stop_requested():
+        # Whatever the interpreter waits for at its end would no longer hear a signal.
+        os._exit(status)
     settle()
-    if threading.active_count() > 1 or stop_requested():
-        # A stage that is deep inside a library would be torn down in its middle, which aborts; and
-        # whatever else the interpreter waits for at its end would no longer hear a signal.
+    if threading.active_count() > 1:
+        # A stage that is deep inside a library would be torn down in its middle, which aborts.
         os._exit(status)
     return status
 

@@ -41,24 +41,25 @@ def connect() -> Any:
     pyglet.options.headless = False
     found: list[Any] = []
 
-    def work(captured: Callable[[], str]) -> None:
+    def work() -> None:
         try:
             found.append(_connect())
         except Exception as error:
-            found.append(_refusal(name, error, captured().strip()))
+            found.append(error)
 
     with _captured_stderr() as captured:
         # Xlib waits without end for a server that does not answer: then, this thread goes on.
-        thread = threading.Thread(target=work, args=[captured], name="connect", daemon=True)
+        thread = threading.Thread(target=work, name="connect", daemon=True)
         thread.start()
         thread.join(_ANSWER_S)
+        said = captured().strip()
     if not found:
         raise DisplayError(
             f"the X server {name} does not answer within {_ANSWER_S:g} s",
             f"if it hangs, {_RESTART}",
         )
-    if isinstance(found[0], DisplayError):
-        raise found[0]
+    if isinstance(found[0], Exception):
+        raise _refusal(name, found[0], said) from found[0]
     display, depth, extensions = found[0]
     if depth < _DEPTH:
         raise DisplayError(

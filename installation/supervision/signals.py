@@ -107,13 +107,12 @@ class Watchdog:
         self._thread.start()
 
     def _watch(self) -> None:
-        with open(self._read, "rb", buffering=0) as numbers:  # noqa: PTH123  # no path
-            number = 0
-            while number not in _ENDING:
-                received = numbers.read(1)
-                if not received:
-                    return
-                number = received[0]
+        number = 0
+        while number not in _ENDING:
+            received = os.read(self._read, 1)
+            if not received:
+                return
+            number = received[0]
         if not (_request.noticed.wait(_NOTICE_S) or self._closed.is_set()):
             self._end(number, _NOTICE_S)
         if not self._closed.wait(_END_S):
@@ -132,6 +131,8 @@ class Watchdog:
         self._closed.set()
         os.close(self._write)
         self._thread.join(_NOTICE_S)
+        # Not before: the interpreter complains of signals that nobody could read.
+        os.close(self._read)
 
 
 class Signals:
