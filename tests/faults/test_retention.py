@@ -52,8 +52,9 @@ def pixels(crowd_film):
 
 # However slow the machine is under strace, all that waits is recorded at the end.
 UNHURRIED = """
-import installation.controller, installation.record.keeper
+import installation.controller, installation.record.keeper, installation.supervision.signals
 installation.controller._FAREWELL = installation.record.keeper._FAREWELL = 300.0
+installation.supervision.signals._END_S = 900.0
 """
 
 

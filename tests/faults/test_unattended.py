@@ -237,8 +237,9 @@ def test_without_a_good_config_ever_it_does_not_start(start, folder, monkeypatch
 
 # However slow the machine, all that waits is recorded at the end.
 UNHURRIED = """
-import installation.controller, installation.record.keeper
+import installation.controller, installation.record.keeper, installation.supervision.signals
 installation.controller._FAREWELL = installation.record.keeper._FAREWELL = 300.0
+installation.supervision.signals._END_S = 900.0
 """
 
 

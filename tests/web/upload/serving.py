@@ -25,12 +25,16 @@ LONG = 600.0
 # For `Serving`: however slow the machine, all that waits is recorded at the end, ...
 RECORDED = """
 import installation.record.keeper as keeping, installation.web.upload.serve as serving
+import installation.supervision.signals
 keeping._FAREWELL = serving._FAREWELL = 300.0
+installation.supervision.signals._END_S = 900.0
 """
 # ... whoever is here at the end is answered, ...
 ANSWERED = """
 import installation.web.upload.connection as connecting, installation.web.upload.serve as serving
+import installation.supervision.signals
 connecting.GRACE = serving.GRACE = 300.0
+installation.supervision.signals._END_S = 900.0
 """
 # ... who sends a picture slowly is waited for, ...
 RECEIVED = """
