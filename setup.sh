@@ -46,6 +46,11 @@ debian_packages() {
         $missing >&2 || fail 'apt-get install failed; see above'
 }
 
+# Whether a package of that name can be installed; "apt-cache show" also succeeds for virtual ones.
+available() {
+    LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'
+}
+
 # Set $missing to the packages that are wanted and not installed.
 missing_packages() {
     # For a library of X that is missing, Python's search would run a compiler each time a window is
@@ -53,7 +58,7 @@ missing_packages() {
     packages='python3-venv libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libglx-mesa0 libxrandr2
         libxinerama1 fontconfig libfreetype6 fonts-dejavu-core ca-certificates'
     # The library went by another name before its 64-bit time was introduced.
-    if apt-cache show libglib2.0-0t64 >/dev/null 2>&1; then
+    if available libglib2.0-0t64; then
         packages="$packages libglib2.0-0t64"
     else
         packages="$packages libglib2.0-0"
@@ -61,7 +66,7 @@ missing_packages() {
     [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev shellcheck strace
         openssl $(debian_libpython)"
     # Ubuntu has it as a snap alone; there the page is not shown to a browser.
-    if [ "$what" = test ] && apt-cache show chromium-driver >/dev/null 2>&1; then
+    if [ "$what" = test ] && available chromium; then
         packages="$packages chromium"
     fi
     [ "$what" != packages ] || packages="$packages $*"
@@ -78,7 +83,7 @@ missing_packages() {
 debian_libpython() {
     [ -x /usr/bin/python3 ] || return 0
     name=$(/usr/bin/python3 -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])')
-    if apt-cache show "${name}t64" >/dev/null 2>&1; then name=${name}t64; fi
+    if available "${name}t64"; then name=${name}t64; fi
     echo "$name"
 }
 
@@ -120,13 +125,13 @@ environment() {
 
 # Of Debian's Prometheus the programs alone: installed, it would watch this machine from then on.
 prometheus() {
-    if [ -x .venv/bin/promtool ] || ! apt-cache show prometheus >/dev/null 2>&1; then
+    if [ -x .venv/bin/promtool ] || ! available prometheus; then
         return 0
     fi
     say 'unpacking Prometheus'
     # Since Debian 13 the second one is a package of its own.
     programs=prometheus
-    ! apt-cache show promtool >/dev/null 2>&1 || programs='prometheus promtool'
+    ! available promtool || programs='prometheus promtool'
     folder=$(mktemp -d)
     download "$folder" || { $as_root apt-get update -qq && download "$folder"; } ||
         fail 'apt-get download prometheus failed; see above'

@@ -252,7 +252,7 @@ RAISED = [
     *(zlib.error("Error -3"), TypeError("object of type 'NoneType' has no len()"), IndexError()),
     *(AttributeError("'NoneType' object has no attribute 'x'"), EOFError(), AssertionError()),
     *(ZeroDivisionError("division by zero"), ValueError("a\nb\x1b[31m"), OSError("odd"), OSError()),
-    *(OSError(5, "Input/output error", "/usr/lib/x"), NotImplementedError(), BufferError("x")),
+    *(OSError(5, "Input/output error", "/usr/lib/x"), LookupError(), BufferError("x")),
     *(Image.DecompressionBombError("x"), ImportError("in /x/site-packages/PIL"), StopIteration()),
     *(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "odd"), RuntimeError("<object at 0x7f>")),
 ]

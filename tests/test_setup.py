@@ -11,7 +11,12 @@ SETUP = Path(__file__).parent.parent / "setup.sh"
 # A bare machine: it knows what is installed, and what there is once it has fetched the lists.
 TOOLS = {
     "apt-cache": """
-        [ -e {root}/lists ] && grep -qx "$2" {root}/available
+        [ -e {root}/lists ] || exit 0
+        if grep -qx "$2" {root}/available; then
+            printf '%s:\n  Installed: (none)\n  Candidate: 1.2-3\n' "$2"
+        elif grep -qx "$2" {root}/virtual; then
+            printf '%s:\n  Installed: (none)\n  Candidate: (none)\n' "$2"
+        fi
     """,
     "dpkg-query": """
         for package; do :; done
@@ -40,8 +45,9 @@ def packages(tmp_path):
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
 
-    def ask(*wanted, available=(), installed=()):
+    def ask(*wanted, available=(), virtual=(), installed=()):
         (tmp_path / "available").write_text("\n".join(available))
+        (tmp_path / "virtual").write_text("\n".join(virtual))
         (tmp_path / "installed").write_text("\n".join(installed))
         ran = subprocess.run(
             [SETUP, "packages", *wanted],
@@ -63,6 +69,11 @@ def test_what_there_is_is_known_once_the_lists_are_there(packages, glib):
     assert "update" in update
     assert "install" in install and {glib, "procps", "python3-venv"} <= set(install)
     assert len([each for each in install if each.startswith("libglib")]) == 1
+
+
+def test_a_package_that_others_merely_provide_cannot_be_installed(packages):
+    _, install = packages(available=["libglib2.0-0"], virtual=["libglib2.0-0t64"])
+    assert "libglib2.0-0" in install and "libglib2.0-0t64" not in install
 
 
 def test_what_is_there_is_not_asked_for_again(packages):

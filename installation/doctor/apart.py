@@ -24,7 +24,7 @@ Look = Callable[[], Iterable[Finding]]
 def apart(about: str, look: Look, seconds: float, user: str | None = None) -> Iterator[Finding]:
     """Look at something in a forked process, and tell also what becomes of that.
 
-    To be called while no other thread runs.
+    Call it while no other thread may hold a lock: the child would wait for it for ever.
 
     Parameters
     ----------
