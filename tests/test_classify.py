@@ -16,8 +16,8 @@ from mounts import own_mounts
 from PIL import Image
 
 from installation.capture.source import CaptureError
-from installation.classify import CopyFolder, Reading
-from installation.config import Theme
+from installation.commands.still_classifier import CopyFolder, Reading
+from installation.config.model import Theme
 from installation.errors import printable
 
 ROOT = Path(__file__).parent.parent
@@ -120,9 +120,9 @@ def test_what_may_not_be_read_is_told_of(open_folder):
     code = f"""
 import os
 from pathlib import Path
-from installation.capture.select import make_source
+from installation.capture.make_source import make_source
 from installation.capture.stills import read_picture
-from installation.config import Camera, Config
+from installation.config.model import Camera, Config
 from installation.errors import InstallationError
 folder = Path({str(tmp_path)!r})
 read_picture(folder / "a.png")

@@ -250,7 +250,7 @@ class TestPrivacy:
             "    if event.startswith(('socket.', 'os.fork', 'os.posix_spawn', 'subprocess.')):\n"
             "        os.write(2, f'{event} {arguments}\\n'.encode())\n"
             "sys.addaudithook(hook)\n"
-            "from installation.cli import main\n"
+            "from installation.commands.cli import main\n"
             "sys.exit(main(sys.argv[1:]))\n"
         )
         ran = subprocess.run(

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from installation import config as configuration
-from installation.config import Config, ConfigError, Idle
+from installation.config import model as configuration
+from installation.config.model import Config, ConfigError, Idle
 
 ROOT = Path(__file__).parent.parent
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from installation import config as configuration
-from installation.config import Config
-from installation.config_files import ConfigError, overlays
+from installation.config import model as configuration
+from installation.config.files import ConfigError, overlays
+from installation.config.model import Config
 
 
 @pytest.fixture

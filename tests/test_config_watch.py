@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from installation.config_watch import ConfigWatch, Timing
-from installation.reload import ConfigFile
-from installation.supervision.notify import Notifier
-from installation.supervision.signals import Signals
+from installation.config.reload import ConfigFile
+from installation.config.watch import ConfigWatch, Timing
+from installation.runtime.signals import Signals
+from installation.supervision.systemd_notify import Notifier
 
 LONG = 60
 # So that nothing is told that is put right within a minute.

@@ -8,17 +8,19 @@ from contextlib import contextmanager
 
 import pytest
 
-from engines.plan import CancelledError
-from installation import controller, stages, wall
+from engines.trt_builder import CancelledError
+from installation import wall as controller
 from installation.capture import capture
 from installation.capture.demo import DemoSource
 from installation.capture.source import CaptureError
-from installation.controller import run
-from installation.demo import Rehearsal
+from installation.commands.demo import Rehearsal
+from installation.display import presenter as wall
 from installation.display.window import Window
-from installation.handover import Latest
+from installation.runtime.latest import Latest
 from installation.scene import Frame, Scene
-from installation.vision.observer import Observer
+from installation.vision import worker as stages
+from installation.vision.pipeline import Observer
+from installation.wall import run
 
 # Seconds; far beyond what anything here takes, on the slowest of machines.
 LONG = 300.0
@@ -135,8 +137,10 @@ ENDLESS = """
 import threading, time
 from contextlib import contextmanager
 from pathlib import Path
-from engines.plan import CancelledError
-from installation import config, controller, stages
+from engines.trt_builder import CancelledError
+from installation.config import model as config
+from installation import wall as controller
+from installation.vision import worker as stages
 from installation.capture.demo import DemoSource
 
 @contextmanager

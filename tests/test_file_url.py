@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from installation.file_url import local_path
+from installation.config.file_url import local_path
 
 
 @pytest.mark.parametrize(

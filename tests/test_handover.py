@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from installation.handover import Closed, Latest
+from installation.runtime.latest import Closed, Latest
 
 
 def test_the_newest_value_wins_and_the_rest_are_counted():

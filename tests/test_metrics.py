@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from installation.metrics import EDGES, Histogram, Metrics
+from installation.display.metrics import EDGES, Histogram, Metrics
 from installation.scene import Label, Scene, Track, Verdict
 
 

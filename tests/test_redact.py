@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from installation import redact
 from installation.errors import InstallationError
-from installation.redact import is_address, lacks_scheme, redact_text, redact_url
+from installation.runtime import redact
+from installation.runtime.redact import is_address, lacks_scheme, redact_text, redact_url
 
 ROOT = Path(__file__).parent.parent
 # What stands for the rest: the tag, of which only the form is known here.
@@ -175,7 +175,7 @@ def test_two_cameras_of_one_host_are_told_apart_whoever_asks():
 )
 def test_a_tag_is_the_same_in_every_process_of_a_machine(tmp_path, monkeypatch):
     url = "rtsp://camera/live/1"
-    code = f"from installation.redact import redact_url; print(redact_url({url!r}))"
+    code = f"from installation.runtime.redact import redact_url; print(redact_url({url!r}))"
     ran = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

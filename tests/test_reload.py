@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from installation import config
-from installation.config import Config
-from installation.config_files import ConfigError
-from installation.reload import ConfigFile, at_start, changes, in_force
+from installation.config import model as config
+from installation.config.files import ConfigError
+from installation.config.model import Config
+from installation.config.reload import ConfigFile, at_start, changes, in_force
 from tests.benchmarks.mutations import FULL, SHIPPED
 
 ROOT = Path(__file__).parent.parent

@@ -8,10 +8,10 @@ import jsonschema
 import pytest
 import yaml
 
-from installation import config as configuration
-from installation.config import Config, ConfigError
-from installation.reload import at_start
-from installation.schema import explanations, schema
+from installation.config import model as configuration
+from installation.config.json_schema import explanations, schema
+from installation.config.model import Config, ConfigError
+from installation.config.reload import at_start
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "config.yaml").read_text()
@@ -45,7 +45,7 @@ def written():
 
 def test_the_schema_is_up_to_date():
     assert schema(TEXT) == SCHEMA, (
-        "run: python -m installation.schema > installation/config.schema.json"
+        "run: python -m installation.config.json_schema > installation/config/schema.json"
     )
 
 

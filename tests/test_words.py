@@ -2,7 +2,7 @@
 
 import pytest
 
-from installation.cli import main
+from installation.commands.cli import main
 
 
 @pytest.fixture

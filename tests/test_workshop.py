@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from engines.manifest import load_manifest
-from engines.plans import Plans
-from installation.cli import main
+from engines.plan_cache import Plans
+from installation.commands.cli import main
 
 DETECTOR, CLASSIFIER = "face-centerface", "person-semantic"
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from installation import wall as room
-from installation.config import Display, Theme
+from installation.config.model import Display, Theme
+from installation.display import presenter as room
+from installation.display.presenter import Wall
 from installation.display.window import Window
-from installation.handover import Closed, Latest
+from installation.runtime.latest import Closed, Latest
 from installation.scene import Frame, Label, Scene, Track, Verdict
-from installation.wall import Wall
 
 WHITE = np.full((240, 320, 3), 255, np.uint8)
 

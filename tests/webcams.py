@@ -42,5 +42,5 @@ def run_over(folder, environment, code, *arguments):
 
 def installation_over(folder, environment, *arguments):
     """Run a command with the cameras in folder/dev."""
-    code = "from installation.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "from installation.commands.cli import main; sys.exit(main(sys.argv[1:]))"
     return run_over(folder, environment, code, *arguments)

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 
 from engines.average.portraits import SIZE, paint, read_sitters
 from engines.build import add_seeing, wheels
+from engines.conse_head import CLASS_POWER, FLOOR, add_votes
 from engines.efficientnet import GraphBuilder
 from engines.fetch import read_member
-from engines.semantic import CLASS_POWER, FLOOR, add_votes
 
 HERE = Path(__file__).parent
 PORTRAITS = 1800

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.card import NoCardError, find_card
+from engines.cuda_device import NoCardError, find_card
 from engines.manifest import load_manifest
-from installation.bench.floor import Speeds, cpu_speeds, floors, size_of
-from installation.bench.plain import PlainCpu, PlainGpu, Times
-from installation.config import Inference
-from installation.inference.device import NoGpuError, find_gpu, open_engines
+from installation.bench.baseline import PlainCpu, PlainGpu, Times
+from installation.bench.roofline import Speeds, cpu_speeds, floors, size_of
+from installation.config.model import Inference
 from installation.inference.engine import Engine, InferenceError
+from installation.inference.open_engines import NoGpuError, find_gpu, open_engines
 
 if TYPE_CHECKING:
-    from installation.bench.card import Bare
+    from installation.bench.gpu import Bare
 
 _SIZE = 1280, 720
 _FACES = (1, 4, 8, 16)
@@ -151,7 +151,7 @@ def _measure_cpu(settings: Inference) -> Report:
 
 
 def _measure_gpu(settings: Inference) -> Report:
-    from installation.bench.card import both_ways, card_speeds
+    from installation.bench.gpu import both_ways, card_speeds
     from installation.inference.gpu import Gpu
 
     card = find_card()

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from installation import config
 from installation.capture import v4l2
 from installation.capture.source import SILENCE, CaptureError, SilentError, received
+from installation.config import model as config
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from installation.capture.health import Health
-from installation.capture.losses import Losses
+from installation.capture.frame_health import Health
+from installation.capture.outages import Losses
 from installation.capture.source import CaptureError, SilentError, Source
-from installation.handover import Latest
+from installation.runtime.latest import Latest
 from installation.scene import Frame
 
 # Seconds between attempts to reopen a lost source: doubled from the first to the last.

@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from installation.advice import build_engines
 from installation.capture.source import CaptureError
+from installation.runtime.advice import build_engines
 from installation.scene import Box
 
 # Seconds after which everything happens again; nobody is there at the end of it.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from installation.config import Theme
+from installation.config.model import Theme
 from installation.display.layout import Style
 
 log = logging.getLogger(__name__)

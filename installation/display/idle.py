@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, sin
 
-from installation.config import Theme
+from installation.config.model import Theme
 from installation.display.layout import HUGE, MEDIUM, SMALL, Caption, Measure, Style
 
 # Seconds over which the picture dims, and how dark it becomes.

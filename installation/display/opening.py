@@ -7,7 +7,7 @@ from typing import Any
 
 import pyglet
 
-from installation.config import Display
+from installation.config.model import Display
 from installation.display.screen import (
     DisplayError,
     choose,
@@ -15,9 +15,9 @@ from installation.display.screen import (
     keep_awake,
     leave_with_the_server,
 )
-from installation.display.server import connect
+from installation.display.x_server import connect
 from installation.errors import TROUBLE, TRY_AGAIN
-from installation.supervision.deadline import deadline
+from installation.runtime.deadline import deadline
 
 # Seconds that opening a window may take, as a cold graphics driver does, and showing it.
 _OPENING_S = 30.0

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from installation.errors import TRY_AGAIN, InstallationError
-from installation.supervision.deadline import force_exit
+from installation.runtime.deadline import force_exit
 
 log = logging.getLogger(__name__)
 

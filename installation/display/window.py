@@ -14,17 +14,17 @@ import numpy as np
 import pyglet
 from numpy.typing import NDArray
 
-from installation.config import Display, Theme
-from installation.display.arrange import Arranger
+from installation.config.model import Display, Theme
 from installation.display.captions import Scribe, Typesetter
+from installation.display.frame_renderer import Picture
+from installation.display.freeze_detector import GRID, Stillness
 from installation.display.gl import Canvas, Texture
 from installation.display.idle import Drift
 from installation.display.layout import LARGE, SMALL, Layout, Style, View
+from installation.display.layout_engine import Arranger
 from installation.display.opening import open_window
-from installation.display.picture import Picture
 from installation.display.screen import DisplayError as DisplayError
 from installation.display.screen import keep_awake, monitors, tell_renderer, turn_off
-from installation.display.stillness import GRID, Stillness
 from installation.scene import Frame, Scene
 
 _TEXTURES_KEPT = 128

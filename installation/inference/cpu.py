@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import Manifest
+from installation.inference.crop import patches
 from installation.inference.engine import InferenceError
-from installation.inference.regions import patches
 
 # Read while OpenVINO is imported: hwloc's remarks on containers are not for technicians.
 os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")

@@ -15,7 +15,7 @@ import numpy as np
 import pycuda.driver as cuda
 from numpy.typing import NDArray
 
-from engines.card import Card, load_driver
+from engines.cuda_device import Card, load_driver
 from engines.manifest import Manifest
 from installation.inference.engine import InferenceError
 from installation.inference.nvrtc import CompilerError, compile_source

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import Manifest
-from engines.plan import make_logger
+from engines.trt_builder import make_logger
 from installation.inference.cuda_graph import CudaGraph, NoGraphError
 from installation.inference.engine import InferenceError
 from installation.inference.gpu import Feed, Gpu, GpuError, Output, watched

@@ -1,6 +1,6 @@
 """Engines on a server that speaks KServe's open inference protocol, version 2, over gRPC.
 
-Regions are cut out here and sent as they are; see `engines.repository` for what the server does
+Regions are cut out here and sent as they are; see `engines.triton_export` for what the server does
 with them. While the server is gone, or what it says cannot be right, this machine's CPU does its
 work, and it is asked again and again until it is back.
 """
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import Manifest
-from engines.repository import CHECKSUM, MOST, PIXELS, version_of
-from installation.config import Inference
+from engines.triton_export import CHECKSUM, MOST, PIXELS, version_of
+from installation.config.model import Inference
+from installation.inference.crop import patches
 from installation.inference.engine import Engine, InferenceError, OverloadedError
-from installation.inference.regions import patches
 
 # gRPC writes what it thinks of broken connections to standard error, a screenful each.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -125,7 +125,7 @@ class Connection:
         name, manifest
             Of the engine.
         batch
-            uint8 (N, height, width, 3), N at most `engines.repository.MOST`.
+            uint8 (N, height, width, 3), N at most `engines.triton_export.MOST`.
         deadline
             Seconds for the answer.
 

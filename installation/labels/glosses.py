@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from installation.advice import build_engines
 from installation.errors import InstallationError
+from installation.runtime.advice import build_engines
 
 GLOSSES = "glosses.tsv"
 

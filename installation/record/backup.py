@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from installation.record.errors import RecordError, is_damage
-from installation.record.reading import reading
+from installation.record.reader import reading
 
 # Of the copy: as of a record, its owner's and its group's.
 _MODE = 0o640

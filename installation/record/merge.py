@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from installation.record.errors import RecordError
-from installation.record.reading import reading
+from installation.record.reader import reading
 from installation.record.store import COLUMNS, Store
 
 # Rows in memory at a time.

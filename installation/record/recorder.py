@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from installation.config import Config
-from installation.record.keeper import Keeper
-from installation.record.tally import Tally
+from installation.config.model import Config
+from installation.record.scene_counter import Tally
+from installation.record.writer import Keeper
 from installation.scene import Scene
 
 

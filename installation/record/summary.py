@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import paths, words_of
-from installation.record.reading import Period, reading
+from installation.record.reader import Period, reading
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SELECTED = "FROM entry WHERE hour >= ? AND hour < ?"

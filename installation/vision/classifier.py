@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import ManifestError
-from installation.advice import build_engines
 from installation.inference.engine import Engine
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import Synset, load_synsets
+from installation.runtime.advice import build_engines
 from installation.scene import Label
 from installation.vision.boxes import shift_inside, squares
 

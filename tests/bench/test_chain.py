@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from running import LONG
 
-from installation.bench import chain
-from installation.bench.tally import Tally
-from installation.bench.webcam import FPS, Driver, Footage, Webcam, film
+from installation.bench import pipeline as chain
+from installation.bench.measurements import Tally
+from installation.bench.simulated_camera import FPS, Driver, Footage, Webcam, film
 from installation.capture.source import CaptureError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -66,7 +66,7 @@ class TestWebcam:
 
     @pytest.mark.parametrize(("size", "faces"), [((1280, 720), 4), ((1920, 1080), 10)])
     def test_all_who_were_asked_for_can_be_seen(self, built, size, faces):
-        from installation.bench.webcam import _row
+        from installation.bench.simulated_camera import _row
         from installation.capture.demo import Crowd
 
         crowd = Crowd(built, *size, _row(faces, size[0] / size[1]))

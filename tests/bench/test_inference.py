@@ -5,8 +5,8 @@ import pytest
 
 from engines.manifest import load_manifest
 from installation.bench import inference
-from installation.bench.floor import Speeds, floors, size_of, touched
-from installation.bench.plain import prepare
+from installation.bench.baseline import prepare
+from installation.bench.roofline import Speeds, floors, size_of, touched
 
 
 def test_every_step_is_measured_both_ways(config, monkeypatch):
@@ -60,7 +60,7 @@ def test_more_faces_cannot_take_less(built):
 def test_the_plain_way_is_a_fair_one(built, hopper):
     """It sees what the engine sees, but for how it interpolates."""
     engine = load_manifest(built / "person-semantic")
-    from installation.inference.regions import cut
+    from installation.inference.crop import cut
 
     region = np.array([60, 40, 300, 280], np.float32)
     planes = prepare(hopper, region, engine.input)

@@ -37,8 +37,8 @@ _SIZE = (1280, 960)
 _CLASSIFY = """
 import sys, time
 from pathlib import Path
-from installation import config
-from installation.classify import CopyFolder, open_reader
+from installation.config import model as config
+from installation.commands.still_classifier import CopyFolder, open_reader
 settings = config.load(sys.argv[1])
 copies, paths = CopyFolder(Path(sys.argv[2])), sorted(Path(sys.argv[3]).glob("*.jpg"))
 with open_reader(settings, 5) as reader:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from installation.config import Display, Theme
+from installation.config.model import Display, Theme
 from installation.display.idle import Drift
 from installation.display.window import Window
 from installation.labels.synsets import load_synsets

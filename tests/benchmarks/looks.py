@@ -13,12 +13,12 @@ from typing import Any
 
 import cv2
 
-from installation import config
 from installation.capture.demo import Crowd
+from installation.config import model as config
+from installation.display.presenter import drifting
 from installation.display.window import Window
 from installation.scene import Frame, Scene
-from installation.vision.observer import open_observer
-from installation.wall import drifting
+from installation.vision.pipeline import open_observer
 
 _FPS = 15
 _LANDSCAPE = {"width": 1280, "height": 720}

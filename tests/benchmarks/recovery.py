@@ -26,7 +26,7 @@ from tests.running import ROOT, Running, x_server
 _CLOSED = "hours: {closed: [01-01..12-31]}\n"
 _HANGS = """
 import time
-from installation.vision.observer import Observer
+from installation.vision.pipeline import Observer
 healthy, calls = Observer.observe, []
 def hang(*arguments):
     calls.append(None)

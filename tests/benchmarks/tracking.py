@@ -23,10 +23,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from installation.config import load
+from installation.config.model import load
 from installation.scene import Faces
 from installation.vision.detector import Detector
-from installation.vision.observer import open_vision
+from installation.vision.pipeline import open_vision
 from tests.benchmarks.crowds import (
     MadeUpDetector,
     Painted,

@@ -32,9 +32,9 @@ from pyglet import gl  # noqa: E402  # after it is settled that there is no scre
 from pyglet.image import ImageData  # noqa: E402
 from pyglet.window import Window  # noqa: E402
 
+from installation.display.frame_renderer import Picture  # noqa: E402
 from installation.display.gl import Canvas  # noqa: E402
 from installation.display.layout import View  # noqa: E402
-from installation.display.picture import Picture  # noqa: E402
 from installation.scene import Frame  # noqa: E402
 
 _SIZES = ((1280, 720), (1920, 1080))

@@ -30,10 +30,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from installation import config
 from installation.capture.video import decode
+from installation.config import model as config
 from installation.scene import Frame
-from installation.vision.observer import open_observer
+from installation.vision.pipeline import open_observer
 from installation.vision.verdict import Ballot
 from tests.benchmarks.people import fetch_films, read_photographs
 

@@ -29,9 +29,9 @@ from tritonclient import grpc as triton
 
 from engines.build import build
 from engines.manifest import load_manifest
-from engines.repository import export
+from engines.triton_export import export
 from installation.capture.demo import PERIOD, Crowd
-from installation.config import Inference
+from installation.config.model import Inference
 from installation.inference.cpu import CpuEngine
 from installation.inference.kserve import Connection, KserveEngine
 from installation.vision.classifier import surroundings

@@ -36,7 +36,7 @@ import cv2
 import numpy as np
 
 from engines.build import build
-from engines.repository import export
+from engines.triton_export import export
 from installation.capture.demo import Crowd
 from tests.triton_server import Triton
 from tests.web.upload.proxies import Balanced

@@ -26,9 +26,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from engines.build import add_seeing, wheels
-from engines.efficientnet import INPUT_SIZE, GraphBuilder
-from engines.fetch import read_member
-from engines.semantic import (
+from engines.conse_head import (
     CLASS_POWER,
     FLOOR,
     TOP_K,
@@ -37,13 +35,15 @@ from engines.semantic import (
     load_embeddings,
     vote_matrix,
 )
-from installation import config
-from installation.inference.regions import cut
+from engines.efficientnet import INPUT_SIZE, GraphBuilder
+from engines.fetch import read_member
+from installation.config import model as config
+from installation.inference.crop import cut
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import load_synsets
 from installation.vision.boxes import shift_inside, squares
 from installation.vision.classifier import CONTEXT
-from installation.vision.observer import open_vision
+from installation.vision.pipeline import open_vision
 from tests.benchmarks.people import read_photographs
 
 Floats = NDArray[np.floating]

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from installation import config
 from installation.capture import camera as module
 from installation.capture import v4l2
 from installation.capture.camera import Camera
 from installation.capture.source import SILENCE, CaptureError, SilentError
+from installation.config import model as config
 from installation.scene import Frame
 
 WIDTH, HEIGHT = 320, 240

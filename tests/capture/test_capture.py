@@ -10,7 +10,7 @@ import pytest
 from installation.capture import capture as capturing
 from installation.capture.capture import Capture
 from installation.capture.source import CaptureError, SilentError
-from installation.handover import Closed, Latest
+from installation.runtime.latest import Closed, Latest
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
 GONE = CaptureError("scripted: gone")
@@ -325,7 +325,7 @@ def test_a_hundred_losses_leave_nothing_behind(hurry):
 
 
 def test_a_picture_that_does_not_move_is_shown_reopened_once_and_told_of(monkeypatch, hurry):
-    from installation.capture import health
+    from installation.capture import frame_health as health
 
     monkeypatch.setattr(health, "_LOOKS", 1000.0)
     monkeypatch.setattr(health, "_FROZEN", 0.2)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from installation.capture.health import Health
+from installation.capture.frame_health import Health
 from installation.scene import Frame
 
 WIDTH, HEIGHT = 160, 120

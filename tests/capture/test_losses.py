@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from installation.capture import losses as module
-from installation.capture.losses import Losses
+from installation.capture import outages as module
+from installation.capture.outages import Losses
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import pytest
 from webcams import installation_over, needs_compiler, preloaded
 
-from installation import config as configuration
+from installation.config import model as configuration
 
 pytestmark = needs_compiler
 

@@ -2,12 +2,12 @@ import pytest
 
 from installation.capture.camera import Camera
 from installation.capture.demo import DemoSource
-from installation.capture.select import make_source
+from installation.capture.make_source import make_source
 from installation.capture.source import CaptureError
 from installation.capture.stills import Stills
 from installation.capture.stream import Stream
 from installation.capture.video import VideoFile
-from installation.config import Config
+from installation.config.model import Config
 
 
 @pytest.mark.parametrize(

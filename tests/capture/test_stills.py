@@ -9,7 +9,7 @@ from PIL import Image
 from installation.capture.capture import Capture
 from installation.capture.source import CaptureError
 from installation.capture.stills import Stills, is_picture, read_picture
-from installation.handover import Latest
+from installation.runtime.latest import Latest
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from videos import write_video
 
 from installation.capture.source import CaptureError
 from installation.capture.stream import Stream
-from installation.redact import redact_url
+from installation.runtime.redact import redact_url
 
 
 def test_a_stream_that_is_not_there_keeps_the_password_to_itself(capfd):

@@ -11,7 +11,7 @@ from videos import HEIGHT, WIDTH, cut, turn, write_song, write_video
 from installation.capture.capture import Capture
 from installation.capture.source import CaptureError
 from installation.capture.video import TruncatedError, VideoFile, decode
-from installation.handover import Closed, Latest
+from installation.runtime.latest import Closed, Latest
 
 EVEN = [index / 25 for index in range(50)]
 FILES = Path("/proc/self/fd")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from installation.config import Display, Theme
+from installation.config.model import Display, Theme
 from installation.display.window import Window
 from installation.scene import Frame
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from installation.config import Theme
-from installation.display.arrange import Arranger
+from installation.config.model import Theme
 from installation.display.captions import Typesetter
 from installation.display.layout import View
+from installation.display.layout_engine import Arranger
 from installation.labels.synsets import load_synsets
 from installation.scene import Label, Scene, Track, Verdict
 

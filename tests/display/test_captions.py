@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from installation.config import Theme
+from installation.config.model import Theme
 from installation.display.captions import Scribe, Typesetter
 from installation.display.layout import Style
 from installation.labels.synsets import load_synsets

@@ -1,10 +1,10 @@
 import pytest
 
-from installation.config import Theme
-from installation.display.arrange import Arranger
+from installation.config.model import Theme
 from installation.display.captions import Typesetter
 from installation.display.idle import Drift
 from installation.display.layout import View
+from installation.display.layout_engine import Arranger
 from installation.scene import Label, Scene, Track, Verdict
 
 WORDS = tuple(Drift(f"word {index}", f"person > kind {index % 7}") for index in range(50))

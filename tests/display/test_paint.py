@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from installation.config import Theme
-from installation.display.paint import paint
+from installation.config.model import Theme
+from installation.display.draw_still import paint
 from installation.scene import Label, Scene, Track, Verdict
 
 GREEN = np.array([0x14, 0xFF, 0x39])

@@ -75,7 +75,7 @@ def on(display, script):
 
 OPEN = """
     import time
-    from installation.config import Display, Theme
+    from installation.config.model import Display, Theme
     from installation.display.window import Window
     window = Window(Display(width=400, height=300, {display}), Theme(), headless=False)
     print(*window.size, flush=True)

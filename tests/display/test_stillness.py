@@ -8,7 +8,7 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from installation.display.stillness import GRID, Stillness
+from installation.display.freeze_detector import GRID, Stillness
 
 SHAPE = GRID[1], GRID[0]
 RANDOM = np.random.default_rng(7)
@@ -53,9 +53,9 @@ def test_a_screen_that_follows_is_not_doubted():
 SCRIPT = """
     import sys
     import numpy as np
-    from installation.config import Display, Theme
+    from installation.config.model import Display, Theme
     from installation.display.gl import Texture
-    from installation.display.stillness import Stillness
+    from installation.display.freeze_detector import Stillness
     from installation.display.window import Window
     from installation.scene import Frame
 

@@ -12,8 +12,8 @@ import onnx
 import openvino as ov
 import pytest
 
-from engines.authentic import AuthenticError, prepare
 from engines.fetch import sha256_of
+from engines.imagenet22k import AuthenticError, prepare
 from engines.manifest import load_manifest
 from installation.inference.cpu import CpuEngine
 from installation.labels.synsets import load_synsets
@@ -118,7 +118,7 @@ def cook_alone(scratch, hub):
         [
             sys.executable,
             "-c",
-            "import sys; from pathlib import Path; from engines.authentic import *\n"
+            "import sys; from pathlib import Path; from engines.imagenet22k import *\n"
             "try: prepare(sys.argv[2], None, print)(Path(sys.argv[1]))\n"
             "except AuthenticError as error: print(error)",
             str(scratch / "engine"),

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from engines.build import RECIPES, build, state
+from engines.checksummed_file import write_whole
 from engines.owner import as_owner
-from engines.sealed import write_whole
-from installation.inference.trust import Trust
+from installation.inference.circuit_breaker import Trust
 from installation.record.store import Store
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root writes as somebody else")

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from engines.library import find_library
-from engines.plan import Batches, CancelledError, PlanError, build_plan
 from engines.precision import halve
+from engines.tensorrt_library import find_library
+from engines.trt_builder import Batches, CancelledError, PlanError, build_plan
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is made for x86-64 and Windows only")
 KINDS = (75, 86, 89, 120)

@@ -6,11 +6,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from engines.card import Card
-from engines.library import find_library
+from engines.checksummed_file import read_sealed, write_sealed
+from engines.cuda_device import Card
 from engines.manifest import load_manifest
-from engines.plans import Plans, Target
-from engines.sealed import read_sealed, write_sealed
+from engines.plan_cache import Plans, Target
+from engines.tensorrt_library import find_library
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is made for x86-64 and Windows only")
 NAME = "face-centerface"
@@ -133,13 +133,13 @@ def test_a_precision_lasts_until_the_engine_changes(make):
 
 
 def test_a_full_disk_costs_the_next_start_some_time_and_nothing_else(make, path, monkeypatch):
-    import engines.plans
+    import engines.plan_cache
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     path.unlink()
-    monkeypatch.setattr(engines.plans, "write_sealed", full)
+    monkeypatch.setattr(engines.plan_cache, "write_sealed", full)
     assert len(make.plan()) > 1_000_000
     with pytest.raises(OSError, match="No space left"):
         Plans(make.folder, must_keep=True).plan(

@@ -15,7 +15,7 @@ def original(built, name):
 
 def batch(built, name, hopper, count=2):
     from engines.manifest import load_manifest
-    from installation.inference.regions import cut
+    from installation.inference.crop import cut
 
     spec = load_manifest(built / name).input
     rng = np.random.default_rng(7)

@@ -14,8 +14,8 @@ from opened import on_cpu
 from tritonclient.grpc import model_config_pb2
 
 from engines.manifest import ManifestError, load_manifest
-from engines.repository import CHECKSUM, MOST, PIXELS, export, served, version_of
-from installation.inference.regions import patches
+from engines.triton_export import CHECKSUM, MOST, PIXELS, export, served, version_of
+from installation.inference.crop import patches
 
 NAMES = ["face-centerface", "person-semantic"]
 

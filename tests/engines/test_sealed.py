@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import pytest
 
-from engines.plans import Target
-from engines.sealed import UnsealedError, read_sealed, write_sealed
+from engines.checksummed_file import UnsealedError, read_sealed, write_sealed
+from engines.plan_cache import Target
 
 DESCRIPTION = {"network": "ab" * 32, "precision": "fp16"} | asdict(
     Target("tensorrt", "10.3.0", 86, "NVIDIA RTX", "550.54.14, CUDA 12.4")

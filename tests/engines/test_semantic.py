@@ -4,8 +4,7 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from engines.efficientnet import GraphBuilder
-from engines.semantic import (
+from engines.conse_head import (
     CLASS_POWER,
     FLOOR,
     TOP_K,
@@ -15,6 +14,7 @@ from engines.semantic import (
     load_embeddings,
     vote_matrix,
 )
+from engines.efficientnet import GraphBuilder
 from installation.labels.synsets import load_synsets
 
 # Where ImageNet-1k has its saxophone.

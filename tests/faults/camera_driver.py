@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from installation import config
 from installation.capture import capture as capturing
 from installation.capture import v4l2
 from installation.capture.camera import Camera
 from installation.capture.capture import Capture
-from installation.handover import Latest
+from installation.config import model as config
+from installation.runtime.latest import Latest
 
 # Attempts to open a camera that is well again: one may have begun before it was.
 AT_ONCE = 2

@@ -13,7 +13,7 @@ pytestmark = needs_xvfb
 STREAMING = "pictures a second"
 NAMES = ("person-semantic", "face-centerface", "person-glosses", "demo-visitors")
 SOON = """
-    from installation import stages
+    from installation.vision import worker as stages
     stages._AGAIN = 0.5
 """
 

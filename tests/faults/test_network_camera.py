@@ -9,11 +9,12 @@ import pytest
 from faults.network_camera import NetworkCamera
 
 from installation.capture import capture as capturing
-from installation.capture import health, stream
+from installation.capture import frame_health as health
+from installation.capture import stream
 from installation.capture.capture import Capture
 from installation.capture.stream import Stream
-from installation.handover import Latest
-from installation.redact import redact_url
+from installation.runtime.latest import Latest
+from installation.runtime.redact import redact_url
 
 # Attempts to open a camera that is well again: one may have begun before it was.
 AT_ONCE = 2

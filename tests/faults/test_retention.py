@@ -52,9 +52,9 @@ def pixels(crowd_film):
 
 # However slow the machine is under strace, all that waits is recorded at the end.
 UNHURRIED = """
-import installation.controller, installation.record.keeper, installation.supervision.signals
-installation.controller._FAREWELL = installation.record.keeper._FAREWELL = 300.0
-installation.supervision.signals._END_S = 900.0
+import installation.wall, installation.record.writer, installation.runtime.signals
+installation.wall._FAREWELL = installation.record.writer._FAREWELL = 300.0
+installation.runtime.signals._END_S = 900.0
 """
 
 
@@ -167,7 +167,7 @@ def test_it_forgoes_core_dumps(watched):
 LEAKS = """
     import os, socket, sys, tempfile
     import cv2
-    from installation.wall import Wall
+    from installation.display.presenter import Wall
     honest, leaks = Wall.show, []
 
     def leak(pixels):

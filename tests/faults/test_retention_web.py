@@ -26,7 +26,7 @@ from traced import (
 
 from tests.ports import free_port
 
-pytest.importorskip("installation.web.upload.serve")
+pytest.importorskip("installation.web.upload.command")
 pytestmark = needs_strace
 
 NAME = "rosebud-at-the-beach.jpg"

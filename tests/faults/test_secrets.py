@@ -14,9 +14,9 @@ from faults.network_camera import NetworkCamera
 from running import LONG, ROOT, Running, needs_xvfb, x_server
 from web.test_status import ask
 
-from installation import config as configuration
-from installation.config_files import ConfigError
-from installation.redact import redact_url
+from installation.config import model as configuration
+from installation.config.files import ConfigError
+from installation.runtime.redact import redact_url
 from tests.ports import free_port
 
 SECRET = "h4rdToGuess"
@@ -278,8 +278,8 @@ def test_what_nobody_expected_is_told_without_secrets(tmp_path, built):
     code = (
         "import logging, sys\n"
         "from installation import classify\n"
-        "from installation.doctor import program\n"
-        "from installation.cli import main\n"
+        "from installation.checks import program\n"
+        "from installation.commands.cli import main\n"
         "def fail(*_, **__):\n"
         f"    logging.getLogger('a.library').error('opening %s', {url!r})\n"
         f"    raise RuntimeError('cannot open {url}\\nfor {url}')\n"

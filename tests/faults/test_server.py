@@ -10,14 +10,14 @@ import pytest
 from running import ROOT, Running, needs_xvfb, x_server
 from triton_server import Triton, mind, needs_triton
 
-from engines.repository import export
+from engines.triton_export import export
 
 pytestmark = [needs_xvfb, needs_triton]
 
 STREAMING = "pictures a second"
 # What is tested is not how fast this machine is.
 PATIENT = """
-from installation import stages
+from installation.vision import worker as stages
 from installation.inference import kserve
 kserve._PROMPT, kserve._OPENING, stages.PATIENCE = 15.0, 60.0, 60.0
 """

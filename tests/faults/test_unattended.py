@@ -84,7 +84,7 @@ HANGS = """
 @pytest.mark.parametrize(
     ("stage", "room", "owner", "work"),
     [
-        ("vision", "installation.vision.observer", "Observer", "observe"),
+        ("vision", "installation.vision.pipeline", "Observer", "observe"),
         ("capture", "installation.capture.demo", "DemoSource", "read"),
     ],
 )
@@ -237,9 +237,9 @@ def test_without_a_good_config_ever_it_does_not_start(start, folder, monkeypatch
 
 # However slow the machine, all that waits is recorded at the end.
 UNHURRIED = """
-import installation.controller, installation.record.keeper, installation.supervision.signals
-installation.controller._FAREWELL = installation.record.keeper._FAREWELL = 300.0
-installation.supervision.signals._END_S = 900.0
+import installation.wall, installation.record.writer, installation.runtime.signals
+installation.wall._FAREWELL = installation.record.writer._FAREWELL = 300.0
+installation.runtime.signals._END_S = 900.0
 """
 
 
@@ -266,8 +266,8 @@ def test_what_settles_is_recorded(start, folder, built, crowd_film):
 # So many visitors, and so few seconds between two attempts, that a hundred rounds are soon over.
 CROWDED = """
 import shutil, subprocess, threading, time
-import installation.controller as controller
-import installation.record.keeper as keeping
+import installation.wall as controller
+import installation.record.writer as keeping
 from installation.record.entry import Entry
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", "disk"], check=True)
 controller._STATUS = controller._WATCH = 0.05
@@ -353,7 +353,7 @@ TURNS = """
 import time
 from collections import deque
 from pathlib import Path
-from installation.wall import Wall
+from installation.display.presenter import Wall
 turns, most, turn = deque(), [0], Wall.{work}
 def counted(wall):
     turns.append(time.monotonic())

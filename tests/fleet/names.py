@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 from web.test_status import a_report
 
-from installation.web.status.exposition import expose
 from installation.web.status.health import judge
+from installation.web.status.prometheus import expose
 
 ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "systemd" / "fleet"

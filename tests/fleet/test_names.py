@@ -6,7 +6,7 @@ import cv2
 from fleet.names import OWN, asked_for, told, told_by_a_wall
 from triton_server import Triton, needs_triton
 
-from engines.repository import export
+from engines.triton_export import export
 from tests.web.upload.serving import Serving, encoded
 
 WEB, TRITON = "installation_web_", "nv_"

@@ -11,7 +11,7 @@ import pytest
 from fleet.names import queries
 from web.test_status import LONG, a_report
 
-from installation.config import Status
+from installation.config.model import Status
 from installation.web.status.server import StatusServer
 from tests.ports import free_port
 

@@ -15,12 +15,12 @@ import cv2
 import numpy as np
 
 from engines.build import wheels
-from engines.card import NoCardError, find_card
+from engines.cuda_device import NoCardError, find_card
 from engines.fetch import read_member
 from installation.bench.inference import measure
 from installation.capture.demo import Crowd
-from installation.config import Inference
-from installation.inference.device import NoGpuError, find_gpu, open_engines
+from installation.config.model import Inference
+from installation.inference.open_engines import NoGpuError, find_gpu, open_engines
 from installation.vision.boxes import iou, squares
 from installation.vision.classifier import CONTEXT
 from installation.vision.detector import Detector

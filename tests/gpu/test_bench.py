@@ -10,7 +10,7 @@ import json, sys
 {setup}
 from pathlib import Path
 from installation.bench import inference
-from installation.config import Inference
+from installation.config.model import Inference
 
 inference._ROUNDS = 3
 report = inference.measure(Inference(device="gpu", engines=Path("built")))

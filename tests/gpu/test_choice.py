@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from engines.sealed import read_sealed, write_sealed
+from engines.checksummed_file import read_sealed, write_sealed
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = ("face-centerface", "person-semantic")
@@ -168,7 +168,7 @@ def test_asked_for_by_name_the_cpu_is_taken(command, place, picture):
 REFUSED = """
 import sys
 {setup}
-from installation.inference.device import NoGpuError, find_gpu
+from installation.inference.open_engines import NoGpuError, find_gpu
 try:
     find_gpu()
 except NoGpuError as error:

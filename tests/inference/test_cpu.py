@@ -12,8 +12,8 @@ import yaml
 from opened import on_cpu
 
 from engines.fetch import sha256_of
+from installation.inference.crop import cut
 from installation.inference.engine import InferenceError
-from installation.inference.regions import cut
 
 ROOT = Path(__file__).parents[2]
 REGIONS = np.array([[100, 50, 400, 350], [0, 0, 512, 600], [-50, 100, 300, 450]], np.float32)

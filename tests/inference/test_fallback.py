@@ -2,12 +2,12 @@
 
 import pytest
 
-from engines.card import Card, DriverError, NoCardError
-from engines.library import Library
-from installation.config import Inference
-from installation.inference import device
-from installation.inference.device import open_engines, trust_in
-from installation.inference.trust import FAILURES
+from engines.cuda_device import Card, DriverError, NoCardError
+from engines.tensorrt_library import Library
+from installation.config.model import Inference
+from installation.inference import open_engines as device
+from installation.inference.circuit_breaker import FAILURES
+from installation.inference.open_engines import open_engines, trust_in
 
 CARD = Card("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
 NAME = "face-centerface"

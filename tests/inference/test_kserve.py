@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from triton_server import Triton, mind, needs_triton
 
-from engines.repository import export
-from installation.config import Inference
+from engines.triton_export import export
+from installation.config.model import Inference
 from installation.inference import kserve
-from installation.inference.device import open_engines
 from installation.inference.engine import OverloadedError
+from installation.inference.open_engines import open_engines
 from installation.vision.classifier import surroundings
 
 pytestmark = needs_triton

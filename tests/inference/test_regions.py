@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from installation.inference.regions import cut
+from installation.inference.crop import cut
 
 
 @pytest.fixture(scope="module")

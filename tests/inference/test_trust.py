@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from installation.inference import trust
-from installation.inference.trust import FAILURES, Trust
+from installation.inference import circuit_breaker as trust
+from installation.inference.circuit_breaker import FAILURES, Trust
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -23,7 +23,7 @@ def elsewhere(path, *steps):
     code = f"""
     import os, signal
     from pathlib import Path
-    from installation.inference.trust import Trust
+    from installation.inference.circuit_breaker import Trust
     trust = Trust(Path({str(path)!r}))
     {"; ".join(steps)}
     """

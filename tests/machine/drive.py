@@ -609,7 +609,7 @@ def upgrade(machine: Machine) -> str:
 @row("install a version that does not run", "the one before is back, one line says why")
 def rollback(machine: Machine) -> str:
     before = machine.release()
-    broken = f"{THERE}/installation/controller.py"
+    broken = f"{THERE}/installation/wall.py"
     machine.do(f"cp {broken} /tmp/ && echo 'raise RuntimeError(\"broken\")' >>{broken}")
     status, said = machine.ask(f"{THERE}/systemd/install")
     machine.do(f"mv /tmp/controller.py {broken}")

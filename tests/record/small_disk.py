@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from installation.record import keeper as keeping
+from installation.record import writer as keeping
 from installation.record.entry import Entry
-from installation.record.keeper import Keeper
 from installation.record.store import RecordError, count
+from installation.record.writer import Keeper
 
 _PATIENCE = 300.0
 

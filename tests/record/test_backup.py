@@ -13,7 +13,7 @@ import pytest
 from installation.record.backup import back_up
 from installation.record.entry import Entry
 from installation.record.errors import RecordError
-from installation.record.reading import reading
+from installation.record.reader import reading
 from installation.record.store import Store, count
 from tests.mounts import own_mounts
 

@@ -9,9 +9,9 @@ import pytest
 
 from installation.record.entry import Entry
 from installation.record.errors import RecordError
-from installation.record.keeper import Keeper
-from installation.record.reading import reading
+from installation.record.reader import reading
 from installation.record.store import Store, count
+from installation.record.writer import Keeper
 from tests.record.odd_places import ODD_PLACES, make_odd_places
 from tests.record.test_keeper import wait
 

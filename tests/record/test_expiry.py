@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from installation.record import keeper as keeping
+from installation.record import writer as keeping
 from installation.record.entry import Entry, hour_of
 from installation.record.expiry import Expiry, announced
-from installation.record.keeper import Keeper
-from installation.record.reading import reading
+from installation.record.reader import reading
 from installation.record.store import Store, count
+from installation.record.writer import Keeper
 from tests.record.test_keeper import wait
 
 HOUR, DAY = 3600, 86_400

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from installation.record import keeper as keeping
+from installation.record import writer as keeping
 from installation.record.entry import Entry, hour_of
 from installation.record.errors import RecordError
 from installation.record.expiry import Expiry
-from installation.record.keeper import Keeper
 from installation.record.store import Store, count
+from installation.record.writer import Keeper
 from tests.mounts import own_mounts
 
 ROOT = Path(__file__).parent.parent.parent

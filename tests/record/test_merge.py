@@ -16,7 +16,7 @@ import pytest
 from installation.record import merge as merging
 from installation.record.entry import Entry
 from installation.record.merge import merge
-from installation.record.reading import reading
+from installation.record.reader import reading
 from installation.record.store import RecordError, Store, count
 from tests.mounts import own_mounts
 

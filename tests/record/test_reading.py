@@ -8,7 +8,7 @@ import pytest
 
 from installation.record import store as storing
 from installation.record.entry import Entry
-from installation.record.reading import Period, reading
+from installation.record.reader import Period, reading
 from installation.record.store import RecordError, Store
 
 BERLIN = ZoneInfo("Test/Berlin")

@@ -14,8 +14,8 @@ from installation.errors import InstallationError
 from installation.labels.policy import Policy
 from installation.labels.synsets import load_synsets
 from installation.record.entry import Entry
-from installation.record.reading import Period
-from installation.record.sheet import save
+from installation.record.reader import Period
+from installation.record.report_plot import save
 from installation.record.store import Store
 from installation.record.summary import summarise
 from installation.supervision.hours import Hours

@@ -1,7 +1,7 @@
 import pytest
 
 from installation.record.entry import Entry
-from installation.record.tally import Tally
+from installation.record.scene_counter import Tally
 from installation.scene import Label, Scene, Track, Verdict
 
 NOW = 1_700_000_000.0

@@ -13,7 +13,7 @@ LONG = 90
 def ended(code, **options):
     begin = """
         import os, sys, threading, time
-        from installation.supervision.deadline import at_force_exit, deadline, force_exit
+        from installation.runtime.deadline import at_force_exit, deadline, force_exit
     """
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(begin) + textwrap.dedent(code)],

@@ -2,8 +2,8 @@ from datetime import datetime
 
 import pytest
 
-from installation.supervision.doors import Doors
 from installation.supervision.hours import Hours
+from installation.supervision.opening_state import Doors
 
 ZONE = "Test/Berlin"
 

@@ -2,8 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from installation.supervision import heartbeat
-from installation.supervision.heartbeat import Heartbeat, HungError
+from installation.runtime import heartbeat
+from installation.runtime.heartbeat import Heartbeat, HungError
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 
 SAY = """
 import logging
-from installation.supervision import journal
+from installation.runtime import logging_setup as journal
 journal.begin(logging.INFO)
 log = logging.getLogger("test")
 log.info("the picture is %s", "back")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from installation.supervision.notify import Notifier
+from installation.supervision.systemd_notify import Notifier
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -101,7 +101,7 @@ def test_while_the_server_hangs_that_is_to_close_the_window(start, number):
         wall = start(
             f"""
 import os, signal
-from installation.supervision.notify import Notifier
+from installation.supervision.systemd_notify import Notifier
 Notifier.stopping = lambda _: os.kill({server.pid}, signal.SIGSTOP)
 """,
             display,
@@ -123,7 +123,9 @@ def test_asked_again_and_again_it_ends_in_order(start):
 
 
 @needs_xvfb
-@pytest.mark.parametrize("module", ["installation.cli", "installation.controller", "pyglet.window"])
+@pytest.mark.parametrize(
+    "module", ["installation.commands.cli", "installation.wall", "pyglet.window"]
+)
 def test_to_read_the_config_again_ends_nothing_that_is_being_loaded(start, module):
     wall = start(WHILE_LOADING.format(module=module, numbers=[int(signal.SIGHUP)] * 2))
     wall.wait_for("camera demo")
@@ -135,9 +137,9 @@ def test_to_read_the_config_again_ends_nothing_that_is_being_loaded(start, modul
 @pytest.mark.parametrize(
     ("module", "statuses"),
     [
-        ("installation.cli", {"SIGTERM": -15, "SIGINT": -2}),
-        ("installation.capture.select", {"SIGTERM": 143, "SIGINT": 130}),
-        ("installation.controller", {"SIGTERM": 143, "SIGINT": 130}),
+        ("installation.commands.cli", {"SIGTERM": -15, "SIGINT": -2}),
+        ("installation.capture.make_source", {"SIGTERM": 143, "SIGINT": 130}),
+        ("installation.wall", {"SIGTERM": 143, "SIGINT": 130}),
         ("pyglet.window", {"SIGTERM": 0, "SIGINT": 0}),
     ],
 )
@@ -151,7 +153,7 @@ def performed(code, **options):
     """Run something as a command's work."""
     begin = """
         import os, signal, sys, time
-        from installation.outcome import perform
+        from installation.commands.outcome import perform
         def again():
             os.kill(os.getpid(), {number})
             time.sleep(0)
@@ -203,7 +205,7 @@ def test_work_that_hangs_in_c_code_is_ended():
 
 def test_work_that_swallows_it_is_ended():
     ran = performed("""
-        import installation.supervision.signals as signals
+        import installation.runtime.signals as signals
         signals._END_S = 0.5
         def work():
             try:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from installation import config as configuration
+from installation.config import model as configuration
 
 PROJECT = Path(__file__).parent.parent.parent
 PARTS = (
@@ -236,7 +236,7 @@ def test_the_first_config_is_the_trees_with_state_where_it_is_kept(machine):
     ours, theirs = machine.config.read_text().splitlines(), (PROJECT / "config.yaml").read_text()
     different = [line for line in ours if line not in theirs.splitlines()]
     (schema,) = [line for line in ours if "$schema=" in line]
-    assert schema.endswith("=/opt/installation/current/installation/config.schema.json")
+    assert schema.endswith("=/opt/installation/current/installation/config/schema.json")
     assert all(str(state) in line for line in different if "$schema" not in line)
     if "record.sqlite" in theirs:
         assert any(f"file: {state}/record.sqlite" in line for line in different)

@@ -7,7 +7,7 @@ import pytest
 
 from installation.scene import Frame
 from installation.vision.boxes import iou
-from installation.vision.observer import open_observer
+from installation.vision.pipeline import open_observer
 
 FPS = 10
 SECONDS = 32

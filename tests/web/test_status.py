@@ -17,13 +17,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from installation.config import Status
-from installation.metrics import Metrics
+from installation.config.model import Status
+from installation.display.metrics import Metrics
 from installation.scene import Frame
 from installation.web.status.health import judge
 from installation.web.status.history import EVERY
-from installation.web.status.report import Pulse, Report
 from installation.web.status.server import StatusServer
+from installation.web.status.snapshot import Pulse, Report
 from tests.ports import free_port
 
 LONG = 300.0

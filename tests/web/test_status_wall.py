@@ -10,8 +10,8 @@ import pytest
 from running import LONG, Running, needs_xvfb, x_server
 from web.test_status import ask, metrics_of
 
-from installation.inference.device import trust_in
-from installation.inference.trust import FAILURES
+from installation.inference.circuit_breaker import FAILURES
+from installation.inference.open_engines import trust_in
 from tests.ports import free_port
 
 pytestmark = needs_xvfb
@@ -63,7 +63,7 @@ def shown(port):
 GATE = """
 import time
 from pathlib import Path
-from installation import stages
+from installation.vision import worker as stages
 opened = stages.open_observer
 def opened_later(*arguments):
     while not Path("gate").exists():
@@ -124,7 +124,7 @@ def test_closed_until_a_day_it_tells_when_it_opens(start):
 
 # A card and a TensorRT, as the driver and Python would tell of them.
 FOUND = """
-import installation.inference.device as room
+import installation.inference.open_engines as room
 card = room.Card("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
 room.find_gpu = lambda: room.GpuFound(card, room.Library("tensorrt", "10.3.0", None))
 """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from installation.advice import turn_on_monitor
-from installation.web.status.report import Report
+from installation.runtime.advice import turn_on_monitor
+from installation.web.status.snapshot import Report
 
 # Seconds without a report, and without a picture, after which something is wrong.
 _REPORT = 5.0

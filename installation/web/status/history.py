@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from installation.metrics import EDGES, Histogram
-from installation.web.status.report import Report
+from installation.display.metrics import EDGES, Histogram
+from installation.web.status.snapshot import Report
 
 # Samples that are kept, and seconds from one to the next.
 _KEPT = 200

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from installation.web.status.health import Health
 from installation.web.status.history import MINUTES, History, Sample, sparkline
-from installation.web.status.report import Report
+from installation.web.status.snapshot import Report
 
 _SPARK = 200, 40
 

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from installation import config
-from installation.handover import Latest
+from installation.config import model as config
+from installation.runtime.latest import Latest
 from installation.supervision.restarts import restarts
+from installation.web.status.app import Site
 from installation.web.status.history import EVERY
-from installation.web.status.report import Report
-from installation.web.status.site import Site
+from installation.web.status.snapshot import Report
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
-from installation.config import Web
-from installation.web.upload.answer import Reply
-from installation.web.upload.receive import FIELD
+from installation.config.model import Web
+from installation.web.upload.request_body import FIELD
+from installation.web.upload.response import Reply
 
 API = "/api/classify"
 

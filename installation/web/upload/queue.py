@@ -10,8 +10,8 @@ from ipaddress import ip_address, ip_network
 from math import ceil, inf
 from typing import Generic, TypeVar
 
-from installation.handover import Closed
-from installation.web.upload.trouble import Trouble
+from installation.runtime.latest import Closed
+from installation.web.upload.errors import Trouble
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import ctypes
 
 import pytest
 
-from engines.card import NoCardError, find_card
+from engines.cuda_device import NoCardError, find_card
 
 
 @pytest.fixture(scope="session")

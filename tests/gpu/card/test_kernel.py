@@ -173,7 +173,7 @@ def test_padded_rows_are_stepped_over(gpu):
 
 
 def test_card_and_processor_cut_the_same(gpu):
-    from installation.inference.regions import cut
+    from installation.inference.crop import cut
 
     rng = np.random.default_rng(5)
     noise = rng.integers(0, 256, (45, 80, 3), np.uint8)

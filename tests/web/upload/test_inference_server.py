@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from triton_server import Triton, mind, needs_triton
 
-from engines.repository import export
+from engines.triton_export import export
 from tests.web.upload.serving import AWAITED, LONG, Serving
 
 pytestmark = needs_triton

@@ -3,7 +3,7 @@
 import re
 from types import SimpleNamespace
 
-from installation.web.upload.meters import Meters
+from installation.web.upload.metrics import Meters
 from tests.web.upload.serving import Serving
 
 TOKEN = "0123456789abcdef"

@@ -3,10 +3,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from installation.handover import Closed
+from installation.runtime.latest import Closed
 from installation.web.upload import queue as module
+from installation.web.upload.errors import Trouble
 from installation.web.upload.queue import FairQueue
-from installation.web.upload.trouble import Trouble
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,10 @@ from contextlib import ExitStack, suppress
 import cv2
 import pytest
 
-from installation.record import keeper as keeping
+from installation.record import writer as keeping
 from installation.record.entry import Entry
-from installation.record.keeper import Keeper
 from installation.record.store import count
+from installation.record.writer import Keeper
 from tests.ports import free_port
 from tests.web.upload.serving import (
     ANSWERED,
@@ -135,7 +135,7 @@ class TestNothingIsKept:
 GATE = """
 import time
 from pathlib import Path
-from installation.classify import PictureReader
+from installation.commands.still_classifier import PictureReader
 look = PictureReader.look
 def looked(reader, picture):
     with open("looks", "a") as looks:
@@ -148,7 +148,7 @@ PictureReader.look = looked
 # From the fourth look on each takes two seconds.
 SLOW = """
 import time
-from installation.classify import PictureReader
+from installation.commands.still_classifier import PictureReader
 look, looks = PictureReader.look, []
 def looked(reader, picture):
     looks.append(None)
@@ -356,7 +356,7 @@ class TestSlowAndRude:
 NOTICED = (
     ANSWERED
     + """
-import installation.web.upload.site as site
+import installation.web.upload.app as site
 site._WATCHED, serving._NOTICE = 600.0, 20.0
 """
 )

@@ -15,7 +15,7 @@ from portraits import COLLINS_FACE, HOPPER_FACE
 
 from installation.labels.synsets import load_synsets
 from installation.vision.boxes import iou
-from installation.web.upload.answer import Reply
+from installation.web.upload.response import Reply
 from tests.web.upload.serving import Serving, encoded, form
 
 SAFE = {synset.wnid for synset in load_synsets() if synset.safety == "safe"}

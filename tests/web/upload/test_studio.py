@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import cv2
 import pytest
 
-from installation import config as configuration
-from installation.classify import PictureReader
+from installation.commands.still_classifier import PictureReader
+from installation.config import model as configuration
 from installation.inference.engine import InferenceError, OverloadedError
-from installation.supervision import heartbeat
-from installation.web.upload.eyes import PATIENCE, readers_for
-from installation.web.upload.studio import Studio
-from installation.web.upload.trouble import Trouble
+from installation.runtime import heartbeat
+from installation.web.upload.errors import Trouble
+from installation.web.upload.image_service import Studio
+from installation.web.upload.inference_pool import PATIENCE, readers_for
 from tests.web.upload.serving import LONG, encoded
 
 
