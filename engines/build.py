@@ -18,19 +18,19 @@ import onnx
 
 from engines import centerface
 from engines import conse_head as semantic
+from engines.advice import build_engines, fetch_engines, is_installed
 from engines.checkpoint import read_checkpoint
 from engines.demo_portraits import PACKAGES, build_visitors
 from engines.efficientnet import INPUT_SIZE, GraphBuilder, add_backbone
 from engines.fetch import fetch, find_wheel, read_member, read_pins, sha256_of
+from engines.files import as_owner
 from engines.manifest import MANIFEST, EngineInput, Manifest, ManifestError, load_manifest
-from engines.owner import as_owner
-from installation.labels.glosses import GLOSSES
-from installation.labels.synsets import load_synsets
-from installation.runtime.advice import build_engines, fetch_engines, is_installed
+from engines.persons import person_wnids
 
 _DETECTOR_SIZE = (640, 352)
 _NETWORK = "model.onnx"
 _LABELS = "labels.txt"
+_GLOSSES = "glosses.tsv"
 _SEAL = "SHA256SUMS"
 _IDENTITY = re.compile(r"# [\w-]+/\d+")
 # What begins the names of folders that are being made, or are to be deleted.
@@ -107,14 +107,14 @@ def add_seeing(graph: GraphBuilder, read: Read) -> str:
 
 
 def _cook_semantic(folder: Path, read: Read) -> None:
-    synsets = load_synsets()
+    wnids = person_wnids()
     graph = GraphBuilder()
     semantic.add_head(graph, add_seeing(graph, read), "log_probabilities")
     model = graph.model(
-        {"input": ["n", 3, INPUT_SIZE, INPUT_SIZE]}, {"log_probabilities": ["n", len(synsets)]}
+        {"input": ["n", 3, INPUT_SIZE, INPUT_SIZE]}, {"log_probabilities": ["n", len(wnids)]}
     )
     onnx.save(model, folder / _NETWORK)
-    (folder / _LABELS).write_text("".join(f"{synset.wnid}\n" for synset in synsets))
+    (folder / _LABELS).write_text("".join(f"{wnid}\n" for wnid in wnids))
     Manifest(
         task="classify",
         onnx=_NETWORK,
@@ -135,10 +135,10 @@ def _cook_semantic(folder: Path, read: Read) -> None:
 
 
 def _cook_glosses(folder: Path, read: Read) -> None:
-    persons = {synset.wnid for synset in load_synsets()}
+    persons = set(person_wnids())
     text = read("timm", "timm/data/_info/imagenet_synset_to_definition.txt").decode("utf-8")
     lines = (line for line in text.splitlines() if line.partition("\t")[0] in persons)
-    (folder / GLOSSES).write_text("\n".join([*lines, ""]), encoding="utf-8")
+    (folder / _GLOSSES).write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 RECIPES = (

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from engines.owner import as_owner
+from engines.files import write_whole
 
 _MAGIC = b"MIRROR\x00\x01"
-# What is begun and not finished is called.
-MAKING = ".making-"
 _LENGTH = struct.Struct("<I")
 _START = len(_MAGIC) + 32
 
@@ -39,38 +35,6 @@ def write_sealed(path: Path, description: dict[str, Any], content: bytes) -> Non
     told = json.dumps(description, sort_keys=True).encode()
     body = _LENGTH.pack(len(told)) + told + content
     write_whole(path, _MAGIC + hashlib.sha256(body).digest() + body)
-
-
-def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file that appears complete or not at all, as the folder's owner.
-
-    Parameters
-    ----------
-    path
-        Its folder is made if need be.
-    data
-        All of it.
-    mode
-        Its permissions.
-
-    Raises
-    ------
-    OSError
-        The folder cannot be written to, or the disk is full.
-    """
-    with as_owner(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, making = tempfile.mkstemp(prefix=MAKING, dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(making).chmod(mode)
-            Path(making).replace(path)
-        except BaseException:
-            Path(making).unlink(missing_ok=True)
-            raise
 
 
 def read_sealed(path: Path) -> tuple[dict[str, Any], bytes]:

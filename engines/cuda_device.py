@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from installation.errors import InstallationError
+from engines.errors import EngineError
 
 _DRIVER = "libcuda.so.1"
 # Where containers and the Windows subsystem keep it, out of the loader's sight.
@@ -23,7 +23,7 @@ _NO_DEVICE, _STUB, _TOO_OLD, _MISMATCH, _TOO_NEW_FOR_CARD = 100, 34, 35, 803, 80
 _MAJOR, _MINOR = 75, 76
 
 
-class NoCardError(InstallationError):
+class NoCardError(EngineError):
     """There is no NVIDIA card that could be used; the message says why."""
 
 

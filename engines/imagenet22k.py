@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import onnx
 
+from engines.errors import EngineError
 from engines.fetch import sha256_of
 from engines.manifest import EngineInput, Manifest
+from engines.persons import person_wnids
 from engines.suppress_warnings import quiet
-from installation.errors import InstallationError
-from installation.labels.synsets import load_synsets
 
 _NETWORK = "model.onnx"
 _LABELS = "labels.txt"
@@ -39,7 +39,7 @@ class _Home(NamedTuple):
         return f"{self.file} of {self.repository}"
 
 
-class AuthenticError(InstallationError):
+class AuthenticError(EngineError):
     """No classifier could be made from a network: it, its weights or what reads them is wanting."""
 
 
@@ -49,7 +49,7 @@ def prepare(
     """Make a classifier from a network that knows all person synsets.
 
     It takes ``input``, float32 (n, 3, height, width), and gives ``log_probabilities``, float32
-    (n, 2832), in the order of ``load_synsets``: the log-softmax over the person classes alone.
+    (n, 2832), in the order of ``person_wnids``: the log-softmax over the person classes alone.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def prepare(
 
     def write(folder: Path) -> None:
         onnx.save(model, folder / _NETWORK)
-        wnids = (f"{synset.wnid}\n" for synset in load_synsets())
+        wnids = (f"{wnid}\n" for wnid in person_wnids())
         (folder / _LABELS).write_text("".join(wnids), encoding="utf-8")
         Manifest(
             task="classify",
@@ -139,14 +139,14 @@ def _find(network: str) -> Any:
         ) from error
     if lost := _lost(config):
         raise AuthenticError(
-            f"{network}: by timm's lists its head lacks {lost:,} of the {len(load_synsets()):,} "
+            f"{network}: by timm's lists its head lacks {lost:,} of the {len(person_wnids()):,} "
             f"person synsets; try {_similar(network)}"
         )
     return config
 
 
 def _lost(config: Any) -> int:
-    return len(load_synsets()) - len(_rows(config.num_classes))
+    return len(person_wnids()) - len(_rows(config.num_classes))
 
 
 @cache
@@ -157,7 +157,7 @@ def _rows(classes: int) -> tuple[int, ...]:
     subset = infer_imagenet_subset({"num_classes": classes})
     wnids = ImageNetInfo(subset).label_names() if subset else []
     row_of = {wnid: row for row, wnid in enumerate(wnids)}
-    return tuple(row_of[synset.wnid] for synset in load_synsets() if synset.wnid in row_of)
+    return tuple(row_of[wnid] for wnid in person_wnids() if wnid in row_of)
 
 
 def _similar(network: str) -> str:

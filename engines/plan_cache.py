@@ -16,10 +16,10 @@ from typing import Any, get_args
 
 import onnx
 
-from engines.checksummed_file import MAKING, UnsealedError, read_sealed, write_sealed
+from engines.checksummed_file import UnsealedError, read_sealed, write_sealed
 from engines.cuda_device import Card
+from engines.files import MAKING, as_owner
 from engines.manifest import Manifest, ManifestError, load_manifest
-from engines.owner import as_owner
 from engines.precision import Precision, halve
 from engines.tensorrt_library import Library
 from engines.trt_builder import Batches, Report, build_plan

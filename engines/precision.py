@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from engines.errors import EngineError
 from engines.suppress_warnings import quiet
-from installation.errors import InstallationError
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -27,7 +27,7 @@ _PRODUCTS = ("MatMul", "Gemm")
 _ERRORS = 3
 
 
-class PrecisionError(InstallationError):
+class PrecisionError(EngineError):
     """A network cannot be brought to a precision."""
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.cuda_device import Card
-from installation.errors import InstallationError
+from engines.errors import EngineError
 
 FULL, RTX = "tensorrt", "tensorrt_rtx"
 _OLDEST = (8, 6)
 
 
-class NoLibraryError(InstallationError):
+class NoLibraryError(EngineError):
     """No TensorRT that could be used; the message says why."""
 
 

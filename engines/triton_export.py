@@ -21,7 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.checksummed_file import MAKING, write_whole
+from engines.files import MAKING, write_whole
 from engines.manifest import Manifest, load_manifest
 
 # Which of the server's backends runs the network; python is our own few lines over OpenVINO, for
@@ -146,7 +146,7 @@ def export(built: Path, names: Sequence[str], repository: Path, backend: Backend
         try:
             onnx.save(network, making / _NETWORK)
             if backend == "python":
-                code = files(__package__).joinpath("served.py").read_bytes()
+                code = files(__package__).joinpath("triton_python_model.py").read_bytes()
                 (making / "model.py").write_bytes(code)
             # Made for this user alone, but the server is another.
             making.chmod(0o755)

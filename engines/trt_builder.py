@@ -12,9 +12,9 @@ from typing import Any
 
 import onnx
 
+from engines.errors import EngineError
 from engines.precision import Precision
 from engines.tensorrt_library import Library
-from installation.errors import InstallationError
 
 # Bytes of scratch memory a layer may take: tried in this order when memory is what a build lacks,
 # since that can mean too little was allowed, or more than the card has left.
@@ -24,7 +24,7 @@ WORKSPACES = (256 << 20, 1 << 30, 64 << 20)
 Report = Callable[[float], bool]
 
 
-class PlanError(InstallationError):
+class PlanError(EngineError):
     """TensorRT could not build a plan; the message carries its own words."""
 
 

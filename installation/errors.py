@@ -1,5 +1,6 @@
 """The one family of errors a technician may see: each message says what, where and what to do."""
 
+from engines.errors import EngineError
 from installation.runtime.redact import redact_text
 
 # Exit statuses: for what a technician has to mend, and for what may mend itself, such as a screen
@@ -31,3 +32,7 @@ class InstallationError(Exception):
 def printable(text: str) -> str:
     """Return a text as one line, its unprintable characters escaped as Python writes them."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+# What is raised on purpose here and by `engines`: its text can be printed as it is.
+EXPECTED_ERRORS = (InstallationError, EngineError)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from installation.checks.finding import Finding, trouble
-from installation.errors import InstallationError
+from installation.errors import EXPECTED_ERRORS
 from installation.runtime.redact import redact_text
 
 Look = Callable[[], Iterable[Finding]]
@@ -113,7 +113,7 @@ def told(about: str, look: Look) -> Iterator[Finding]:
     """Look at something, and tell also what is raised meanwhile."""
     try:
         yield from look()
-    except InstallationError as error:
+    except EXPECTED_ERRORS as error:
         yield trouble(about, str(error))
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]

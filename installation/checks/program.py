@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from installation.checks.finding import Finding, ok, trouble, warning
-from installation.commands.engine_commands import standings
 from installation.config.model import Config, Inference
 from installation.display.captions import FONT
+from installation.inference.engine_status import engine_status
 from installation.inference.open_engines import NoGpuError, find_gpu, open_engines, trust_in
 from installation.labels.policy import allowed
 from installation.labels.synsets import load_synsets
@@ -103,7 +103,7 @@ def _has_nvidia() -> bool:
 def engines(config: Config) -> Iterator[Finding]:
     """Look at the networks and the plans made of them."""
     about, settings = "engines", config.inference
-    found = [each for each in standings(config) if each[0] != "device"]
+    found = [each for each in engine_status(config) if each[0] != "device"]
     names, remedy = {name for name, _, _ in found}, f"run `{build_engines()}`"
     for wanted in (settings.detector, settings.classifier):
         if wanted not in names:

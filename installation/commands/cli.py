@@ -30,7 +30,7 @@ from installation.commands.outcome import OK, perform
 from installation.commands.terminal import Meter, complain, confirm, say
 from installation.config import model as configuration
 from installation.config.model import Config
-from installation.errors import TROUBLE, InstallationError, printable
+from installation.errors import EXPECTED_ERRORS, TROUBLE, InstallationError, printable
 from installation.runtime import logging_setup as journal
 from installation.supervision.core_dumps import forgo_core_dumps
 
@@ -128,7 +128,7 @@ def _classify(arguments: argparse.Namespace) -> int:
                     copies.save(reading)
             except (InferenceError, OutputError):
                 raise
-            except InstallationError as error:
+            except EXPECTED_ERRORS as error:
                 complain(error)
                 status = TROUBLE
     return status
@@ -180,7 +180,7 @@ def _build(arguments: argparse.Namespace) -> int:
     )
     with Meter() as meter:
         build_all(config, wish, meter.say, meter.follow)
-    _print_standings(config)
+    _print_engine_status(config)
     return OK
 
 
@@ -295,11 +295,11 @@ def _export_engines(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _print_standings(config: Config) -> bool:
+def _print_engine_status(config: Config) -> bool:
     """Print how everything stands; tell whether all is well."""
-    from installation.commands.engine_commands import standings
+    from installation.inference.engine_status import engine_status
 
-    found = standings(config)
+    found = engine_status(config)
     width = max(len(name) for name, _, _ in found)
     for name, wrong, about in found:
         print(f"{name:{width}} {wrong or 'ready'}{f' ({about})' if about else ''}")
@@ -307,12 +307,12 @@ def _print_standings(config: Config) -> bool:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    _print_standings(_config(arguments))
+    _print_engine_status(_config(arguments))
     return OK
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    return OK if _print_standings(_config(arguments)) else TROUBLE
+    return OK if _print_engine_status(_config(arguments)) else TROUBLE
 
 
 def _bench(arguments: argparse.Namespace) -> int:

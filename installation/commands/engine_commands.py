@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines import imagenet22k as authentic
-from engines.build import Recipe, build, make, survey
-from engines.manifest import MANIFEST, load_manifest
+from engines.build import Recipe, build, make
+from engines.manifest import load_manifest
 from engines.plan_cache import Plans, Target
 from engines.precision import Precision
 from engines.tensorrt_library import Library, NoLibraryError, find_library
@@ -18,12 +18,12 @@ from installation.commands.calibration import calibrate
 from installation.config.model import Config
 from installation.errors import InstallationError
 from installation.inference.engine import InferenceError
+from installation.inference.engine_status import engine_names
 from installation.inference.open_engines import (
     NoGpuError,
     Progress,
     find_gpu,
     make_plan,
-    trust_in,
 )
 from installation.runtime.background import run_aside
 
@@ -112,12 +112,8 @@ def export_all(
         raise InstallationError(f"{folder}: cannot be written to: {error.strerror}") from error
 
 
-def _engines(built: Path) -> list[str]:
-    return sorted(path.parent.name for path in built.glob(f"[!.]*/{MANIFEST}"))
-
-
 def _named(built: Path, names: Sequence[str]) -> list[str]:
-    there = _engines(built)
+    there = engine_names(built)
     for name in names:
         if name not in there:
             raise InstallationError(f"{name}: no such engine; there are {', '.join(there)}")
@@ -176,34 +172,3 @@ def _calibration(
 ) -> Callable[[threading.Event], tuple[bytes, str]]:
     # Aside, because OpenVINO may leave a thread it has worked on unfit for handling signals.
     return lambda _cancelled: calibrate(config, name, pictures)
-
-
-def standings(config: Config) -> list[tuple[str, str, str]]:
-    """Tell how every engine and every plan stands.
-
-    Returns
-    -------
-    list
-        Of name, what is wrong (empty if nothing is) and what else there is to know.
-    """
-    built = config.inference.engines
-    lines = [(each.name, each.wrong, each.about) for each in survey(built)]
-    plans = Plans(built)
-    lines += [(f"plans/{kept.file}", kept.wrong, kept.about) for kept in plans.survey()]
-    if config.inference.device == "cpu":
-        return [*lines, ("device", "", "CPU, as inference.device says")]
-    if config.inference.server:
-        return [*lines, ("device", "", f"server {config.inference.server}")]
-    try:
-        found = find_gpu()
-    except NoGpuError as error:
-        wrong = str(error) if config.inference.device == "gpu" else ""
-        return [*lines, ("device", wrong, f"CPU: {error}")]
-    target = Target.here(found.library, found.card)
-    usable = {name for name, wrong, _ in lines if not wrong}
-    for name in _engines(built):
-        if name in usable:
-            wrong = plans.standing(name, load_manifest(built / name), target)
-            if wrong:
-                lines.append((f"{name} on the GPU", f"will be built: {wrong}", ""))
-    return [*lines, ("device", trust_in(built).withdrawn(), str(found))]

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from installation.commands.terminal import STANDARD_OUTPUT, complain
-from installation.errors import TROUBLE, InstallationError
+from installation.errors import EXPECTED_ERRORS, TROUBLE
 from installation.runtime.signals import Stop, stop_raised, stoppable
 
 # Wrong use is 2; argparse sees to it.
@@ -54,9 +54,9 @@ def _told(work: Callable[[], int]) -> int:
             # argparse ends so, after help and wrong use.
             status = error.code if isinstance(error.code, int) else OK
         sys.stdout.flush()
-    except InstallationError as error:
+    except EXPECTED_ERRORS as error:
         complain(error)
-        status = error.status
+        status = getattr(error, "status", TROUBLE)
     except Exception as error:
         if stop := stop_raised():
             # Libraries turn what interrupts them into errors of their own.

@@ -23,7 +23,7 @@ from installation.capture.source import CaptureError
 from installation.capture.stills import FORMATS, read_picture, reason
 from installation.config.model import Config, Theme
 from installation.display.draw_still import paint
-from installation.errors import InstallationError
+from installation.errors import EXPECTED_ERRORS, InstallationError
 from installation.inference.open_engines import Progress
 from installation.scene import Box, Label, Scene, Track, Verdict
 from installation.vision.classifier import Classifier
@@ -300,7 +300,7 @@ def _told_of(path: Path, what: str) -> Iterator[None]:
     """Make whatever odd pictures raise in libraries an error of their file."""
     try:
         yield
-    except InstallationError:
+    except EXPECTED_ERRORS:
         raise
     except Exception as error:
         raise CaptureError(f"{path}: {what}: {reason(error)}") from error

@@ -121,5 +121,5 @@ def schema(text: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    written = (Path(__file__).parent.parent / "config.yaml").read_text(encoding="utf-8")
+    written = (Path(__file__).parents[2] / "config.yaml").read_text(encoding="utf-8")
     sys.stdout.write(json.dumps(schema(written), indent=2, ensure_ascii=False) + "\n")

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from engines.checksummed_file import write_whole
 from installation.config.files import laid_over, read
 from installation.config.model import AT_START, LAST_GOOD, Config, validate
 from installation.config.strict_yaml import ConfigError, compose, dump
+from installation.runtime.files import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from installation.config.files import folder_of_overlays
 from installation.config.model import Config
 from installation.config.reload import ConfigFile
 from installation.config.strict_yaml import wrong
-from installation.errors import InstallationError
+from installation.errors import EXPECTED_ERRORS, InstallationError
 from installation.runtime.signals import Signals
 from installation.supervision.systemd_notify import Notifier
 
@@ -126,7 +126,7 @@ class ConfigWatch:
                     raise outcome.error
                 if outcome.config is not None:
                     use(outcome.config)
-            except (InstallationError, OSError) as error:
+            except (*EXPECTED_ERRORS, OSError) as error:
                 log.error("%s; going on by the config of before", error)  # noqa: TRY400  # one line
             if outcome.answers and outcome.answers == self._asked:
                 notifier.ready()

@@ -16,8 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engines.checksummed_file import write_whole
-from engines.owner import as_owner
+from installation.runtime.files import as_owner, write_whole
 
 log = logging.getLogger(__name__)
 

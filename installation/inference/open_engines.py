@@ -6,21 +6,33 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.build import mend
 from engines.cuda_device import Card, DriverError, NoCardError, find_card
 from engines.manifest import load_manifest
 from engines.plan_cache import BATCHES, Network, Plans, Target
 from engines.tensorrt_library import Library, NoLibraryError, find_library
 from engines.trt_builder import CancelledError, Report
 from installation.config.model import Inference
-from installation.errors import InstallationError
+from installation.errors import EXPECTED_ERRORS, InstallationError
 from installation.inference.circuit_breaker import Trust
 from installation.inference.engine import Engine, InferenceError
 from installation.runtime.background import run_aside
+
+__all__ = [
+    "CancelledError",
+    "DeviceError",
+    "NoGpuError",
+    "Progress",
+    "find_gpu",
+    "make_plan",
+    "open_engines",
+    "rebuild_damaged",
+]
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +130,17 @@ def make_plan(
     return run_aside(work)
 
 
+def rebuild_damaged(built: Path, names: Collection[str]) -> None:
+    """Build what is missing or damaged of these folders again, from packages that were kept.
+
+    Raises
+    ------
+    BuildError
+        See `engines.build.mend`.
+    """
+    mend(built, names, log.warning)
+
+
 @contextmanager
 def open_engines(
     settings: Inference,
@@ -164,7 +187,7 @@ def open_engines(
                 engines = stack.enter_context(_on_gpu(settings, names, found, progress))
             except CancelledError:
                 raise
-            except InstallationError as error:
+            except EXPECTED_ERRORS as error:
                 if settings.device == "gpu":
                     raise DeviceError(f"inference.device is gpu, but {error}") from error
                 # A machine without a GPU has what it was bought for.
@@ -254,7 +277,7 @@ def _open_on_gpu(
                 raise
             stack.callback(engine.close)
             engines.append(engine)
-    except InstallationError:
+    except EXPECTED_ERRORS:
         raise
     except Exception as error:
         raise GpuError(f"the GPU failed while it was opened: {error!r}") from error

@@ -19,9 +19,9 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from engines.owner import as_owner
 from installation.record.entry import Entry, hour_of
 from installation.record.errors import DamagedError, RecordError, exists, explained, is_damage
+from installation.runtime.files import as_owner
 
 log = logging.getLogger(__name__)
 

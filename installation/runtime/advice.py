@@ -1,4 +1,4 @@
-"""Commands to advise: those of an installed wall, or of a checkout."""
+"""Commands to advise in messages: those of an installed wall, or of a checkout."""
 
 from __future__ import annotations
 
@@ -8,29 +8,12 @@ import shlex
 from contextlib import suppress
 from pathlib import Path
 
-# Where systemd/install puts releases.
-INSTALLED = Path("/opt/installation")
+from engines.advice import build_engines, fetch_engines, is_installed
+
+__all__ = ["build_engines", "fetch_engines", "is_installed", "let_read", "turn_on_monitor"]
+
 # Users below are services; people may become root.
 _FIRST_PERSON = 1000
-
-
-def is_installed() -> bool:
-    """Tell whether this is the program that systemd/install has put in place."""
-    return INSTALLED in Path(__file__).resolve().parents
-
-
-def build_engines() -> str:
-    """Return the command that builds the engines."""
-    if is_installed():
-        return "sudo systemctl start installation-engines"
-    return "installation engines build"
-
-
-def fetch_engines() -> str:
-    """Return the command that downloads what engines are built from; the service has no network."""
-    if is_installed():
-        return "sudo installation engines fetch --config /etc/installation/config.yaml"
-    return "installation engines fetch"
 
 
 def turn_on_monitor() -> str:

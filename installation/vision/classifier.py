@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.manifest import ManifestError
-from installation.inference.engine import Engine
+from installation.inference.engine import Engine, ManifestError
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import Synset, load_synsets
 from installation.runtime.advice import build_engines

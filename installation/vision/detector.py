@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.manifest import ManifestError
-from installation.inference.engine import Engine
+from installation.inference.engine import Engine, ManifestError
 from installation.scene import Faces
 from installation.vision.boxes import overlap
 

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from engines.build import mend
-from engines.manifest import ManifestError
 from installation.config.model import Config
-from installation.inference.engine import Engine
-from installation.inference.open_engines import Progress, open_engines
+from installation.inference.engine import Engine, ManifestError
+from installation.inference.open_engines import Progress, open_engines, rebuild_damaged
 from installation.labels.glosses import load_glosses
 from installation.scene import Frame, Scene, Track, Verdict
 from installation.vision.classifier import Classifier
@@ -181,7 +179,7 @@ def _mend(config: Config) -> None:
         needed.add("person-glosses")
     if config.camera.source == "demo":
         needed.add("demo-visitors")
-    mend(config.inference.engines, needed, log.warning)
+    rebuild_damaged(config.inference.engines, needed)
 
 
 @contextmanager

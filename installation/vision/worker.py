@@ -8,11 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from engines.manifest import ManifestError
-from engines.trt_builder import CancelledError
 from installation.config.model import Config
-from installation.errors import InstallationError
-from installation.inference.open_engines import DeviceError
+from installation.errors import EXPECTED_ERRORS, InstallationError
+from installation.inference.engine import ManifestError
+from installation.inference.open_engines import CancelledError, DeviceError
 from installation.record.recorder import Recorder
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed, Latest
@@ -151,7 +150,7 @@ class Vision:
             observer.use(self._config)
             if self._recorder is not None:
                 self._recorder.use(self._config)
-        except (InstallationError, OSError) as error:
+        except (*EXPECTED_ERRORS, OSError) as error:
             log.warning("%s; going on as before", error)
 
     def run(self) -> None:
@@ -161,7 +160,7 @@ class Vision:
                 try:
                     with open_observer(self._config, self._prepared) as observer:
                         self._look(observer)
-                except InstallationError as error:
+                except EXPECTED_ERRORS as error:
                     self._keep_on(error)
                 self._wait(_AGAIN)
         except (Closed, CancelledError):
@@ -170,7 +169,7 @@ class Vision:
             if self._recorder is not None:
                 self._recorder.close()
 
-    def _keep_on(self, error: InstallationError) -> None:
+    def _keep_on(self, error: Exception) -> None:
         """Take note of an error after which the engines may be opened again; raise any other."""
         # A GPU that failed takes another process.
         lasting = isinstance(error, DeviceError) or (

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from engines.build import RECIPES, build, state
-from engines.checksummed_file import write_whole
-from engines.owner import as_owner
+from engines.files import as_owner, write_whole
 from installation.inference.circuit_breaker import Trust
 from installation.record.store import Store
 

@@ -10,11 +10,11 @@ from ipaddress import ip_network
 
 import uvicorn
 
-from engines.build import mend
 from installation.config.model import Config
 from installation.config.reload import ConfigFile, changes, in_force
 from installation.config.watch import ConfigWatch
 from installation.errors import InstallationError
+from installation.inference.open_engines import rebuild_damaged
 from installation.labels.glosses import load_glosses
 from installation.runtime.signals import Signals
 from installation.supervision.systemd_notify import Notifier
@@ -50,7 +50,7 @@ def serve(file: ConfigFile) -> None:
     notifier = Notifier.from_environment()
     try:
         with _bound(config) as listening:
-            mend(config.inference.engines, ("person-glosses",), log.warning)
+            rebuild_damaged(config.inference.engines, ("person-glosses",))
             glosses = load_glosses(config.inference.engines)
             studio = Studio(config, config.record.file)
             try:

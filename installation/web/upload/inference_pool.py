@@ -12,11 +12,11 @@ from queue import Empty, SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.trt_builder import CancelledError
 from installation.commands.still_classifier import Found, PictureReader, open_reader
 from installation.config.model import Config
 from installation.errors import InstallationError
 from installation.inference.engine import OverloadedError
+from installation.inference.open_engines import CancelledError
 from installation.runtime.heartbeat import Heartbeat
 from installation.vision.worker import Stage
 

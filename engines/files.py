@@ -1,13 +1,16 @@
-"""Writing into a folder that belongs to another user, as that user."""
+"""Writing files whole, and into a folder that belongs to another user as that user."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# What begins the names of files and folders that are being made.
+MAKING = ".making-"
 # The effective user is the whole process's.
 _switching = threading.RLock()
 
@@ -42,3 +45,35 @@ def as_owner(folder: Path) -> Iterator[None]:
             os.seteuid(0)
             os.setegid(group)
             os.setgroups(groups)
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file that appears complete or not at all, as the folder's owner.
+
+    Parameters
+    ----------
+    path
+        Its folder is made if need be.
+    data
+        All of it.
+    mode
+        Its permissions.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written to, or the disk is full.
+    """
+    with as_owner(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, making = tempfile.mkstemp(prefix=MAKING, dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(making).chmod(mode)
+            Path(making).replace(path)
+        except BaseException:
+            Path(making).unlink(missing_ok=True)
+            raise
