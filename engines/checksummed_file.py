@@ -20,7 +20,7 @@ _LENGTH = struct.Struct("<I")
 _START = len(_MAGIC) + 32
 
 
-class UnsealedError(Exception):
+class CorruptFileError(Exception):
     """A file is truncated, altered or foreign; the text says which."""
 
 
@@ -52,18 +52,18 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bytes]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise UnsealedError(f"cannot be read ({error.strerror})") from error
+        raise CorruptFileError(f"cannot be read ({error.strerror})") from error
     if not data.startswith(_MAGIC):
-        raise UnsealedError("not a file of ours" if data else "empty")
+        raise CorruptFileError("not a file of ours" if data else "empty")
     body = memoryview(data)[_START:]
     if hashlib.sha256(body).digest() != data[len(_MAGIC) : _START] or len(body) < _LENGTH.size:
-        raise UnsealedError("damaged")
+        raise CorruptFileError("damaged")
     (length,) = _LENGTH.unpack_from(body)
     end = _LENGTH.size + length
     try:
         description = json.loads(bytes(body[_LENGTH.size : end]))
     except (ValueError, RecursionError) as error:
-        raise UnsealedError("damaged") from error
+        raise CorruptFileError("damaged") from error
     if not isinstance(description, dict) or end > len(body):
-        raise UnsealedError("damaged")
+        raise CorruptFileError("damaged")
     return description, bytes(body[end:])

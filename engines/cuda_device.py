@@ -23,16 +23,16 @@ _NO_DEVICE, _STUB, _TOO_OLD, _MISMATCH, _TOO_NEW_FOR_CARD = 100, 34, 35, 803, 80
 _MAJOR, _MINOR = 75, 76
 
 
-class NoCardError(EngineError):
+class NoDeviceError(EngineError):
     """There is no NVIDIA card that could be used; the message says why."""
 
 
-class DriverError(NoCardError):
+class DriverError(NoDeviceError):
     """There is a driver, but it does not work: somebody should see to it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class CudaDevice:
     """The first NVIDIA card of this machine.
 
     Attributes
@@ -66,10 +66,10 @@ def load_driver() -> ctypes.CDLL:
             return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
         except OSError:
             continue
-    raise NoCardError(f"no NVIDIA driver is installed ({_DRIVER} not found)")
+    raise NoDeviceError(f"no NVIDIA driver is installed ({_DRIVER} not found)")
 
 
-def find_card() -> Card:
+def find_device() -> CudaDevice:
     """Ask the driver for its first card.
 
     Raises
@@ -84,7 +84,7 @@ def find_card() -> Card:
     def ask(function: str, *arguments: object) -> None:
         code = int(getattr(driver, function)(*arguments))
         if code:
-            kind = NoCardError if code in (_NO_DEVICE, _STUB) else DriverError
+            kind = NoDeviceError if code in (_NO_DEVICE, _STUB) else DriverError
             raise kind(_explain(driver, function, code))
 
     ask("cuInit", 0)
@@ -96,7 +96,7 @@ def find_card() -> Card:
     ask("cuDeviceGetAttribute", ctypes.byref(major), _MAJOR, device)
     ask("cuDeviceGetAttribute", ctypes.byref(minor), _MINOR, device)
     cuda = number.value // 1000, number.value % 1000 // 10
-    return Card(
+    return CudaDevice(
         name=name.value.decode(errors="replace"),
         compute_capability=10 * major.value + minor.value,
         driver=_driver_version(cuda),

@@ -21,7 +21,7 @@ from engines.errors import EngineError
 from engines.fetch import sha256_of
 from engines.manifest import EngineInput, Manifest
 from engines.persons import person_wnids
-from engines.suppress_warnings import quiet
+from engines.suppress_warnings import suppress_warnings
 
 _NETWORK = "model.onnx"
 _LABELS = "labels.txt"
@@ -73,7 +73,7 @@ def prepare(
         synsets, its weights could not be downloaded or are not what the file holds, or it cannot
         be brought to ONNX.
     """
-    with quiet():
+    with suppress_warnings():
         timm = _timm()
         config = _find(network)
         home = _Home(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")

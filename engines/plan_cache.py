@@ -16,19 +16,19 @@ from typing import Any, get_args
 
 import onnx
 
-from engines.checksummed_file import UnsealedError, read_sealed, write_sealed
-from engines.cuda_device import Card
+from engines.checksummed_file import CorruptFileError, read_sealed, write_sealed
+from engines.cuda_device import CudaDevice
 from engines.files import MAKING, as_owner
 from engines.manifest import Manifest, ManifestError, load_manifest
-from engines.precision import Precision, halve
+from engines.precision import Precision, to_fp16
 from engines.tensorrt_library import Library
-from engines.trt_builder import Batches, Report, build_plan
+from engines.trt_builder import BatchRange, ProgressCallback, build_plan
 
 log = logging.getLogger(__name__)
 
 # Raised whenever the same inputs would give another network or plan.
 _MAKER = 1
-BATCHES = Batches()
+BATCHES = BatchRange()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Target:
         return self.card or f"sm_{self.compute_capability}"
 
     @classmethod
-    def here(cls, library: Library, card: Card) -> Target:
+    def here(cls, library: Library, card: CudaDevice) -> Target:
         """Return the target that is this machine."""
         if library.builds_ahead:
             return cls.ahead(library, card.compute_capability)
@@ -87,7 +87,7 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedPlan:
     """A plan that is kept.
 
     Attributes
@@ -105,7 +105,7 @@ class Kept:
     wrong: str
 
 
-class Plans:
+class PlanCache:
     """The plans of one folder of engines.
 
     Parameters
@@ -128,7 +128,7 @@ class Plans:
             for left_over in self._folder.glob(f"{MAKING}*"):
                 left_over.unlink(missing_ok=True)
 
-    def keep_network(
+    def store_network(
         self, name: str, manifest: Manifest, precision: Precision, network: bytes
     ) -> None:
         """Choose a network for an engine, until its original changes; plans of others go."""
@@ -137,7 +137,7 @@ class Plans:
         chosen = hashlib.sha256(network).hexdigest()
         with as_owner(self._folder):
             for path in self._folder.glob(f"{name}-sm_*.plan"):
-                with suppress(UnsealedError, FileNotFoundError):
+                with suppress(CorruptFileError, FileNotFoundError):
                     if read_sealed(path)[0].get("network") != chosen:
                         path.unlink()
 
@@ -145,7 +145,7 @@ class Plans:
         """Return the network chosen for an engine; None if there is none, or no longer."""
         try:
             description, content = read_sealed(self._network_path(name))
-        except (FileNotFoundError, UnsealedError):
+        except (FileNotFoundError, CorruptFileError):
             return None
         precision = description.pop("precision", None)
         if description != {"maker": _MAKER, "original": manifest.sha256}:
@@ -165,8 +165,8 @@ class Plans:
         original = (self._built / name / manifest.onnx).read_bytes()
         made = original
         if precision == "fp16":
-            made = halve(onnx.load_from_string(original)).SerializeToString()
-        self._attempt(lambda: self.keep_network(name, manifest, precision, made))
+            made = to_fp16(onnx.load_from_string(original)).SerializeToString()
+        self._attempt(lambda: self.store_network(name, manifest, precision, made))
         return Network(precision, made)
 
     def standing(self, name: str, manifest: Manifest, target: Target) -> str:
@@ -182,7 +182,7 @@ class Plans:
         name: str,
         library: Library,
         target: Target,
-        report: Callable[[str], Report],
+        report: Callable[[str], ProgressCallback],
     ) -> tuple[Network, bytes]:
         """Return an engine's plan, built now if need be.
 
@@ -222,7 +222,9 @@ class Plans:
             timings=self._timings(timings_path, target),
             report=report(wrong),
         )
-        self._attempt(lambda: write_sealed(self._path(name, target), _told(network, target), plan))
+        self._attempt(
+            lambda: write_sealed(self._path(name, target), _plan_key(network, target), plan)
+        )
         if timings:
             self._attempt(lambda: write_sealed(timings_path, asdict(target), timings))
         return network, plan
@@ -232,29 +234,29 @@ class Plans:
         with suppress(OSError), as_owner(self._folder):
             self._path(name, target).unlink()
 
-    def survey(self) -> list[Kept]:
+    def survey(self) -> list[CachedPlan]:
         """Look at every plan that is kept, for whatever card."""
         return [self._survey(path) for path in sorted(self._folder.glob("*.plan"))]
 
-    def _survey(self, path: Path) -> Kept:
+    def _survey(self, path: Path) -> CachedPlan:
         try:
             description, _ = read_sealed(path)
             target = Target(**{field.name: description[field.name] for field in fields(Target)})
         except FileNotFoundError:
-            return Kept(path.name, "", "gone")
-        except UnsealedError as error:
-            return Kept(path.name, "", str(error))
+            return CachedPlan(path.name, "", "gone")
+        except CorruptFileError as error:
+            return CachedPlan(path.name, "", str(error))
         except KeyError:
-            return Kept(path.name, "", "built by another version of this program")
+            return CachedPlan(path.name, "", "built by another version of this program")
         about = f"{description.get('precision')}, {target.library} {target.version}"
         name = path.name.rpartition("-sm_")[0]
         try:
             network = self.network(name, load_manifest(self._built / name))
         except ManifestError as error:
-            return Kept(path.name, about, str(error))
+            return CachedPlan(path.name, about, str(error))
         if network is None:
-            return Kept(path.name, about, "its network changed")
-        return Kept(path.name, about, _misfit(description, _told(network, target)))
+            return CachedPlan(path.name, about, "its network changed")
+        return CachedPlan(path.name, about, _difference(description, _plan_key(network, target)))
 
     def _read(self, name: str, network: Network, target: Target) -> tuple[str, bytes]:
         """Return what is wrong with a plan, and the plan if nothing is."""
@@ -262,14 +264,14 @@ class Plans:
             description, plan = read_sealed(self._path(name, target))
         except FileNotFoundError:
             return f"not built for sm_{target.compute_capability} yet", b""
-        except UnsealedError as error:
+        except CorruptFileError as error:
             return str(error), b""
-        return _misfit(description, _told(network, target)), plan
+        return _difference(description, _plan_key(network, target)), plan
 
     def _timings(self, path: Path, target: Target) -> bytes:
         try:
             description, timings = read_sealed(path)
-        except (FileNotFoundError, UnsealedError):
+        except (FileNotFoundError, CorruptFileError):
             return b""
         return timings if description == asdict(target) else b""
 
@@ -289,7 +291,7 @@ class Plans:
             log.warning("%s: not kept (%s); it is built again next time", self._folder, error)
 
 
-def _told(network: Network, target: Target) -> dict[str, Any]:
+def _plan_key(network: Network, target: Target) -> dict[str, Any]:
     """Describe a plan: all that decides whether it fits."""
     return {
         "maker": _MAKER,
@@ -312,7 +314,7 @@ _WORDS = {
 }
 
 
-def _misfit(was: dict[str, Any], now: dict[str, Any]) -> str:
+def _difference(was: dict[str, Any], now: dict[str, Any]) -> str:
     """Say what differs between two descriptions; empty if nothing does."""
     for key, words in _WORDS.items():
         if was.get(key) != now[key]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_warnings() -> Iterator[None]:
     """Keep back what libraries remark upon; what matters they raise."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)

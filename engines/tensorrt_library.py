@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from engines.cuda_device import Card
+from engines.cuda_device import CudaDevice
 from engines.errors import EngineError
 
 FULL, RTX = "tensorrt", "tensorrt_rtx"
@@ -53,7 +53,7 @@ class Library:
         return tuple(sorted(int(name[2:]) for name in names if re.fullmatch(r"SM\d+", name)))
 
 
-def find_library(card: Card | None) -> Library:
+def find_library(card: CudaDevice | None) -> Library:
     """Find the TensorRT to use.
 
     Parameters
@@ -85,7 +85,7 @@ def find_library(card: Card | None) -> Library:
     return found[0]
 
 
-def _refusal(library: Library, card: Card | None) -> str:
+def _refusal(library: Library, card: CudaDevice | None) -> str:
     """Say why a library is of no use; empty if it is."""
     version = tuple(int(part) for part in re.findall(r"\d+", library.version)[:2])
     if library.name == FULL and version < _OLDEST:

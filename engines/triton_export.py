@@ -52,7 +52,7 @@ def version_of(manifest: Manifest) -> int:
     return int(hashlib.sha256(told.encode()).hexdigest()[:7], 16) + 1
 
 
-def served(network: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
+def with_uint8_input(network: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
     """Return a network that takes regions as they were cut out.
 
     Parameters
@@ -136,7 +136,7 @@ def export(built: Path, names: Sequence[str], repository: Path, backend: Backend
     written = []
     for name in names:
         manifest = load_manifest(built / name)
-        network = served(onnx.load(built / name / manifest.onnx), manifest)
+        network = with_uint8_input(onnx.load(built / name / manifest.onnx), manifest)
         model = repository / name
         model.mkdir(parents=True, exist_ok=True)
         for begun in model.glob(f"{MAKING}*"):

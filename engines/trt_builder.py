@@ -21,7 +21,7 @@ from engines.tensorrt_library import Library
 WORKSPACES = (256 << 20, 1 << 30, 64 << 20)
 
 # Receives how much is done, 0 to 1; returns False to cancel.
-Report = Callable[[float], bool]
+ProgressCallback = Callable[[float], bool]
 
 
 class PlanError(EngineError):
@@ -33,7 +33,7 @@ class CancelledError(PlanError):
 
 
 @dataclass(frozen=True, slots=True)
-class Batches:
+class BatchRange:
     """How many regions a plan takes at once: at least, best, at most."""
 
     least: int = 1
@@ -44,12 +44,12 @@ class Batches:
 def build_plan(
     library: Library,
     network: bytes,
-    batches: Batches,
+    batches: BatchRange,
     *,
     precision: Precision = "fp16",
     ahead_for: int | None = None,
     timings: bytes = b"",
-    report: Report = lambda _done: True,
+    report: ProgressCallback = lambda _done: True,
     workspaces: tuple[int, ...] = WORKSPACES,
 ) -> tuple[bytes, bytes]:
     """Build a plan.
@@ -92,7 +92,7 @@ def build_plan(
         reason = " ".join(str(error).split())
         raise PlanError(f"{library} cannot build it: it is no ONNX network: {reason}") from error
     for workspace in workspaces:
-        attempt = _Attempt(library, report)
+        attempt = _PlanBuilder(library, report)
         try:
             return attempt.build(network, batches, precision, ahead_for, timings, workspace)
         except PlanError as error:
@@ -107,10 +107,10 @@ def build_plan(
     raise AssertionError("no workspace to try")
 
 
-class _Attempt:
+class _PlanBuilder:
     """One build, from an empty network on."""
 
-    def __init__(self, library: Library, report: Report) -> None:
+    def __init__(self, library: Library, report: ProgressCallback) -> None:
         trt = library.module
         self._trt = trt
         self._keeps_timings = not library.builds_ahead
@@ -121,7 +121,7 @@ class _Attempt:
     def build(
         self,
         network: bytes,
-        batches: Batches,
+        batches: BatchRange,
         precision: Precision,
         ahead_for: int | None,
         timings: bytes,
@@ -180,7 +180,7 @@ class _Attempt:
         # One profile for the contexts of all batch sizes.
         config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
 
-    def _add_profile(self, builder: Any, config: Any, definition: Any, batches: Batches) -> None:
+    def _add_profile(self, builder: Any, config: Any, definition: Any, batches: BatchRange) -> None:
         tensor = definition.get_input(0)
         _, *shape = tensor.shape
         profile = builder.create_optimization_profile()

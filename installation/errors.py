@@ -5,7 +5,7 @@ from installation.runtime.redact import redact_text
 
 # Exit statuses: for what a technician has to mend, and for what may mend itself, such as a screen
 # that is not there yet (EX_TEMPFAIL of sysexits.h).
-TROUBLE, TRY_AGAIN = 1, 75
+FAILURE, TRY_AGAIN = 1, 75
 
 
 class InstallationError(Exception):
@@ -23,7 +23,7 @@ class InstallationError(Exception):
         With which a command ends.
     """
 
-    status = TROUBLE
+    status = FAILURE
 
     def __init__(self, message: object = "") -> None:
         super().__init__(printable(redact_text(str(message))))

@@ -15,38 +15,38 @@ from installation.capture.capture import Capture
 from installation.capture.make_source import make_source
 from installation.capture.source import Source
 from installation.config.model import Config, Status
-from installation.config.reload import ConfigFile, changes, in_force
+from installation.config.reload import ConfigFile, apply_changes, changes
 from installation.config.watch import ConfigWatch
-from installation.display.presenter import Wall, Witness, drifting
+from installation.display.presenter import FrameObserver, Presenter, idle_words
 from installation.display.screen import DisplayError
 from installation.display.window import Window
-from installation.errors import TROUBLE
-from installation.inference.open_engines import excuse
+from installation.errors import FAILURE
+from installation.inference.open_engines import mark_clean_exit
 from installation.record.recorder import Recorder
 from installation.runtime.deadline import at_force_exit, deadline
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed, Latest
 from installation.runtime.signals import Signals, Stop
 from installation.scene import Frame, Scene
-from installation.supervision.opening_state import Doors
+from installation.supervision.opening_state import OpeningState
 from installation.supervision.systemd_notify import Notifier
 from installation.supervision.temperature import temperature
-from installation.vision.worker import PATIENCE, Stage, Vision
-from installation.web.status.health import judge
+from installation.vision.worker import PATIENCE, VisionWorker, Worker
+from installation.web.status.health import evaluate
 from installation.web.status.server import StatusServer
-from installation.web.status.snapshot import Pulse, Report
+from installation.web.status.snapshot import StageHealth, StatusSnapshot
 
 log = logging.getLogger(__name__)
 
 # Seconds all stages together have to return when they are asked to.
-_FAREWELL = 1.0
+_SHUTDOWN_TIMEOUT_S = 1.0
 # And for the window to be closed: an X server may hang.
 _CLOSING_S = 3.0
 # And for nobody to be told any more.
-_LAST_WORD = 0.3
+_STATUS_SERVER_JOIN_S = 0.3
 # Seconds between looks at the stages and the clock, at the monitors, and between words on all that;
 # and between readings of the temperature, for which some machines take as long as for a picture.
-_WATCH = 0.5
+_WATCHDOG_INTERVAL_S = 0.5
 _MONITORS = 5.0
 _STATUS = 2.0
 _TEMPERATURE = 30.0
@@ -56,7 +56,7 @@ def run(
     config: Config,
     source: Source,
     headless: bool,
-    witness: Witness | None = None,
+    witness: FrameObserver | None = None,
     file: ConfigFile | None = None,
     record: Path | None = None,
     status: Status | None = None,
@@ -92,14 +92,16 @@ def run(
     try:
         if warning := config.labels.choice.warning:
             log.warning("%s", warning)
-        window = Window(config.display, config.theme, headless, drifting(config))
+        window = Window(config.display, config.theme, headless, idle_words(config))
         signals.interrupt = False
         try:
             log.info("running: %s, %d x %d", source.name, *window.size)
             notifier.ready()
             if status is not None and status.port is not None:
                 server = StatusServer(status)
-            show = _Show(config, source, window, witness, file, record, signals, notifier, server)
+            show = _Session(
+                config, source, window, witness, file, record, signals, notifier, server
+            )
             show.run()
         finally:
             notifier.stopping()
@@ -114,7 +116,7 @@ def run(
     finally:
         if server is not None:
             server.stop()
-            server.join(_LAST_WORD)
+            server.join(_STATUS_SERVER_JOIN_S)
         notifier.close()
         signals.restore()
 
@@ -122,13 +124,13 @@ def run(
 def _close(window: Window) -> None:
     """Close a window; if that hangs, end without, but not without what there is to say."""
     error = sys.exc_info()[1]
-    status = getattr(error, "status", TROUBLE) if error else 0
+    status = getattr(error, "status", FAILURE) if error else 0
     line = f"the window could not be closed within {_CLOSING_S:g} s; ended without"
     with deadline(_CLOSING_S, f"{error}; {line}" if error else line, status):
         window.close()
 
 
-class _Show:
+class _Session:
     """One run: the stages, the wall between them, and what a technician asks meanwhile."""
 
     def __init__(
@@ -136,7 +138,7 @@ class _Show:
         config: Config,
         source: Source,
         window: Window,
-        witness: Witness | None,
+        witness: FrameObserver | None,
         file: ConfigFile | None,
         record: Path | None,
         signals: Signals,
@@ -156,14 +158,14 @@ class _Show:
         if record is not None:
             self._recorder = Recorder(record, config)
         # Where nobody looks at a terminal, a slate is better than a screen that comes and goes.
-        self._vision = Vision(config, frames, scenes, self._recorder, notifier.listened_to)
+        self._vision = VisionWorker(config, frames, scenes, self._recorder, notifier.listened_to)
         self._capture_heart = Heartbeat("capture", PATIENCE)
         self._capture = Capture(source, frames, self._capture_heart.beat)
         # A camera wants to be read from the beginning; a film waits.
         self._live = source.interval_s is None
-        self._wall = Wall(window, config.theme.lost, frames, scenes, witness)
-        self._doors = Doors(config.hours.schedule)
-        self._stages: list[Stage] = []
+        self._wall = Presenter(window, config.theme.lost, frames, scenes, witness)
+        self._doors = OpeningState(config.hours.schedule)
+        self._stages: list[Worker] = []
         self._watched_at = self._told_at = self._monitored_at = self._felt_at = -math.inf
         self._hot: float | None = None
         self._dark = False
@@ -171,12 +173,12 @@ class _Show:
 
     def run(self) -> None:
         """Go on until there is a reason to stop; raise what a stage raised."""
-        self._stages.append(Stage(self._vision.heart, self._vision.run))
+        self._stages.append(Worker(self._vision.heart, self._vision.run))
         with at_force_exit(partial(self._stop, excused=True)):
             try:
-                while not self._over():
-                    self._attend()
-                    self._turn()
+                while not self._should_stop():
+                    self._tick()
+                    self._update_display()
             except Closed:
                 pass
             finally:
@@ -199,34 +201,34 @@ class _Show:
             self._config_watch.stop()
         self._capture.stop()
         self._vision.stop()
-        until = time.monotonic() + _FAREWELL
+        until = time.monotonic() + _SHUTDOWN_TIMEOUT_S
         for stage in reversed(self._stages):
             stage.join(until - time.monotonic())
         if excused and self._stages[0].alive:
-            excuse(self._config.inference.engines)
+            mark_clean_exit(self._config.inference.engines)
 
-    def _over(self) -> bool:
+    def _should_stop(self) -> bool:
         failed = any(stage.failure for stage in self._stages)
         return self._wall.over or self._signals.end or failed
 
-    def _turn(self) -> None:
+    def _update_display(self) -> None:
         """Put on the wall what belongs there now."""
         ready = self._vision.ready.is_set()
         if len(self._stages) == 1 and (self._live or ready):
-            self._stages.append(Stage(self._capture_heart, self._capture.run))
+            self._stages.append(Worker(self._capture_heart, self._capture.run))
         if not self._doors.open:
-            self._wall.stay_dark()
+            self._wall.show_dark()
         elif ready:
             self._wall.show()
         else:
             self._wall.wait(self._vision.words)
 
-    def _attend(self) -> None:
+    def _tick(self) -> None:
         """Do what is not the picture's, now and then."""
         if self._config_watch is not None:
-            self._config_watch.attend(self._signals, self._notifier, self._change_to)
+            self._config_watch.attend(self._signals, self._notifier, self._apply_config)
         now = time.monotonic()
-        if (passed := now - self._watched_at) >= _WATCH:
+        if (passed := now - self._watched_at) >= _WATCHDOG_INTERVAL_S:
             self._watched_at = now
             # At the first watch, and after the machine slept, nobody knows since when.
             self._open_seconds += passed if self._doors.open and passed < _MONITORS else 0.0
@@ -234,7 +236,7 @@ class _Show:
                 if stage.alive:
                     stage.heart.check()
             self._notifier.alive()
-            self._mind_the_doors()
+            self._apply_opening_hours()
             if self._server is not None:
                 self._server.publish(self._report(now))
         if now - self._monitored_at >= _MONITORS:
@@ -246,7 +248,7 @@ class _Show:
             self._told_at = now
             self._notifier.status(self._status(now))
 
-    def _mind_the_doors(self) -> None:
+    def _apply_opening_hours(self) -> None:
         if self._doors.look(datetime.now(timezone.utc)):
             log.info("%s", self._doors)
             if self._doors.open:
@@ -254,9 +256,9 @@ class _Show:
             else:
                 self._capture.rest()
 
-    def _report(self, now: float) -> Report:
+    def _report(self, now: float) -> StatusSnapshot:
         config, wall, recorder = self._config, self._wall, self._recorder
-        return Report(
+        return StatusSnapshot(
             at=now,
             open=self._doors.open,
             doors=str(self._doors),
@@ -269,7 +271,7 @@ class _Show:
             metrics=wall.metrics.copy(),
             faces=wall.faces,
             pulses=tuple(
-                Pulse(stage.heart.name, stage.heart.silent, stage.heart.patience)
+                StageHealth(stage.heart.name, stage.heart.silent, stage.heart.patience)
                 for stage in self._stages
             ),
             camera=self._capture.name,
@@ -298,7 +300,7 @@ class _Show:
         opening = not self._vision.ready.is_set()
         if opening and self._vision.trouble is None:
             return self._vision.words
-        health = judge(self._report(now), now)
+        health = evaluate(self._report(now), now)
         said = [] if opening else list(self._figures(now))
         if not health.faults:
             return ", ".join(said)
@@ -322,7 +324,7 @@ class _Show:
         if self._file is not None and self._file.complaint:
             yield self._file.complaint
 
-    def _change_to(self, config: Config) -> None:
+    def _apply_config(self, config: Config) -> None:
         now, later = changes(self._config, config)
         inference = config.inference
         if self._vision.trouble is None:
@@ -334,7 +336,7 @@ class _Show:
         for key in later:
             log.warning("%s: takes effect at the next start; to have it now, restart", key)
         log.info("config read again; changed: %s", ", ".join(now) or "nothing")
-        config = in_force(self._config, config).model_copy(update={"inference": inference})
+        config = apply_changes(self._config, config).model_copy(update={"inference": inference})
         self._config = config
         sections = {key.partition(".")[0] for key in now}
         if "labels" in sections and (warning := config.labels.choice.warning):

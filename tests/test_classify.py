@@ -16,7 +16,7 @@ from mounts import own_mounts
 from PIL import Image
 
 from installation.capture.source import CaptureError
-from installation.commands.still_classifier import CopyFolder, Reading
+from installation.commands.still_classifier import FileResult, OutputFolder
 from installation.config.model import Theme
 from installation.errors import printable
 
@@ -280,12 +280,12 @@ def test_whatever_a_decoder_raises_is_that_files_line(tmp_path, monkeypatch, rai
 def test_a_picture_that_cannot_be_encoded_is_kept_as_png_or_told_of(tmp_path, monkeypatch, raised):
     picture = np.zeros((30, 40, 3), np.uint8)
     theme = Theme()
-    folder = CopyFolder(tmp_path / "copies", theme)
-    reading = Reading(picture, (), (), Path("a.webp"))
+    folder = OutputFolder(tmp_path / "copies", theme)
+    reading = FileResult(picture, (), (), Path("a.webp"))
     # Nothing was found in it, so nothing can be drawn.
     with pytest.raises(CaptureError, match=r"a\.webp: cannot be drawn: "):
         folder.save(reading)
-    monkeypatch.setattr(Reading, "drawn", lambda self, _theme: self.picture)
+    monkeypatch.setattr(FileResult, "drawn", lambda self, _theme: self.picture)
     save, refused = Image.Image.save, ["WEBP"]
 
     def fail(image, file, form, **options):

@@ -13,13 +13,13 @@ from installation import wall as controller
 from installation.capture import capture
 from installation.capture.demo import DemoSource
 from installation.capture.source import CaptureError
-from installation.commands.demo import Rehearsal
+from installation.commands.demo import DemoRecorder
 from installation.display import presenter as wall
 from installation.display.window import Window
 from installation.runtime.latest import Latest
 from installation.scene import Frame, Scene
 from installation.vision import worker as stages
-from installation.vision.pipeline import Observer
+from installation.vision.pipeline import VisionPipeline
 from installation.wall import run
 
 # Seconds; far beyond what anything here takes, on the slowest of machines.
@@ -34,7 +34,7 @@ def until(condition):
 
 
 def rehearse(config, source, frames):
-    rehearsal = Rehearsal(source, frames, None, None)
+    rehearsal = DemoRecorder(source, frames, None, None)
     run(config, source, True, rehearsal)
     return rehearsal
 
@@ -52,7 +52,7 @@ AHEAD = 3
 def in_step(crowd_source, monkeypatch):
     """Time goes by in pictures: however slow the machine, vision is only so many of them behind."""
     looked_at, began = [-1], time.monotonic()
-    observe, read = Observer.observe, crowd_source.read
+    observe, read = VisionPipeline.observe, crowd_source.read
 
     def captured(seq, _at, pixels):
         return Frame(seq, began + crowd_source.time_of(seq), pixels)
@@ -67,7 +67,7 @@ def in_step(crowd_source, monkeypatch):
         return read()
 
     monkeypatch.setattr(capture, "Frame", captured)
-    monkeypatch.setattr(Observer, "observe", look)
+    monkeypatch.setattr(VisionPipeline, "observe", look)
     monkeypatch.setattr(crowd_source, "read", wait_and_read)
     # Nor does anything count as hung or lost.
     monkeypatch.setattr(controller, "PATIENCE", LONG)
@@ -87,7 +87,7 @@ def test_a_failing_stage_ends_the_show_with_its_error(config, crowd_source, monk
     def fail(_observer, _frame):
         raise RuntimeError("the network broke")
 
-    monkeypatch.setattr(Observer, "observe", fail)
+    monkeypatch.setattr(VisionPipeline, "observe", fail)
     with pytest.raises(RuntimeError, match="the network broke"):
         rehearse(config, crowd_source, 10_000)
 
@@ -179,7 +179,7 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
     monkeypatch.setattr(wall, "_FADES", 0.2)
     monkeypatch.setattr(controller, "PATIENCE", LONG)
     # Every picture is looked at, the last before the loss too.
-    monkeypatch.setattr(stages, "_LOOKS", math.inf)
+    monkeypatch.setattr(stages, "_MAX_DETECTIONS_PER_S", math.inf)
     put, read, open_ = Latest.put, crowd_source.read, crowd_source.open
     newest, lost, seen = {}, [], []
 
@@ -204,7 +204,7 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
     monkeypatch.setattr(Latest, "put", note_and_put)
     monkeypatch.setattr(crowd_source, "read", unplug_once)
     monkeypatch.setattr(crowd_source, "open", plug_in_again)
-    rehearsal = Rehearsal(crowd_source, None, None, None)
+    rehearsal = DemoRecorder(crowd_source, None, None, None)
     saw = rehearsal.saw
 
     def note(frame, scene, window):
@@ -224,14 +224,14 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
 
 def test_vision_looks_no_more_often_than_helps(config, monkeypatch):
     looks = []
-    observe = Observer.observe
+    observe = VisionPipeline.observe
 
     def note(observer, frame):
         looks.append(frame.captured_at)
         return observe(observer, frame)
 
-    monkeypatch.setattr(Observer, "observe", note)
-    rehearsal = Rehearsal(DemoSource(config.inference.engines, 320, 240, 120), None, None, None)
+    monkeypatch.setattr(VisionPipeline, "observe", note)
+    rehearsal = DemoRecorder(DemoSource(config.inference.engines, 320, 240, 120), None, None, None)
     monkeypatch.setattr(rehearsal, "saw", lambda *_: len(looks) < 20)
     run(config, rehearsal._source, True, rehearsal)
-    assert 20 <= len(looks) <= (looks[-1] - looks[0]) * stages._LOOKS + 2
+    assert 20 <= len(looks) <= (looks[-1] - looks[0]) * stages._MAX_DETECTIONS_PER_S + 2

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from installation.config import model as config
 from installation.config.files import ConfigError
 from installation.config.model import Config
-from installation.config.reload import ConfigFile, at_start, changes, in_force
+from installation.config.reload import ConfigFile, apply_changes, changes, requires_restart
 from tests.benchmarks.mutations import FULL, SHIPPED
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +39,7 @@ def documented():
 def test_the_config_says_of_each_key_whether_it_takes_a_restart():
     said = documented()
     for key, field in keys():
-        assert ("(restart)" in said[key]) == at_start(field), key
+        assert ("(restart)" in said[key]) == requires_restart(field), key
 
 
 def load(tmp_path, text):
@@ -64,7 +64,7 @@ def test_changes_are_told_by_when_they_take_effect(tmp_path):
 def test_what_takes_a_restart_stays_as_it_was(tmp_path):
     old = load(tmp_path, "inference: {device: cpu}\nvision: {smallest_face: 40}")
     new = load(tmp_path, "inference: {device: gpu}\nvision: {smallest_face: 50}")
-    after = in_force(old, new)
+    after = apply_changes(old, new)
     assert after.inference.device == "cpu"
     assert after.vision.smallest_face == 50
     # What was put off is told again with the next reload, not forgotten.

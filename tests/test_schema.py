@@ -11,7 +11,7 @@ import yaml
 from installation.config import model as configuration
 from installation.config.json_schema import explanations, schema
 from installation.config.model import Config, ConfigError
-from installation.config.reload import at_start
+from installation.config.reload import requires_restart
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "config.yaml").read_text()
@@ -67,7 +67,9 @@ def test_each_key_says_the_same_everywhere(path):
         value = value[step]
     assert value == of_schema["default"] or str(value) == of_schema["default"]
     said = explanations(TEXT)[path]
-    assert ("(restart)" in said) == at_start(field), "its comment must say (restart), or not"
+    assert ("(restart)" in said) == requires_restart(field), (
+        "its comment must say (restart), or not"
+    )
     assert of_schema["description"].partition("(takes")[0] == said.partition("(restart)")[0]
     for first, last in re.findall(r"(?<![\d.-])(\d[\d.]*) (?:\([^)]*\) )?to (\d[\d.]*)\b", said):
         ranged = next(each for each in of_schema.get("anyOf", [of_schema]) if "minimum" in each)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engines.manifest import load_manifest
-from engines.plan_cache import Plans
+from engines.plan_cache import PlanCache
 from installation.commands.cli import main
 
 DETECTOR, CLASSIFIER = "face-centerface", "person-semantic"
@@ -51,7 +51,7 @@ def start(*arguments, stdin=None):
 
 
 def precision(place, name):
-    chosen = Plans(place / "built").network(name, load_manifest(place / "built" / name))
+    chosen = PlanCache(place / "built").network(name, load_manifest(place / "built" / name))
     return chosen.precision if chosen else None
 
 
@@ -180,7 +180,7 @@ class TestAhead:
         assert process.returncode == 130
         assert "Traceback" not in err
         assert not list((place / "built" / "plans").glob(".making-*"))
-        assert {each.wrong for each in Plans(place / "built").survey()} == {""}
+        assert {each.wrong for each in PlanCache(place / "built").survey()} == {""}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from installation.config.model import Display, Theme
 from installation.display import presenter as room
-from installation.display.presenter import Wall
+from installation.display.presenter import Presenter
 from installation.display.window import Window
 from installation.runtime.latest import Closed, Latest
 from installation.scene import Frame, Label, Scene, Track, Verdict
@@ -51,7 +51,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def wall(window, frames, scenes, clock):
-    return Wall(window, "no picture", frames, scenes, None)
+    return Presenter(window, "no picture", frames, scenes, None)
 
 
 @pytest.fixture
@@ -101,11 +101,11 @@ def test_nobody_of_the_evening_is_on_the_wall_in_the_morning(
     frames.put(frame(0))
     scenes.put(scene(0))
     wall.show()
-    wall.stay_dark()
+    wall.show_dark()
     # What was on its way when the doors were closed.
     frames.put(frame(1))
     scenes.put(scene(1))
-    wall.stay_dark()
+    wall.show_dark()
     assert brightness(window) == 0
     wall.show()
     assert (wall.faces, wall.frame, brightness(window)) == (0, None, 0)

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from engines.manifest import Manifest
 from engines.plan_cache import BATCHES
 from installation.bench.baseline import PlainGpu, Times
-from installation.bench.roofline import Size, Speeds, fastest
-from installation.inference.gpu import Feed, Gpu, Output
+from installation.bench.roofline import MachineLimits, NetworkCost, fastest
+from installation.inference.gpu import GpuContext, InputBuffer, OutputBuffer
 from installation.inference.gpu_engine import GpuEngine
-from installation.inference.open_engines import GpuFound, prepare
+from installation.inference.open_engines import GpuInfo, prepare
 
 _COPIED = 64 << 20
 
 
-def card_speeds(gpu: Gpu) -> Speeds:
+def card_speeds(gpu: GpuContext) -> MachineLimits:
     """Measure the card: large copies within its memory, up to it and down from it."""
     one, other = cuda.mem_alloc(_COPIED), cuda.mem_alloc(_COPIED)
     host = cuda.pagelocked_empty(_COPIED, np.uint8)
@@ -35,7 +35,7 @@ def card_speeds(gpu: Gpu) -> Speeds:
         return _COPIED / fastest(work)
 
     try:
-        return Speeds(
+        return MachineLimits(
             memory=2 * speed(lambda: cuda.memcpy_dtod_async(one, other, _COPIED, gpu.stream)),
             up=speed(lambda: cuda.memcpy_htod_async(one, host, gpu.stream)),
             down=speed(lambda: cuda.memcpy_dtoh_async(host, one, gpu.stream)),
@@ -45,13 +45,13 @@ def card_speeds(gpu: Gpu) -> Speeds:
             memory.free()
 
 
-class Bare:
+class BaselineGpu:
     """An engine without its network: frames go up, regions are cut, as many bytes come down."""
 
-    def __init__(self, gpu: Gpu, manifest: Manifest, answer: int) -> None:
+    def __init__(self, gpu: GpuContext, manifest: Manifest, answer: int) -> None:
         self._gpu = gpu
-        self._feed = Feed(gpu, manifest, True, BATCHES.most)
-        self._output = Output("answer", (BATCHES.most, answer // 4), np.dtype(np.float32))
+        self._feed = InputBuffer(gpu, manifest, True, BATCHES.most)
+        self._output = OutputBuffer("answer", (BATCHES.most, answer // 4), np.dtype(np.float32))
 
     def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> Times:
         """See `GpuEngine.timed`."""
@@ -70,9 +70,14 @@ class Bare:
 
 
 @contextmanager
-def both_ways(
-    built: Path, name: str, manifest: Manifest, size: Size, gpu: Gpu, found: GpuFound | None
-) -> Iterator[tuple[GpuEngine | Bare, PlainGpu]]:
+def compare(
+    built: Path,
+    name: str,
+    manifest: Manifest,
+    size: NetworkCost,
+    gpu: GpuContext,
+    found: GpuInfo | None,
+) -> Iterator[tuple[GpuEngine | BaselineGpu, PlainGpu]]:
     """Open an engine for our way and for the plain one.
 
     Parameters
@@ -86,9 +91,9 @@ def both_ways(
     """
     with ExitStack() as stack:
         infer = None
-        ours: GpuEngine | Bare
+        ours: GpuEngine | BaselineGpu
         if found is None:
-            ours = Bare(gpu, manifest, size.answer)
+            ours = BaselineGpu(gpu, manifest, size.answer)
         else:
             _, plan = prepare(built, name, found, lambda _what, _done: True)
             ours = engine = GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.most)

@@ -18,7 +18,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class Sample:
     """What was counted in a stretch of time.
 
     Attributes
@@ -54,7 +54,7 @@ def _busy() -> float:
     return (user + nice + system + sum(interrupts)) / _TICK
 
 
-class Tally:
+class Measurement:
     """Counts the pictures that are shown, once all is warm.
 
     Parameters
@@ -75,7 +75,7 @@ class Tally:
         self._ages: list[float] = []
         self._overlay_ages: list[float] = []
         self._boxes: list[int] = []
-        self.count: Count | None = None
+        self.count: Sample | None = None
 
     def presented(self, seq: int, overlay_seq: int, boxes: int) -> bool:
         """Take note of a picture right after it was put on the screen.
@@ -110,7 +110,7 @@ class Tally:
         if now - began < self._seconds or not self._ages:
             return True
         cpu = time.process_time() - cpu_before
-        self.count = Count(
+        self.count = Sample(
             now - began,
             cpu,
             max(_busy() - busy_before - cpu, 0.0),

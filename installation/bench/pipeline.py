@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from installation.bench.measurements import Count, Tally
+from installation.bench.measurements import Measurement, Sample
 from installation.bench.simulated_camera import FPS, Footage, Webcam, film
 from installation.bench.variants import WAYS
 from installation.config.model import Config
 from installation.display.screen import has_screen
-from installation.errors import TROUBLE, InstallationError
+from installation.errors import FAILURE, InstallationError
 from installation.inference.open_engines import NoGpuError, find_gpu
 from installation.runtime.signals import Watchdog
 
@@ -122,7 +122,7 @@ def measure(config: Config, task: Task, say: Callable[[str], None]) -> Report:
     width, height = task.size
     window = {"fullscreen": False, "width": width, "height": height}
     config = config.model_copy(update={"display": config.display.model_copy(update=window)})
-    counts: dict[str, list[Count]] = {name: [] for name in WAYS}
+    counts: dict[str, list[Sample]] = {name: [] for name in WAYS}
     for number in range(1, _ROUNDS + 1):
         for name, found in counts.items():
             say(f"bench: {name.replace('_', ' ')}, {number} of {_ROUNDS}")
@@ -133,7 +133,7 @@ def measure(config: Config, task: Task, say: Callable[[str], None]) -> Report:
     )
 
 
-def _apart(work: Callable[..., Count], *arguments: object) -> Count:
+def _apart(work: Callable[..., Sample], *arguments: object) -> Sample:
     """Do something in a process of its own, which does not outlive it."""
     with ProcessPoolExecutor(1, get_context("spawn"), _begin) as process:
         try:
@@ -156,21 +156,21 @@ def _leave_with_the_parent() -> None:
     assert parent is not None
     # Whatever ended it, nobody will ask for anything any more.
     parent.join()
-    os._exit(TROUBLE)
+    os._exit(FAILURE)
 
 
 def _measure(
     name: str, config: Config, footage: Footage, headless: bool, times: tuple[float, float]
-) -> Count:
+) -> Sample:
     webcam = Webcam(footage)
-    tally = Tally(webcam, *times)
+    tally = Measurement(webcam, *times)
     WAYS[name](config, webcam, headless, tally)
     if tally.count is None:
         raise InstallationError(f"{name} was ended before all was measured")
     return tally.count
 
 
-def _figures(counts: list[Count]) -> Figures:
+def _figures(counts: list[Sample]) -> Figures:
     shown = sum(len(count.ages) for count in counts)
     seconds = sum(count.seconds for count in counts)
     return {

@@ -19,7 +19,7 @@ _TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Speeds:
+class MachineLimits:
     """What a machine does at its best.
 
     Attributes
@@ -39,7 +39,7 @@ class Speeds:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class NetworkCost:
     """What a network is, for one region.
 
     Attributes
@@ -66,17 +66,17 @@ def fastest(work: Callable[[], object]) -> float:
     return min(once() for _ in range(_TRIES))
 
 
-def cpu_speeds() -> Speeds:
+def cpu_speeds() -> MachineLimits:
     """Measure the processor: a large copy, a large matrix product."""
     source, target = np.ones(_COPIED, np.uint8), np.empty(_COPIED, np.uint8)
     square = np.ones((_SIDE, _SIDE), np.float32)
-    return Speeds(
+    return MachineLimits(
         memory=2 * _COPIED / fastest(lambda: np.copyto(target, source)),
         arithmetic=2 * _SIDE**3 / fastest(lambda: square @ square),
     )
 
 
-def touched(
+def bytes_moved(
     frame: NDArray[np.uint8], regions: NDArray[np.float32], spec: EngineInput, item: int
 ) -> int:
     """Count the bytes that cutting regions reads and writes at the least, each once.
@@ -97,7 +97,7 @@ def touched(
     return int(seen.sum()) * 3 + len(regions) * 3 * spec.width * spec.height * item
 
 
-def size_of(path: Path) -> Size:
+def size_of(path: Path) -> NetworkCost:
     """Take the size of a network in an ONNX file."""
     model = onnx.load(path)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
@@ -116,12 +116,12 @@ def size_of(path: Path) -> Size:
         elif node.op_type in ("Gemm", "MatMul"):
             operations += 2 * int(np.prod(shapes[node.output[0]])) * shapes[node.input[0]][-1]
     answer = 4 * sum(int(np.prod(shapes[tensor.name])) for tensor in graph.output)
-    return Size(operations, weights, answer)
+    return NetworkCost(operations, weights, answer)
 
 
 def floors(
-    speeds: Speeds,
-    size: Size,
+    speeds: MachineLimits,
+    size: NetworkCost,
     spec: EngineInput,
     frame: NDArray[np.uint8],
     regions: NDArray[np.float32],
@@ -145,7 +145,7 @@ def floors(
     infer = weights / speeds.memory
     if speeds.arithmetic is not None:
         infer = max(infer, count * size.operations / speeds.arithmetic)
-    found = {"preprocess": touched(frame, regions, spec, item) / speeds.memory, "infer": infer}
+    found = {"preprocess": bytes_moved(frame, regions, spec, item) / speeds.memory, "infer": infer}
     if speeds.up is not None and speeds.down is not None:
         found |= {
             "upload": frame.nbytes / speeds.up,

@@ -19,7 +19,7 @@ import numpy as np
 import pyglet
 from numpy.typing import NDArray
 
-from installation.bench.measurements import Tally
+from installation.bench.measurements import Measurement
 from installation.bench.simulated_camera import Webcam
 from installation.config.model import Config
 from installation.vision.classifier import Classifier
@@ -31,18 +31,18 @@ Picture = NDArray[np.uint8]
 # Box, and the word for who is in it.
 Named = list[tuple[NDArray[np.float32], str]]
 
-Way = Callable[[Config, Webcam, bool, Tally], None]
+Way = Callable[[Config, Webcam, bool, Measurement], None]
 
 _THRESHOLD = 0.5
 _GREEN = (20, 255, 57)
 
 
-def ours(config: Config, webcam: Webcam, headless: bool, tally: Tally) -> None:
+def ours(config: Config, webcam: Webcam, headless: bool, tally: Measurement) -> None:
     """Run the installation itself."""
     run(config, webcam, headless, tally)
 
 
-def naive(config: Config, webcam: Webcam, headless: bool, tally: Tally) -> None:
+def naive(config: Config, webcam: Webcam, headless: bool, tally: Measurement) -> None:
     """Read, detect, classify, draw and show, one after the other, in one thread."""
     with open_vision(config, config.vision.smallest_face, _THRESHOLD) as (detector, classifier):
         window = _Window(config, headless)
@@ -59,7 +59,7 @@ def naive(config: Config, webcam: Webcam, headless: bool, tally: Tally) -> None:
         window.close()
 
 
-def two_thread(config: Config, webcam: Webcam, headless: bool, tally: Tally) -> None:
+def two_thread(config: Config, webcam: Webcam, headless: bool, tally: Measurement) -> None:
     """Detect and classify in a second thread, and show each picture when that is done with it.
 
     The first thread reads the camera all the time and offers the second the newest picture, so

@@ -14,17 +14,17 @@ _ROW = 8
 _GRID = 16
 # No sensor is so quiet that two pictures are the same, nor any scene so even: seconds until then.
 _FROZEN = 5.0
-_EVEN = 3.0
+_UNIFORM_AFTER_S = 3.0
 # Where opening has changed nothing it is tried again this often, seconds.
 _RETRY = 60.0
 # Of 255: differences that an even colour may have, and what a dark room or a lens cap may look
 # like. Cameras are quiet and even then.
 _SPREAD = 3
 _DARK = 40
-_TINT = 10
+_DARK_CHROMA_TOLERANCE = 10
 
 
-class Health:
+class FrameHealth:
     """Judges the pictures of a live source, one after the other, whether it is reopened or not.
 
     One that stays exactly the same and one that has a single colour come from a camera that hangs
@@ -70,7 +70,7 @@ class Health:
         if not (even or self._sample == before) or _dark(frame, colours):
             return None, 0.0
         if even:
-            return "sends pictures of a single colour", _EVEN
+            return "sends pictures of a single colour", _UNIFORM_AFTER_S
         return "sends the same picture again and again", _FROZEN
 
 
@@ -89,5 +89,5 @@ def _colours(frame: Frame) -> tuple[NDArray[np.uint8], ...]:
 def _dark(frame: Frame, colours: tuple[NDArray[np.uint8], ...]) -> bool:
     bright, tints = (colours, ()) if frame.layout == "BGR" else (colours[:1], colours[1:])
     return all(int(each.max()) <= _DARK for each in bright) and all(
-        int(np.abs(each.astype(np.int16) - 128).max()) <= _TINT for each in tints
+        int(np.abs(each.astype(np.int16) - 128).max()) <= _DARK_CHROMA_TOLERANCE for each in tints
     )

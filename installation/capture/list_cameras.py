@@ -111,7 +111,7 @@ def _ask(node: Path) -> Webcam:
             name, bus = v4l2.names(file)
             return Webcam(name, node, links, bus, tuple(_modes(file)))
     except OSError as error:
-        return Webcam(node.name, node, links, "", (), v4l2.refusal(error))
+        return Webcam(node.name, node, links, "", (), v4l2.explain_errno(error))
 
 
 def _modes(file: int) -> Iterator[Mode]:

@@ -14,7 +14,7 @@ _LOG_EVERY = 60.0
 _LOG_AT_MOST = 5
 
 
-class Losses:
+class OutageLog:
     """What became of a source; written by one thread, read by any.
 
     Attributes

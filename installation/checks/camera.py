@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from installation.capture import v4l2
-from installation.capture.frame_health import Health
+from installation.capture.frame_health import FrameHealth
 from installation.capture.make_source import make_source
-from installation.capture.source import CaptureError, SilentError, Source
+from installation.capture.source import CaptureError, FrameTimeoutError, Source
 from installation.checks import service
 from installation.checks.finding import Finding, ok, trouble, warning
 from installation.config.model import Config
@@ -154,12 +154,12 @@ def _measured(config: Config, source: Source, node: Path | None) -> Iterator[Fin
 def _frames(source: Source) -> tuple[list[Frame], str | None]:
     """Return the pictures of some seconds, and what seems wrong with them."""
     frames: list[Frame] = []
-    health = Health()
+    health = FrameHealth()
     begun = time.monotonic()
     while True:
         try:
             read = source.read()
-        except SilentError:
+        except FrameTimeoutError:
             if time.monotonic() - begun > _FIRST:
                 raise
             continue

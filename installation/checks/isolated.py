@@ -21,7 +21,9 @@ from installation.runtime.redact import redact_text
 Look = Callable[[], Iterable[Finding]]
 
 
-def apart(about: str, look: Look, seconds: float, user: str | None = None) -> Iterator[Finding]:
+def run_isolated(
+    about: str, look: Look, seconds: float, user: str | None = None
+) -> Iterator[Finding]:
     """Look at something in a forked process, and tell also what becomes of that.
 
     Call it while no other thread may hold a lock: the child would wait for it for ever.
@@ -50,7 +52,7 @@ def apart(about: str, look: Look, seconds: float, user: str | None = None) -> It
     os.close(write)
     try:
         with open(read, "rb", buffering=0) as answers:  # noqa: PTH123  # no path
-            yield from _heard(about, answers.fileno(), time.monotonic() + seconds, seconds)
+            yield from _read_findings(about, answers.fileno(), time.monotonic() + seconds, seconds)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
@@ -64,7 +66,7 @@ def apart(about: str, look: Look, seconds: float, user: str | None = None) -> It
         )
 
 
-def _heard(about: str, answers: int, deadline: float, seconds: float) -> Iterator[Finding]:
+def _read_findings(about: str, answers: int, deadline: float, seconds: float) -> Iterator[Finding]:
     rest = b""
     while True:
         ready, _, _ = select.select([answers], [], [], max(deadline - time.monotonic(), 0))
@@ -101,15 +103,15 @@ def _answer(about: str, look: Look, user: str | None, to: int) -> NoReturn:
         for standard in range(3):
             os.dup2(nothing, standard)
         if user is not None:
-            _become(user)
-        for finding in told(about, look):
+            _drop_privileges_to(user)
+        for finding in collect_findings(about, look):
             os.write(to, json.dumps(finding.as_json()).encode() + b"\n")
         status = 0
     finally:
         os._exit(status)
 
 
-def told(about: str, look: Look) -> Iterator[Finding]:
+def collect_findings(about: str, look: Look) -> Iterator[Finding]:
     """Look at something, and tell also what is raised meanwhile."""
     try:
         yield from look()
@@ -122,7 +124,7 @@ def told(about: str, look: Look) -> Iterator[Finding]:
         yield trouble(about, said, "please report this")
 
 
-def _become(user: str) -> None:
+def _drop_privileges_to(user: str) -> None:
     known = pwd.getpwnam(user)
     os.initgroups(user, known.pw_gid)
     os.setgid(known.pw_gid)

@@ -18,7 +18,7 @@ from installation.checks.finding import Finding, ok, trouble, warning
 from installation.config.model import Config
 from installation.record.errors import exists
 from installation.record.expiry import KEEP_THEM, announced
-from installation.record.reader import reading
+from installation.record.reader import open_readonly
 from installation.supervision.temperature import temperature
 
 _GB, _MB = 10**9, 10**6
@@ -174,7 +174,7 @@ def record(config: Config) -> Iterator[Finding]:
             yield trouble(about, f"{each} cannot be written", remedy)
             return
     if there:
-        with reading(path) as database:
+        with open_readonly(path) as database:
             rows = database.execute("SELECT count(*) FROM entry").fetchone()[0]
             due = announced(database)
         if due is None:

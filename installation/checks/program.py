@@ -11,7 +11,12 @@ from installation.checks.finding import Finding, ok, trouble, warning
 from installation.config.model import Config, Inference
 from installation.display.captions import FONT
 from installation.inference.engine_status import engine_status
-from installation.inference.open_engines import NoGpuError, find_gpu, open_engines, trust_in
+from installation.inference.open_engines import (
+    NoGpuError,
+    circuit_breaker_for,
+    find_gpu,
+    open_engines,
+)
 from installation.labels.policy import allowed
 from installation.labels.synsets import load_synsets
 from installation.runtime.advice import build_engines
@@ -67,8 +72,8 @@ def device(config: Config) -> Iterator[Finding]:
         else:
             yield ok(about, f"on the CPU: {error}")
         return
-    if withdrawn := trust_in(config.inference.engines).withdrawn():
-        yield warning(about, withdrawn)
+    if open_reason := circuit_breaker_for(config.inference.engines).open_reason():
+        yield warning(about, open_reason)
     else:
         yield ok(about, f"on the {found}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from installation.checks import service
 from installation.checks.finding import Finding, ok, trouble
-from installation.checks.isolated import apart
+from installation.checks.isolated import run_isolated
 from installation.config import model as configuration
 from installation.config.files import ConfigError, overlays
 from installation.config.model import Config
@@ -72,19 +72,19 @@ def examine(path: Path | None) -> Iterator[Finding]:
     if user is not None and not _is_known(user):
         said = f"the user {user}, as whom the wall runs, is missing"
         yield trouble("user", said, "sudo systemd/install makes it")
-        yield from apart("services", service.units, _SERVICES)
+        yield from run_isolated("services", service.units, _SERVICES)
         return
     config = None
     try:
         path = (path or configuration.find()).absolute()
         config = configuration.load(path)
-        yield from apart("config", partial(_config, path), _SERVICES, user)
+        yield from run_isolated("config", partial(_config, path), _SERVICES, user)
     except ConfigError as error:
         yield trouble("config", str(error))
     if config is not None:
         for check in _CHECKS:
-            yield from apart(check.about, partial(check.look, config), check.seconds, user)
-    yield from apart("services", service.units, _SERVICES)
+            yield from run_isolated(check.about, partial(check.look, config), check.seconds, user)
+    yield from run_isolated("services", service.units, _SERVICES)
 
 
 def _config(path: Path) -> Iterator[Finding]:

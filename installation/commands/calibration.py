@@ -18,12 +18,12 @@ from installation.capture.stills import is_picture, read_picture
 from installation.config.model import Config
 from installation.errors import InstallationError
 from installation.inference.cpu import CpuEngine
-from installation.inference.crop import cut
+from installation.inference.crop import crop_resize
 from installation.inference.engine import Engine
 from installation.scene import Faces
 from installation.vision.boxes import iou
-from installation.vision.classifier import surroundings
-from installation.vision.detector import Detector, look
+from installation.vision.classifier import context_regions
+from installation.vision.detector import Detector, tile_regions
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +115,9 @@ def _views(manifest: Manifest, detector: Detector, pictures: list[Picture]) -> V
         height, width = picture.shape[:2]
         if manifest.task == "detect":
             size = manifest.input.width, manifest.input.height
-            regions = look(width, height, size, _SMALLEST_FACE)
+            regions = tile_regions(width, height, size, _SMALLEST_FACE)
         else:
-            regions = surroundings(detector.find(picture).xyxy, width, height)
+            regions = context_regions(detector.find(picture).xyxy, width, height)
         views.append((picture, regions))
     return views
 
@@ -126,7 +126,7 @@ def _sample(
     manifest: Manifest, picture: Picture, region: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     spec = manifest.input
-    pixels = cut(picture, region, spec.width, spec.height).astype(np.float32)
+    pixels = crop_resize(picture, region, spec.width, spec.height).astype(np.float32)
     if spec.colour == "rgb":
         pixels = pixels[..., ::-1]
     pixels = (pixels - np.array(spec.mean, np.float32)) * np.array(spec.scale, np.float32)

@@ -27,12 +27,12 @@ from installation.commands.arguments import (
     describe_web,
 )
 from installation.commands.outcome import OK, perform
-from installation.commands.terminal import Meter, complain, confirm, say
+from installation.commands.terminal import ProgressBar, complain, confirm, say
 from installation.config import model as configuration
 from installation.config.model import Config
-from installation.errors import EXPECTED_ERRORS, TROUBLE, InstallationError, printable
+from installation.errors import EXPECTED_ERRORS, FAILURE, InstallationError, printable
 from installation.runtime import logging_setup as journal
-from installation.supervision.core_dumps import forgo_core_dumps
+from installation.supervision.core_dumps import disable_core_dumps
 
 if TYPE_CHECKING:
     from installation.record.reader import Period
@@ -53,7 +53,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from installation.config.reload import ConfigFile
     from installation.wall import run
 
-    forgo_core_dumps()
+    disable_core_dumps()
     path = (arguments.config or configuration.find()).absolute()
     # Named by systemd where there is one; see systemd.exec(5).
     state = os.environ.get("STATE_DIRECTORY")
@@ -86,7 +86,7 @@ def _web(arguments: argparse.Namespace) -> int:
     from installation.config.reload import ConfigFile
     from installation.web.upload.command import serve
 
-    forgo_core_dumps()
+    disable_core_dumps()
     path = (arguments.config or configuration.find()).absolute()
 
     def listen_there(config: Config) -> Config:
@@ -100,10 +100,15 @@ def _web(arguments: argparse.Namespace) -> int:
 
 
 def _classify(arguments: argparse.Namespace) -> int:
-    from installation.commands.still_classifier import CopyFolder, OutputError, Reading, open_reader
+    from installation.commands.still_classifier import (
+        FileResult,
+        OutputError,
+        OutputFolder,
+        open_reader,
+    )
     from installation.inference.engine import InferenceError
 
-    def print_text(reading: Reading) -> None:
+    def print_text(reading: FileResult) -> None:
         count = len(reading.faces)
         print(f"{printable(str(reading.path))}: {count} face{'' if count == 1 else 's'}")
         named = [(f"face {number}", face.labels) for number, face in enumerate(reading.faces, 1)]
@@ -114,9 +119,9 @@ def _classify(arguments: argparse.Namespace) -> int:
             print(f"  {who}: {' | '.join(f'{words} {score:.2f}' for words, score in listed)}")
 
     config = _config(arguments)
-    copies = CopyFolder(arguments.output, config.theme) if arguments.output else None
+    copies = OutputFolder(arguments.output, config.theme) if arguments.output else None
     status = OK
-    with Meter() as meter, open_reader(config, arguments.top, meter.follow) as reader:
+    with ProgressBar() as meter, open_reader(config, arguments.top, meter.follow) as reader:
         for path in arguments.images:
             try:
                 reading = reader.read(path)
@@ -130,7 +135,7 @@ def _classify(arguments: argparse.Namespace) -> int:
                 raise
             except EXPECTED_ERRORS as error:
                 complain(error)
-                status = TROUBLE
+                status = FAILURE
     return status
 
 
@@ -138,7 +143,7 @@ def _trace(arguments: argparse.Namespace) -> int:
     from installation.commands.trace import as_json, as_text, trace
 
     said = ""
-    with Meter() as meter:
+    with ProgressBar() as meter:
         for scene in trace(_config(arguments), arguments.video, meter.follow):
             if arguments.json:
                 print(json.dumps(as_json(scene)), flush=True)
@@ -157,7 +162,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from installation.commands.engine_commands import AUTHENTIC, Wish, build_all
+    from installation.commands.engine_commands import AUTHENTIC, BuildOptions, build_all
 
     config = _config(arguments)
     made = (config.inference.engines / AUTHENTIC).exists()
@@ -169,7 +174,7 @@ def _build(arguments: argparse.Namespace) -> int:
         raise InstallationError("--weights belongs to a network: name it, with --network NAME")
     if arguments.calibrate and arguments.precision != "int8":
         raise InstallationError("--calibrate belongs to --precision int8")
-    wish = Wish(
+    wish = BuildOptions(
         names=tuple(arguments.names),
         precision=arguments.precision,
         pictures=arguments.calibrate,
@@ -178,7 +183,7 @@ def _build(arguments: argparse.Namespace) -> int:
         network=arguments.network,
         weights=arguments.weights,
     )
-    with Meter() as meter:
+    with ProgressBar() as meter:
         build_all(config, wish, meter.say, meter.follow)
     _print_engine_status(config)
     return OK
@@ -189,9 +194,9 @@ def _labels(arguments: argparse.Namespace) -> int:
 
     config = _config(arguments)
     lines = {
-        "list": lambda: words.listed(config),
-        "show": lambda: words.told(config, " ".join(arguments.word)),
-        "policy": lambda: words.summed_up(config),
+        "list": lambda: words.list_lines(config),
+        "show": lambda: words.show_lines(config, " ".join(arguments.word)),
+        "policy": lambda: words.policy_lines(config),
     }[arguments.action]()
     for line in lines:
         print(line)
@@ -242,7 +247,7 @@ def _merge(arguments: argparse.Namespace) -> int:
     for merged in merge(arguments.into, arguments.records):
         if merged.trouble is not None:
             complain(merged.trouble)
-            status = TROUBLE
+            status = FAILURE
         if merged.rows:
             print(merged, flush=True)
     print(f"{arguments.into}: {count(arguments.into):,} words")
@@ -270,7 +275,7 @@ def _check(arguments: argparse.Namespace) -> int:
     well = all(finding.level != "trouble" for finding in findings)
     if arguments.json:
         print(json.dumps({"ok": well, "findings": [each.as_json() for each in findings]}))
-    return OK if well else TROUBLE
+    return OK if well else FAILURE
 
 
 def _cameras(arguments: argparse.Namespace) -> int:
@@ -312,7 +317,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    return OK if _print_engine_status(_config(arguments)) else TROUBLE
+    return OK if _print_engine_status(_config(arguments)) else FAILURE
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -460,5 +465,5 @@ def _command(argv: Sequence[str] | None) -> int:
         # A file's name may hold bytes that are no text.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    journal.begin(arguments.told)
+    journal.configure_logging(arguments.told)
     return int(arguments.work(arguments))

@@ -27,7 +27,7 @@ _FOUND_IOU = 0.4
 _REMEMBERED = 100_000
 
 
-class Rehearsal:
+class DemoRecorder:
     """Watches the wall during the demonstration, keeps its picture, and compares with the truth.
 
     Parameters
@@ -147,6 +147,6 @@ def demonstrate(
         raise InstallationError(f"{output}: the folder {output.resolve().parent} is not there")
     camera = config.camera
     source = DemoSource(config.inference.engines, camera.width, camera.height, camera.fps)
-    rehearsal = Rehearsal(source, frames, seconds, output)
+    rehearsal = DemoRecorder(source, frames, seconds, output)
     run(config, source, headless, rehearsal)
     return rehearsal.report()

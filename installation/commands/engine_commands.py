@@ -10,7 +10,7 @@ from pathlib import Path
 from engines import imagenet22k as authentic
 from engines.build import Recipe, build, make
 from engines.manifest import load_manifest
-from engines.plan_cache import Plans, Target
+from engines.plan_cache import PlanCache, Target
 from engines.precision import Precision
 from engines.tensorrt_library import Library, NoLibraryError, find_library
 from engines.triton_export import Backend, export
@@ -25,7 +25,7 @@ from installation.inference.open_engines import (
     find_gpu,
     make_plan,
 )
-from installation.runtime.background import run_aside
+from installation.runtime.background import run_in_thread
 
 AUTHENTIC = "person-authentic"
 
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class BuildOptions:
     """What a technician asks of ``engines build``.
 
     Attributes
@@ -61,7 +61,7 @@ class Wish:
     weights: Path | None = None
 
 
-def build_all(config: Config, wish: Wish, say: Say, progress: Progress) -> None:
+def build_all(config: Config, wish: BuildOptions, say: Say, progress: Progress) -> None:
     """Bring networks and plans up to date.
 
     Raises
@@ -74,7 +74,7 @@ def build_all(config: Config, wish: Wish, say: Say, progress: Progress) -> None:
         _build_authentic(built, wish.network, wish.weights, say)
     build(built, say)
     names = _named(built, wish.names)
-    plans = Plans(built, must_keep=True)
+    plans = PlanCache(built, must_keep=True)
     plans.sweep()
     if wish.precision == "int8":
         _quantise(config, names, wish, plans, say)
@@ -120,7 +120,7 @@ def _named(built: Path, names: Sequence[str]) -> list[str]:
     return list(names) or there
 
 
-def _targets(config: Config, wish: Wish, say: Say) -> list[tuple[Library, Target]]:
+def _targets(config: Config, wish: BuildOptions, say: Say) -> list[tuple[Library, Target]]:
     """Return what to build for: the cards named, else the one that is here, if any."""
     if wish.ahead_for:
         try:
@@ -147,7 +147,9 @@ def _targets(config: Config, wish: Wish, say: Say) -> list[tuple[Library, Target
     return [(found.library, Target.here(found.library, found.card))]
 
 
-def _quantise(config: Config, names: Sequence[str], wish: Wish, plans: Plans, say: Say) -> None:
+def _quantise(
+    config: Config, names: Sequence[str], wish: BuildOptions, plans: PlanCache, say: Say
+) -> None:
     """Calibrate all engines, then ask about each: nothing is changed before all went well."""
     if wish.pictures is None:
         raise InstallationError(
@@ -157,12 +159,12 @@ def _quantise(config: Config, names: Sequence[str], wish: Wish, plans: Plans, sa
     pictures, made = wish.pictures, {}
     for name in names:
         say(f"calibrating {name}")
-        made[name] = run_aside(_calibration(config, name, pictures))
+        made[name] = run_in_thread(_calibration(config, name, pictures))
         say(f"{name} at int8: {made[name][1]}")
     for name, (network, _) in made.items():
         if wish.accept(f"{name}: use int8 from now on?"):
             manifest = load_manifest(config.inference.engines / name)
-            plans.keep_network(name, manifest, "int8", network)
+            plans.store_network(name, manifest, "int8", network)
         else:
             say(f"{name} stays as it was")
 

@@ -21,13 +21,13 @@ def _short(wnid: str) -> str:
     return words_of(wnid).partition(", ")[0]
 
 
-def listed(config: Config) -> Iterator[str]:
+def list_lines(config: Config) -> Iterator[str]:
     """Say every label that may be shown, a line each, usage marks behind it."""
     policy = config.labels.choice
     return (_line(synset) for synset in load_synsets() if policy.decide(synset).shown)
 
 
-def told(config: Config, text: str) -> Iterator[str]:
+def show_lines(config: Config, text: str) -> Iterator[str]:
     """Say all there is to know about what a word means.
 
     Raises
@@ -61,7 +61,7 @@ def told(config: Config, text: str) -> Iterator[str]:
         yield f"  {'may be shown' if decision.shown else 'is not shown'}: {decision.why}"
 
 
-def summed_up(config: Config) -> Iterator[str]:
+def policy_lines(config: Config) -> Iterator[str]:
     """Say what the policy comes to: how many words, by which rules, and which are marked."""
     policy = config.labels.choice
     synsets = load_synsets()

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from installation.commands.terminal import STANDARD_OUTPUT, complain
-from installation.errors import EXPECTED_ERRORS, TROUBLE
+from installation.errors import EXPECTED_ERRORS, FAILURE
 from installation.runtime.signals import Stop, stop_raised, stoppable
 
 # Wrong use is 2; argparse sees to it.
@@ -56,12 +56,12 @@ def _told(work: Callable[[], int]) -> int:
         sys.stdout.flush()
     except EXPECTED_ERRORS as error:
         complain(error)
-        status = getattr(error, "status", TROUBLE)
+        status = getattr(error, "status", FAILURE)
     except Exception as error:
         if stop := stop_raised():
             # Libraries turn what interrupts them into errors of their own.
             raise stop from None
-        status = TROUBLE
+        status = FAILURE
         left = isinstance(error, BrokenPipeError) and error.filename == STANDARD_OUTPUT
         # Whoever was reading may leave early.
         if not left:

@@ -59,7 +59,7 @@ class NamedFace:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class ImageResult:
     """What was found in one picture.
 
     Attributes
@@ -89,7 +89,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading(Found):
+class FileResult(ImageResult):
     """What was found in one file.
 
     Attributes
@@ -126,7 +126,7 @@ def _as_json(labels: tuple[Label, ...]) -> list[dict[str, Any]]:
     ]
 
 
-class PictureReader:
+class ImageClassifier:
     """Finds and names the faces in pictures.
 
     Parameters
@@ -142,19 +142,19 @@ class PictureReader:
         self._classifier = classifier
         self._top = top
 
-    def read(self, path: Path) -> Reading:
+    def read(self, path: Path) -> FileResult:
         """Read one file; raises `CaptureError` where it is no usable picture."""
         picture = read_picture(path)
         with _told_of(path, "cannot be looked at"):
             found = self.look(picture, always_whole=True)
-        return Reading(found.picture, found.faces, found.whole, path)
+        return FileResult(found.picture, found.faces, found.whole, path)
 
     @property
     def fallback(self) -> bool:
         """Whether it runs on the CPU for now, though something better was asked for."""
         return self._detector.fallback or self._classifier.fallback
 
-    def look(self, picture: NDArray[np.uint8], *, always_whole: bool = False) -> Found:
+    def look(self, picture: NDArray[np.uint8], *, always_whole: bool = False) -> ImageResult:
         """Find and name the faces in a picture.
 
         Parameters
@@ -179,7 +179,7 @@ class PictureReader:
         if always_whole or not named:
             scores = self._classifier.score_whole(picture)
             whole = tuple(self._classifier.best(scores, self._top))
-        return Found(picture, named, whole)
+        return ImageResult(picture, named, whole)
 
 
 @contextmanager
@@ -188,18 +188,18 @@ def open_reader(
     top: int,
     progress: Progress = lambda _what, _done: True,
     waits: bool = False,
-) -> Iterator[PictureReader]:
+) -> Iterator[ImageClassifier]:
     """Open the engines and follow the policy a config names; see `open_vision`."""
     opened = open_vision(config, _SMALLEST_FACE, _THRESHOLD, progress, waits)
     with opened as (detector, classifier):
-        yield PictureReader(detector, classifier, top)
+        yield ImageClassifier(detector, classifier, top)
 
 
 class OutputError(InstallationError):
     """A folder can take no copy at all, whatever the picture."""
 
 
-class CopyFolder:
+class OutputFolder:
     """A folder that receives drawn-on copies; what lies in it already is never replaced.
 
     Parameters
@@ -231,7 +231,7 @@ class CopyFolder:
         # Bytes; negative where there is no limit.
         self._longest_name = longest if longest > 0 else sys.maxsize
 
-    def save(self, reading: Reading) -> Path:
+    def save(self, reading: FileResult) -> Path:
         """Write a copy under its original's name, a number added where that is taken.
 
         Its format is the one that its name tells, or PNG where that cannot hold the picture.

@@ -78,14 +78,14 @@ def complain(error: object) -> None:
     say(journal.complaint(error))
 
 
-class Meter:
+class ProgressBar:
     """Shows on a terminal how far something is; elsewhere a line now and then."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._shown: tuple[str, int] | None = None
 
-    def __enter__(self) -> Meter:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:

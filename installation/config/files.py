@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from installation.config.strict_yaml import ConfigError as ConfigError
-from installation.config.strict_yaml import Document, compose, decode, wrong
+from installation.config.strict_yaml import Document, compose, config_error, decode
 from installation.runtime.advice import let_read
 
 # Bytes in all that no config needs; reading takes a second for so many on a small computer.
@@ -62,21 +62,21 @@ def overlays(path: Path) -> list[Path]:
         raise _unreadable(folder, error) from error
     for each in found:
         if each.suffix.lower() in (".yaml", ".yml") and each.suffix != ".yaml":
-            raise wrong(each, 1, "is not read; let its name end in .yaml")
+            raise config_error(each, 1, "is not read; let its name end in .yaml")
     found = [each for each in found if each.suffix == ".yaml"]
     if len(found) > _MOST_FILES:
-        raise wrong(folder, 1, f"more than {_MOST_FILES} files, which no config needs")
+        raise config_error(folder, 1, f"more than {_MOST_FILES} files, which no config needs")
     for each in found:
         try:
             # A pipe would hold up the wall until somebody writes to it.
             if not stat.S_ISREG(each.stat().st_mode):
-                raise wrong(each, 1, "cannot be read: not a file; give it another name")
+                raise config_error(each, 1, "cannot be read: not a file; give it another name")
         except OSError as error:
             raise _unreadable(each, error) from error
     return found
 
 
-def laid_over(documents: Iterable[Document]) -> dict[str, Any]:
+def merge_documents(documents: Iterable[Document]) -> dict[str, Any]:
     """Return what stands in files in all: by each key, what the last one says of it.
 
     A list is replaced, not gone on with. A section that is empty, as when all its keys are
@@ -106,7 +106,9 @@ def _read(path: Path, most: int) -> str:
             text = file.read(most + 1)
         if len(text) > most:
             others = "" if most == _MOST else " with the files before it"
-            raise wrong(path, 1, f"more than {_MOST // 1024} KB{others}, which no config needs")
+            raise config_error(
+                path, 1, f"more than {_MOST // 1024} KB{others}, which no config needs"
+            )
         # As files are read that are text: however lines end.
         return io.IncrementalNewlineDecoder(None, True).decode(decode(path, text), True)
     except OSError as error:
@@ -115,5 +117,5 @@ def _read(path: Path, most: int) -> str:
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
     if isinstance(error, PermissionError):
-        return wrong(path, 1, f"cannot be read by this user; {let_read(path)}")
-    return wrong(path, 1, f"cannot be read: {error.strerror}")
+        return config_error(path, 1, f"cannot be read by this user; {let_read(path)}")
+    return config_error(path, 1, f"cannot be read: {error.strerror}")

@@ -29,8 +29,8 @@ from pydantic_core import PydanticCustomError
 
 from installation.config.errors import explain
 from installation.config.file_url import is_file_url, local_path
-from installation.config.files import laid_over, read
-from installation.config.strict_yaml import ConfigError, Document, Key, wrong
+from installation.config.files import merge_documents, read
+from installation.config.strict_yaml import ConfigError, Document, Key, config_error
 from installation.labels.policy import Policy, PolicyName, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import select
@@ -39,7 +39,7 @@ from installation.supervision.hours import Hours, check_closed, check_span, chec
 
 _MOST_PORT = 65535
 
-PLACES = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
+SEARCH_PATHS = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
 # What the installed wall keeps of the config that was good last.
 LAST_GOOD = Path("/var/lib/installation/config.last-good.yaml")
 
@@ -49,7 +49,7 @@ class _Section(BaseModel):
 
 
 # Marks a key that is read when the installation starts; all others take effect at a reload.
-AT_START = Field(json_schema_extra={"takes effect": "at start"})
+RESTART_REQUIRED = Field(json_schema_extra={"takes effect": "at start"})
 
 
 def _integer(value: object) -> object:
@@ -142,14 +142,14 @@ class Inference(_Section):
     device: Annotated[
         str,
         Field(pattern=r"^(auto|gpu|cpu|kserves?://([\w.-]+|\[[0-9a-fA-F:.]+\]):[1-9][0-9]{0,4})$"),
-        AT_START,
+        RESTART_REQUIRED,
     ] = "auto"
-    offload: Annotated[Literal["classifier", "both"], AT_START] = "classifier"
-    authority: Annotated[Path | None, AT_START] = None
-    token: Annotated[SecretStr | None, BeforeValidator(_secret), AT_START] = None
-    engines: Annotated[Path, AT_START] = Path("engines/built")
-    detector: Annotated[str, Field(pattern=r"^[\w.-]+$"), AT_START] = "face-centerface"
-    classifier: Annotated[str, Field(pattern=r"^[\w.-]+$"), AT_START] = "person-semantic"
+    offload: Annotated[Literal["classifier", "both"], RESTART_REQUIRED] = "classifier"
+    authority: Annotated[Path | None, RESTART_REQUIRED] = None
+    token: Annotated[SecretStr | None, BeforeValidator(_secret), RESTART_REQUIRED] = None
+    engines: Annotated[Path, RESTART_REQUIRED] = Path("engines/built")
+    detector: Annotated[str, Field(pattern=r"^[\w.-]+$"), RESTART_REQUIRED] = "face-centerface"
+    classifier: Annotated[str, Field(pattern=r"^[\w.-]+$"), RESTART_REQUIRED] = "person-semantic"
 
     @field_validator("device")
     @classmethod
@@ -160,7 +160,7 @@ class Inference(_Section):
 
     @field_validator("authority")
     @classmethod
-    def _vouches(cls, authority: Path | None, info: ValidationInfo) -> Path | None:
+    def _check_authority(cls, authority: Path | None, info: ValidationInfo) -> Path | None:
         if authority and not info.data.get("device", "kserves:").startswith("kserves:"):
             raise ValueError("belongs to a server that is spoken to encrypted: kserves://HOST:PORT")
         return authority
@@ -221,16 +221,16 @@ class Labels(_Section):
 class Display(_Section):
     """What the screen shows."""
 
-    fullscreen: Annotated[Switch, AT_START] = True
+    fullscreen: Annotated[Switch, RESTART_REQUIRED] = True
     monitor: Annotated[
         str | None,
         BeforeValidator(_number_or_text),
-        AT_START,
+        RESTART_REQUIRED,
         WithJsonSchema({"type": ["string", "integer", "null"]}),
     ] = None
-    width: Annotated[int, Field(ge=320, le=7680), WHOLE, AT_START] = 1280
-    height: Annotated[int, Field(ge=240, le=7680), WHOLE, AT_START] = 720
-    rotate: Annotated[Literal[0, 90, 180, 270], WHOLE, AT_START] = 0
+    width: Annotated[int, Field(ge=320, le=7680), WHOLE, RESTART_REQUIRED] = 1280
+    height: Annotated[int, Field(ge=240, le=7680), WHOLE, RESTART_REQUIRED] = 720
+    rotate: Annotated[Literal[0, 90, 180, 270], WHOLE, RESTART_REQUIRED] = 0
     mirror: Switch = True
     fit: Literal["cover", "contain"] = "cover"
     debug: Switch = False
@@ -302,17 +302,17 @@ class Opening(_Section):
 class Record(_Section):
     """What is kept of what was said."""
 
-    file: Annotated[Path | None, AT_START] = Path("record.sqlite")
-    keep_days: Annotated[int | None, Field(ge=1, le=36500), WHOLE, AT_START] = None
+    file: Annotated[Path | None, RESTART_REQUIRED] = Path("record.sqlite")
+    keep_days: Annotated[int | None, Field(ge=1, le=36500), WHOLE, RESTART_REQUIRED] = None
 
 
 class Status(_Section):
     """What the wall tells technicians over HTTP, and whom."""
 
-    port: Annotated[int | None, Field(ge=1, le=_MOST_PORT), WHOLE, AT_START] = 8090
-    token: Annotated[SecretStr | None, BeforeValidator(_secret), AT_START] = None
-    address: Annotated[Address, AT_START] = IPv4Address("127.0.0.1")
-    preview: Annotated[Switch, AT_START] = False
+    port: Annotated[int | None, Field(ge=1, le=_MOST_PORT), WHOLE, RESTART_REQUIRED] = 8090
+    token: Annotated[SecretStr | None, BeforeValidator(_secret), RESTART_REQUIRED] = None
+    address: Annotated[Address, RESTART_REQUIRED] = IPv4Address("127.0.0.1")
+    preview: Annotated[Switch, RESTART_REQUIRED] = False
 
     @field_validator("address")
     @classmethod
@@ -336,15 +336,15 @@ def _network(text: str) -> str:
 class Web(_Section):
     """What the web extension takes and how much of it."""
 
-    address: Annotated[Address, AT_START] = IPv4Address("127.0.0.1")
-    port: Annotated[int, Field(ge=0, le=_MOST_PORT), WHOLE, AT_START] = 8080
-    proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], AT_START] = ()
-    size: Annotated[Number, Field(gt=0, le=100), AT_START] = 12
-    pixels: Annotated[Number, Field(gt=0, le=150), AT_START] = 40
-    jobs: Annotated[int, Field(ge=1, le=64), WHOLE, AT_START] = 2
-    seconds: Annotated[Number, Field(gt=0, le=600), AT_START] = 20
-    places: Annotated[int, Field(ge=2, le=1000), WHOLE, AT_START] = 64
-    rate: Annotated[int, Field(ge=0, le=100_000), WHOLE, AT_START] = 120
+    address: Annotated[Address, RESTART_REQUIRED] = IPv4Address("127.0.0.1")
+    port: Annotated[int, Field(ge=0, le=_MOST_PORT), WHOLE, RESTART_REQUIRED] = 8080
+    proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], RESTART_REQUIRED] = ()
+    size: Annotated[Number, Field(gt=0, le=100), RESTART_REQUIRED] = 12
+    pixels: Annotated[Number, Field(gt=0, le=150), RESTART_REQUIRED] = 40
+    jobs: Annotated[int, Field(ge=1, le=64), WHOLE, RESTART_REQUIRED] = 2
+    seconds: Annotated[Number, Field(gt=0, le=600), RESTART_REQUIRED] = 20
+    places: Annotated[int, Field(ge=2, le=1000), WHOLE, RESTART_REQUIRED] = 64
+    rate: Annotated[int, Field(ge=0, le=100_000), WHOLE, RESTART_REQUIRED] = 120
 
 
 class Config(_Section):
@@ -389,21 +389,23 @@ def validate(documents: Sequence[Document]) -> Config:
     for document in documents:
         if not isinstance(document.data, dict | None):
             sections = ", ".join(Config.model_fields)
-            raise wrong(document.path, 1, f"expected sections ({sections})")
+            raise config_error(document.path, 1, f"expected sections ({sections})")
     folder = Path(os.path.realpath(documents[0].path)).parent
     try:
-        return _anchored(_validated(documents, folder), folder)
+        return _resolve_paths(_validated(documents, folder), folder)
     except ValidationError as error:
-        raise _located(error, documents, folder) from error
+        raise _error_location(error, documents, folder) from error
 
 
 def _validated(documents: Sequence[Document], folder: Path) -> Config:
     # A section whose keys are all commented out is there, but empty.
-    data = {key: value for key, value in laid_over(documents).items() if value is not None}
+    data = {key: value for key, value in merge_documents(documents).items() if value is not None}
     return Config.model_validate(data, context={"folder": folder})
 
 
-def _located(error: ValidationError, documents: Sequence[Document], folder: Path) -> ConfigError:
+def _error_location(
+    error: ValidationError, documents: Sequence[Document], folder: Path
+) -> ConfigError:
     """Say what is wrong first, in the order of files and lines, and where that is."""
     # Of the first file alone, the first two, and so on.
     before = [_wrong_keys(documents[:count], folder) for count in range(1, len(documents))]
@@ -425,7 +427,7 @@ def _located(error: ValidationError, documents: Sequence[Document], folder: Path
     elsewhere = [each for each in documents[:at] if key in each.lines]
     if elsewhere and key not in documents[at].lines:
         reason += f" (it stands in {elsewhere[-1].path}:{elsewhere[-1].lines[key]})"
-    return wrong(documents[at].path, line, reason)
+    return config_error(documents[at].path, line, reason)
 
 
 def _wrong_keys(documents: Sequence[Document], folder: Path) -> set[Key]:
@@ -436,7 +438,7 @@ def _wrong_keys(documents: Sequence[Document], folder: Path) -> set[Key]:
     return set()
 
 
-def _anchored(config: Config, folder: Path) -> Config:
+def _resolve_paths(config: Config, folder: Path) -> Config:
     """Make the paths in a config absolute: relative ones start from a folder."""
     camera = config.camera
     if camera.path is not None:
@@ -459,7 +461,7 @@ def find() -> Path:
     ConfigError
         There is neither.
     """
-    for place in PLACES:
+    for place in SEARCH_PATHS:
         try:
             if place.is_file():
                 return place
@@ -470,5 +472,6 @@ def find() -> Path:
         if LAST_GOOD.is_file():
             kept = f"; what was good last is kept in {LAST_GOOD}"
     raise ConfigError(
-        f"{PLACES[0]}:1: no such file, nor {PLACES[1]}; name one with --config FILE{kept}"
+        f"{SEARCH_PATHS[0]}:1: no such file, nor {SEARCH_PATHS[1]}; name one with --config FILE"
+        f"{kept}"
     )

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from installation.config.files import laid_over, read
-from installation.config.model import AT_START, LAST_GOOD, Config, validate
+from installation.config.files import merge_documents, read
+from installation.config.model import LAST_GOOD, RESTART_REQUIRED, Config, validate
 from installation.config.strict_yaml import ConfigError, compose, dump
 from installation.runtime.files import write_whole
 
@@ -23,9 +23,9 @@ _HEAD = "# The config that was good last, with all that was laid over it; writte
 Section = TypeVar("Section", bound=BaseModel)
 
 
-def at_start(field: FieldInfo) -> bool:
+def requires_restart(field: FieldInfo) -> bool:
     """Tell whether a key is read at the start alone."""
-    return bool(field.json_schema_extra == AT_START.json_schema_extra)
+    return bool(field.json_schema_extra == RESTART_REQUIRED.json_schema_extra)
 
 
 def changes(old: Config, new: Config) -> tuple[list[str], list[str]]:
@@ -46,17 +46,17 @@ def _differences(old: BaseModel, new: BaseModel, above: str) -> Iterator[tuple[s
         if isinstance(one, BaseModel):
             yield from _differences(one, other, f"{above}{name}.")
         elif one != other:
-            yield f"{above}{name}", at_start(field)
+            yield f"{above}{name}", requires_restart(field)
 
 
-def in_force(old: Section, new: Section) -> Section:
+def apply_changes(old: Section, new: Section) -> Section:
     """Return what is in force after a reload: the new config, but for what takes a restart."""
     kept: dict[str, Any] = {}
     for name, field in type(old).model_fields.items():
         one = getattr(old, name)
         if isinstance(one, BaseModel):
-            kept[name] = in_force(one, getattr(new, name))
-        elif at_start(field):
+            kept[name] = apply_changes(one, getattr(new, name))
+        elif requires_restart(field):
             kept[name] = one
     return new.model_copy(update=kept)
 
@@ -169,7 +169,7 @@ class ConfigFile:
             gone = isinstance(error.__cause__, OSError)
             return Reading(texts, error=error, may_be_replaced=gone)
         # One file: what is good together is kept together.
-        copy = _HEAD + dump(laid_over(documents))
+        copy = _HEAD + dump(merge_documents(documents))
         return Reading(texts, config if self._adapt is None else self._adapt(config), copy)
 
     def knows(self, reading: Reading) -> bool:

@@ -114,7 +114,7 @@ class Document:
         return self.lines.get(key, 1)
 
 
-def wrong(path: Path, line: int, reason: str) -> ConfigError:
+def config_error(path: Path, line: int, reason: str) -> ConfigError:
     """Say in a line that people and terminals can read what is wrong."""
     # Before it is cut, which may leave of a URL what cannot be told to be one.
     reason = redact_text(reason)
@@ -138,7 +138,7 @@ def decode(path: Path, data: bytes) -> str:
         It is not UTF-8; names the line of the first byte that is not.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or _looks_like_utf16(data):
-        raise wrong(path, 1, "cannot be read: UTF-16 or UTF-32; save the file as UTF-8")
+        raise config_error(path, 1, "cannot be read: UTF-16 or UTF-32; save the file as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -149,7 +149,7 @@ def decode(path: Path, data: bytes) -> str:
         meant = byte.decode("cp1252", "ignore")
         hint = f" ({meant} in Windows-1252)" if meant.isprintable() and meant else ""
         reason = f"cannot be read: not UTF-8 at byte 0x{byte.hex().upper()}{hint}"
-        raise wrong(path, line, f"{reason}; save the file as UTF-8") from error
+        raise config_error(path, line, f"{reason}; save the file as UTF-8") from error
 
 
 def _looks_like_utf16(data: bytes) -> bool:
@@ -162,7 +162,7 @@ def compose(path: Path, text: str) -> Document:
     """Take the text of a file as YAML; raises `ConfigError`."""
     if found := _LINE_SEPARATORS.search(text):
         line = text.count("\n", 0, found.start()) + 1
-        raise wrong(path, line, f"{_named(found[0])} stands here; delete it")
+        raise config_error(path, line, f"{_named(found[0])} stands here; delete it")
     try:
         loader = _Loader(path, text)
         node = loader.get_single_node()
@@ -171,16 +171,16 @@ def compose(path: Path, text: str) -> Document:
         line = _line_of(error.problem_mark or error.context_mark)
         problem = _NAMED.sub("", error.problem or "not valid YAML")
         if "character '\\t'" in problem:
-            raise wrong(path, line, f"U+0009 (tab) {_STANDS_HERE}") from error
+            raise config_error(path, line, f"U+0009 (tab) {_STANDS_HERE}") from error
         hint = next((hint for part, hint in _HINTS.items() if part in problem), "")
-        raise wrong(path, line, f"{problem}{hint}") from error
+        raise config_error(path, line, f"{problem}{hint}") from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise wrong(
+        raise config_error(
             path, line, f"not valid YAML: {text[error.position]!r} may not be in it"
         ) from error
     except RecursionError as error:
-        raise wrong(path, 1, "nested too deeply") from error
+        raise config_error(path, 1, "nested too deeply") from error
     places = list(_places(node))
     return Document(
         path,
@@ -229,7 +229,7 @@ class _Loader(yaml.SafeLoader):
         self._text = text
 
     def _refused(self, index: int, reason: str) -> ConfigError:
-        return wrong(self._path, self._text.count("\n", 0, index) + 1, reason)
+        return config_error(self._path, self._text.count("\n", 0, index) + 1, reason)
 
     def scan_plain(self) -> Any:
         token = super().scan_plain()

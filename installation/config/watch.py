@@ -21,7 +21,7 @@ from typing import Any
 from installation.config.files import folder_of_overlays
 from installation.config.model import Config
 from installation.config.reload import ConfigFile
-from installation.config.strict_yaml import wrong
+from installation.config.strict_yaml import config_error
 from installation.errors import EXPECTED_ERRORS, InstallationError
 from installation.runtime.signals import Signals
 from installation.supervision.systemd_notify import Notifier
@@ -143,7 +143,7 @@ class ConfigWatch:
             return
         if time.monotonic() - since >= self._timing.hang_s:
             self._hang_told_of = since
-            error = wrong(self._file.path, 1, "does not answer; is its file server there?")
+            error = config_error(self._file.path, 1, "does not answer; is its file server there?")
             self._outcomes.append(_Outcome(None, error, self._asked))
 
     def _run(self) -> None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from installation.config.model import Theme
 from installation.display.captions import Typesetter
-from installation.display.layout import View
-from installation.display.layout_engine import Arranger
+from installation.display.layout import Viewport
+from installation.display.layout_engine import LayoutEngine
 from installation.scene import Scene
 
 
@@ -32,8 +32,8 @@ def paint(picture: NDArray[np.uint8], scene: Scene, theme: Theme) -> NDArray[np.
     """
     size = scene.width, scene.height
     typesetter = Typesetter(theme)
-    arranger = Arranger(theme, typesetter.measure)
-    layout = arranger.arrange(scene, scene.at, View(size, size, "contain", False))
+    arranger = LayoutEngine(theme, typesetter.measure)
+    layout = arranger.arrange(scene, scene.at, Viewport(size, size, "contain", False))
     canvas = picture.copy()
     bgr = tuple(bytes.fromhex(theme.colour[1:]))[::-1]
     for x0, y0, x1, y1 in layout.boxes if layout.line else ():

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from installation.display.gl import Canvas, Texture
-from installation.display.layout import View
+from installation.display.layout import Viewport
 from installation.errors import InstallationError
 from installation.scene import Frame, PixelLayout
 
@@ -70,7 +70,7 @@ def _planes(layout: PixelLayout, width: int, height: int) -> tuple[tuple[int, in
     return ((width, height, 3),)
 
 
-class Picture:
+class FrameRenderer:
     """Shows frames: mirrored, scaled and turned by the card, written to it once each.
 
     Parameters
@@ -89,7 +89,7 @@ class Picture:
         self._textures: list[Texture] = []
         self._written: Frame | None = None
 
-    def show(self, frame: Frame, view: View) -> None:
+    def show(self, frame: Frame, view: Viewport) -> None:
         """Draw a frame; raises `PictureError` where the card cannot.
 
         Parameters

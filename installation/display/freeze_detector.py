@@ -15,7 +15,7 @@ _PART = 0.1
 _STUCK = 3
 
 
-class Stillness:
+class FreezeDetector:
     """Compares a few points of the screen with those of the camera, every now and then.
 
     Of both only the last look is kept, until the next.

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from math import sin
 
 from installation.config.model import Theme
-from installation.display.idle import Drift, Idle
+from installation.display.idle import IdleAnimation, IdleWord
 from installation.display.layout import (
     HUGE,
     LARGE,
     MEDIUM,
     SMALL,
     Caption,
+    CaptionSpec,
     Layout,
     Measure,
-    Style,
-    View,
+    Viewport,
 )
 from installation.scene import Box, Label, Scene, Verdict
 
@@ -46,17 +46,17 @@ _TURN = 0.12
 
 
 @dataclass(slots=True)
-class _Habit:
+class _CaptionState:
     """How a face's caption was last set: its size, its corner, since when a better one is free."""
 
     seen_at: float
-    style: Style | None = None
+    style: CaptionSpec | None = None
     size: float | None = None
     corner: int | None = None
     better_since: float | None = None
 
 
-class Arranger:
+class LayoutEngine:
     """Lays out scenes, one after the other, so that captions stay where they are if they can.
 
     Captions go below their faces; where there is no room, above or beside, or in smaller type, or
@@ -73,14 +73,14 @@ class Arranger:
         What drifts by while nobody is there.
     """
 
-    def __init__(self, theme: Theme, measure: Measure, words: tuple[Drift, ...] = ()) -> None:
+    def __init__(self, theme: Theme, measure: Measure, words: tuple[IdleWord, ...] = ()) -> None:
         self._theme = theme
         self._measure = measure
-        self._habits: dict[int, _Habit] = {}
-        self._idle = Idle(theme, measure, words)
-        self._whole: Style | None = None
+        self._habits: dict[int, _CaptionState] = {}
+        self._idle = IdleAnimation(theme, measure, words)
+        self._whole: CaptionSpec | None = None
 
-    def arrange(self, scene: Scene, at: float, view: View) -> Layout:
+    def arrange(self, scene: Scene, at: float, view: Viewport) -> Layout:
         """Lay out a scene's boxes and words.
 
         Parameters
@@ -94,7 +94,7 @@ class Arranger:
         """
         width, height = view.screen_wh
         unit = min(width, height)
-        believed = [track for track in scene.tracks if not track.may_have_left(at)]
+        believed = [track for track in scene.tracks if not track.is_stale(at)]
         placed = [(track, view.place(track.box_at(at))) for track in believed]
         screen = (0.0, 0.0, float(width), float(height))
         seen = [each for each in placed if _shared(each[1], screen) > _area(each[1]) * _VISIBLE]
@@ -102,7 +102,7 @@ class Arranger:
         seen.sort(key=lambda each: each[1][0] - each[1][2])
         faces = [face for _, face in seen]
         for track in scene.tracks:
-            self._habits.setdefault(track.id, _Habit(at)).seen_at = at
+            self._habits.setdefault(track.id, _CaptionState(at)).seen_at = at
         self._habits = {
             id_: habit
             for id_, habit in self._habits.items()
@@ -114,9 +114,13 @@ class Arranger:
             if track.verdict is None:
                 continue
             others = [*(other for other in faces if other is not face), *taken]
-            label = _turning(track.verdict, at + track.id) if self._theme.reveal else None
+            label = (
+                _rotating_candidate(track.verdict, at + track.id) if self._theme.reveal else None
+            )
             words = self._say(label or track.verdict.label, track.verdict.settled)
-            set_ = self._set(words, face, others, view.screen_wh, at, self._habits[track.id])
+            set_ = self._place_caption(
+                words, face, others, view.screen_wh, at, self._habits[track.id]
+            )
             if set_ is not None:
                 caption, spot = set_
                 captions.append(caption)
@@ -126,11 +130,11 @@ class Arranger:
         if scene.whole is not None and brightness == 1:
             word, below = self._say(scene.whole.label, scene.whole.settled)
             type_size = round(HUGE * unit * self._theme.size)
-            style = Style(word, type_size, round(0.7 * width), below, height // 2)
+            style = CaptionSpec(word, type_size, round(0.7 * width), below, height // 2)
             if self._measure(style) is not None or self._whole is None:
                 self._whole = style
             if self._measure(self._whole) is not None:
-                captions.append(Caption(self._whole, *_wander(at, unit)))
+                captions.append(Caption(self._whole, *_burn_in_offset(at, unit)))
         else:
             self._whole = None
         line = max(round(unit * _LINE * self._theme.line), 1) if self._theme.line else 0
@@ -143,14 +147,14 @@ class Arranger:
         words = f"{label.words} {label.score:.0%}" if self._theme.score else label.words
         return words, label.gloss if self._theme.gloss else ""
 
-    def _set(
+    def _place_caption(
         self,
         words: tuple[str, str],
         face: Box,
         others: Sequence[Box],
         screen_wh: tuple[int, int],
         at: float,
-        habit: _Habit,
+        habit: _CaptionState,
     ) -> tuple[Caption, Box] | None:
         """Set a face's words in the largest type that suits it and finds a place, or nowhere."""
         unit, gap = min(screen_wh), _gap(screen_wh)
@@ -161,7 +165,7 @@ class Arranger:
                 continue
             type_size = round(size * unit * self._theme.size)
             max_width = min(_LINE_PER_TYPE * type_size, screen_wh[0] - 2 * gap)
-            style = Style(words[0], type_size, max_width, words[1], screen_wh[1] // 2)
+            style = CaptionSpec(words[0], type_size, max_width, words[1], screen_wh[1] // 2)
             measured = self._measure(style)
             if measured is None and habit.style is not None:
                 # The last words stay until the next are set.
@@ -180,20 +184,20 @@ class Arranger:
         return None
 
 
-def _wander(at: float, unit: int) -> tuple[int, int]:
+def _burn_in_offset(at: float, unit: int) -> tuple[int, int]:
     """Return the upper left corner's place for what stands there long: it must not burn in."""
     margin = max(unit * _MARGIN, 1)
     return round(margin * (2 + sin(at / 41))), round(margin * (2 + sin(at / 67)))
 
 
-def _turning(verdict: Verdict, at: float) -> Label | None:
+def _rotating_candidate(verdict: Verdict, at: float) -> Label | None:
     """Return the candidate whose turn it is while the contest lasts."""
     if verdict.settled or not verdict.candidates:
         return None
     return verdict.candidates[int(at / _TURN) % len(verdict.candidates)]
 
 
-def _choose(spots: dict[int, Box], habit: _Habit, at: float) -> int:
+def _choose(spots: dict[int, Box], habit: _CaptionState, at: float) -> int:
     """Choose among the corners that are free: the best, but not hastily."""
     best = min(spots)
     if habit.corner is None or habit.corner not in spots or habit.corner == best:

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Protocol
 
 from installation.config.model import Config
-from installation.display.freeze_detector import Stillness
-from installation.display.idle import Drift
+from installation.display.freeze_detector import FreezeDetector
+from installation.display.idle import IdleWord
 from installation.display.metrics import Metrics
 from installation.display.window import Window
 from installation.labels.policy import allowed
@@ -18,21 +18,21 @@ from installation.runtime.latest import Latest
 from installation.scene import Frame, Scene
 
 # The window answers keys and signals this often, seconds, when no picture comes.
-_BEAT = 0.05
+_EVENT_POLL_S = 0.05
 # Seconds without a picture before it fades, and until a slate has taken its place.
 _PATIENCE = 2.0
 _FADES = 1.5
 # Seconds between drawings of a slate, which hardly moves.
 _SLATE = 0.5
 # Seconds between notes to technicians who look at the wall.
-_NOTES = 1.0
+_DEBUG_LINE_INTERVAL_S = 1.0
 # Seconds between looks at the screen itself.
-_GLANCES = 5.0
+_FREEZE_CHECK_INTERVAL_S = 5.0
 # Seconds after which a screen that is to be dark is turned off once more: a key may have woken it.
-_DARK = 10.0
+_SCREEN_OFF_REPEAT_S = 10.0
 
 
-class Witness(Protocol):
+class FrameObserver(Protocol):
     """Someone who looks at every picture that was put on the wall."""
 
     def saw(self, frame: Frame, scene: Scene | None, window: Window) -> bool:
@@ -42,7 +42,7 @@ class Witness(Protocol):
         """Take a last look, before the window closes for whatever reason."""
 
 
-class Wall:
+class Presenter:
     """Puts on a window what comes out of the hand-overs.
 
     Parameters
@@ -78,12 +78,12 @@ class Wall:
         lost: str,
         frames: Latest[Frame],
         scenes: Latest[Scene],
-        witness: Witness | None,
+        witness: FrameObserver | None,
     ) -> None:
         self.metrics = Metrics()
         self.waiting = True
         self.frame: Frame | None = None
-        self.stillness = Stillness()
+        self.stillness = FreezeDetector()
         self._window = window
         self._lost = lost
         self._frames = frames
@@ -107,7 +107,7 @@ class Wall:
     def dress(self, config: Config) -> None:
         """Go on by another config, as far as that takes no other window."""
         self._lost = config.theme.lost
-        self._window.dress(config.display, config.theme, drifting(config))
+        self._window.dress(config.display, config.theme, idle_words(config))
         self._slate = None
 
     def show(self) -> None:
@@ -118,18 +118,18 @@ class Wall:
         Closed
             No more will come.
         """
-        self._lighten()
-        newest = self._frames.get(after=self._version, timeout=_BEAT)
+        self._leave_dark()
+        newest = self._frames.get(after=self._version, timeout=_EVENT_POLL_S)
         news = self._scenes.get(after=self._scene_version, timeout=0)
         if news is not None:
             self._scene_version, self._scene = news
             self.metrics.name(self._scene)
         if newest is None:
-            self._do_without()
+            self._handle_missing_frame()
             return
         began = time.monotonic()
         self._version, frame = newest
-        glance = began - self._glanced_at >= _GLANCES
+        glance = began - self._glanced_at >= _FREEZE_CHECK_INTERVAL_S
         self._window.show(frame, self._scene, self.stillness if glance else None)
         now = self.shown_at = time.monotonic()
         scene_at = self._scene.at if self._scene else None
@@ -140,12 +140,12 @@ class Wall:
         self.frame, self.waiting, self._slate = frame, False, None
         if glance:
             self._glanced_at = now
-        if now - self._noted_at >= _NOTES:
+        if now - self._noted_at >= _DEBUG_LINE_INTERVAL_S:
             self._window.note, self._noted_at = self.metrics.as_text(now), now
         if self._witness is not None:
             self._enough = not self._witness.saw(frame, self._scene, self._window)
 
-    def _do_without(self) -> None:
+    def _handle_missing_frame(self) -> None:
         gone = time.monotonic() - self.shown_at - _PATIENCE
         if gone <= 0:
             self._window.attend()
@@ -161,10 +161,10 @@ class Wall:
 
     def wait(self, words: str) -> None:
         """Show a slate for a moment; to be called again as long as it is to stand."""
-        self._lighten()
+        self._leave_dark()
         self._draw(words)
         self.shown_at = time.monotonic()
-        time.sleep(_BEAT)
+        time.sleep(_EVENT_POLL_S)
 
     def _draw(self, words: str) -> None:
         now = time.monotonic()
@@ -174,7 +174,7 @@ class Wall:
         else:
             self._window.attend()
 
-    def stay_dark(self) -> None:
+    def show_dark(self) -> None:
         """Show nothing for a moment; to be called again as long as it is to stay so."""
         now = time.monotonic()
         self._window.attend()
@@ -182,26 +182,28 @@ class Wall:
         self._frames.clear()
         self._scenes.clear()
         self.frame = self._scene = self._slate = None
-        if self._dark_at is None or now - self._dark_at >= _DARK:
+        if self._dark_at is None or now - self._dark_at >= _SCREEN_OFF_REPEAT_S:
             self._window.darken()
             self._dark_at = now
-        time.sleep(2 * _BEAT)
+        time.sleep(2 * _EVENT_POLL_S)
 
-    def _lighten(self) -> None:
+    def _leave_dark(self) -> None:
         if self._dark_at is not None:
             self._window.lighten()
             self._dark_at = None
             self.shown_at = time.monotonic()
 
 
-def drifting(config: Config) -> tuple[Drift, ...]:
+def idle_words(config: Config) -> tuple[IdleWord, ...]:
     """Return the words that may be shown, each with its way down from *person*."""
     synsets = load_synsets()
     shown = zip(synsets, allowed(synsets, config.labels.choice), strict=True)
-    return tuple(Drift(synset.words, _way_down(synset.wnid)) for synset, may_be in shown if may_be)
+    return tuple(
+        IdleWord(synset.words, _hypernym_path(synset.wnid)) for synset, may_be in shown if may_be
+    )
 
 
 @cache
-def _way_down(wnid: str) -> str:
+def _hypernym_path(wnid: str) -> str:
     above = paths(wnid)[0][1:]
     return " > ".join(words_of(each).partition(",")[0] for each in reversed(above))

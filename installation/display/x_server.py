@@ -12,7 +12,7 @@ from typing import Any
 import pyglet
 
 from installation.display.screen import DisplayError, allow_no_monitor
-from installation.errors import TROUBLE
+from installation.errors import FAILURE
 
 # Seconds that a server has to answer.
 _ANSWER_S = 10.0
@@ -66,19 +66,19 @@ def connect() -> Any:
             f"the X server {name} has a depth of {depth} bits, and OpenGL needs {_DEPTH} here",
             f"set DefaultDepth {_DEPTH} in Section Screen of xorg.conf and restart it, "
             f"or start Xvfb with -screen 0 1920x1080x{_DEPTH}",
-            TROUBLE,
+            FAILURE,
         )
     if "GLX" not in extensions:
         raise DisplayError(
             f"the X server {name} lacks the extension GLX, without which there is no OpenGL",
             "install the graphics driver, and start the server with +extension GLX",
-            TROUBLE,
+            FAILURE,
         )
     if "RANDR" not in extensions and _pyglet_uses_randr():
         raise DisplayError(
             f"the X server {name} lacks the extension RANDR, by which monitors are found",
             "start it with +extension RANDR; an Xorg with Xinerama turned on has none",
-            TROUBLE,
+            FAILURE,
         )
     return display
 
@@ -137,7 +137,7 @@ def _refusal(name: str, error: Exception, said: str) -> DisplayError:
         return DisplayError(
             f"the X server {name} cannot be reached: {error}",
             "./setup.sh packages brings the libraries",
-            TROUBLE,
+            FAILURE,
         )
     if said.startswith(_UNAUTHORISED):
         authority = os.environ.get("XAUTHORITY") or "unset, which means ~/.Xauthority"
@@ -149,7 +149,7 @@ def _refusal(name: str, error: Exception, said: str) -> DisplayError:
         return DisplayError(f"the X server {name} refuses: {said}", f"end some, or {_RESTART}")
     if not _is_name(name):
         return DisplayError(
-            f"DISPLAY is {name!r}, which names no X server", "set it to one such as :0", TROUBLE
+            f"DISPLAY is {name!r}, which names no X server", "set it to one such as :0", FAILURE
         )
     # A number behind a point is that of a screen.
     point = name.rpartition(":")[2].partition(".")[1]

@@ -26,7 +26,7 @@ WINDOW = 3600.0
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-class Trust:
+class CircuitBreaker:
     """The page for one machine.
 
     Parameters
@@ -39,7 +39,7 @@ class Trust:
         self._path = path
         self._me = {"pid": os.getpid(), "started": _started(os.getpid())}
 
-    def withdrawn(self) -> str:
+    def open_reason(self) -> str:
         """Say why the GPU is left alone for now; empty if it is trusted."""
         failures = [run for run in self._runs() if not _running(run)]
         if len(failures) < FAILURES:

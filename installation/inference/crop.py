@@ -15,7 +15,7 @@ from engines.manifest import EngineInput
 _LARGEST_CELL = 1 << 14
 
 
-def cut(
+def crop_resize(
     frame: NDArray[np.uint8], region: NDArray[np.float32], width: int, height: int
 ) -> NDArray[np.uint8]:
     """Bring one region of a frame to a size.
@@ -61,7 +61,7 @@ def cut(
     return np.asarray(cv2.warpAffine(patch, inverse, (width, height), flags=flags), np.uint8)
 
 
-def patches(
+def crop_batch(
     frame: NDArray[np.uint8], regions: NDArray[np.float32], spec: EngineInput
 ) -> NDArray[np.uint8]:
     """Cut regions out of a frame at an engine's size, in its order of colours.
@@ -71,7 +71,7 @@ def patches(
     frame
         uint8 (rows, columns, 3), BGR.
     regions
-        float32 (N, 4), xyxy in pixels of the frame; see `cut`.
+        float32 (N, 4), xyxy in pixels of the frame; see `crop_resize`.
     spec
         Of the engine.
 
@@ -82,7 +82,7 @@ def patches(
     """
     batch = np.empty((len(regions), spec.height, spec.width, 3), np.uint8)
     for patch, region in zip(batch, regions, strict=True):
-        patch[:] = cut(frame, region, spec.width, spec.height)
+        patch[:] = crop_resize(frame, region, spec.width, spec.height)
         if spec.colour == "rgb":
             cv2.cvtColor(patch, cv2.COLOR_BGR2RGB, patch)
     return batch

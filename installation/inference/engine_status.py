@@ -6,9 +6,9 @@ from pathlib import Path
 
 from engines.build import survey
 from engines.manifest import MANIFEST, load_manifest
-from engines.plan_cache import Plans, Target
+from engines.plan_cache import PlanCache, Target
 from installation.config.model import Config
-from installation.inference.open_engines import NoGpuError, find_gpu, trust_in
+from installation.inference.open_engines import NoGpuError, circuit_breaker_for, find_gpu
 
 
 def engine_names(built: Path) -> list[str]:
@@ -26,7 +26,7 @@ def engine_status(config: Config) -> list[tuple[str, str, str]]:
     """
     built = config.inference.engines
     lines = [(each.name, each.wrong, each.about) for each in survey(built)]
-    plans = Plans(built)
+    plans = PlanCache(built)
     lines += [(f"plans/{kept.file}", kept.wrong, kept.about) for kept in plans.survey()]
     if config.inference.device == "cpu":
         return [*lines, ("device", "", "CPU, as inference.device says")]
@@ -44,4 +44,4 @@ def engine_status(config: Config) -> list[tuple[str, str, str]]:
             wrong = plans.standing(name, load_manifest(built / name), target)
             if wrong:
                 lines.append((f"{name} on the GPU", f"will be built: {wrong}", ""))
-    return [*lines, ("device", trust_in(built).withdrawn(), str(found))]
+    return [*lines, ("device", circuit_breaker_for(built).open_reason(), str(found))]

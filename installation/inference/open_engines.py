@@ -11,17 +11,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.build import mend
-from engines.cuda_device import Card, DriverError, NoCardError, find_card
+from engines import build
+from engines.cuda_device import CudaDevice, DriverError, NoDeviceError, find_device
 from engines.manifest import load_manifest
-from engines.plan_cache import BATCHES, Network, Plans, Target
+from engines.plan_cache import BATCHES, Network, PlanCache, Target
 from engines.tensorrt_library import Library, NoLibraryError, find_library
-from engines.trt_builder import CancelledError, Report
+from engines.trt_builder import CancelledError, ProgressCallback
 from installation.config.model import Inference
 from installation.errors import EXPECTED_ERRORS, InstallationError
-from installation.inference.circuit_breaker import Trust
+from installation.inference.circuit_breaker import CircuitBreaker
 from installation.inference.engine import Engine, InferenceError
-from installation.runtime.background import run_aside
+from installation.runtime.background import run_in_thread
 
 __all__ = [
     "CancelledError",
@@ -49,10 +49,10 @@ class DeviceError(InferenceError):
 
 
 @dataclass(frozen=True, slots=True)
-class GpuFound:
+class GpuInfo:
     """A card and a TensorRT that agree."""
 
-    card: Card
+    card: CudaDevice
     library: Library
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class GpuFound:
         return f"GPU {card.name} (sm_{card.compute_capability}, {card.driver}), {self.library}"
 
 
-def find_gpu() -> GpuFound:
+def find_gpu() -> GpuInfo:
     """Find the GPU to use.
 
     Raises
@@ -69,9 +69,9 @@ def find_gpu() -> GpuFound:
         Driver, card, TensorRT and pycuda are not all there.
     """
     try:
-        card = find_card()
+        card = find_device()
         library = find_library(card)
-    except (NoCardError, NoLibraryError) as error:
+    except (NoDeviceError, NoLibraryError) as error:
         raise NoGpuError(str(error)) from error
     try:
         import pycuda.driver  # noqa: F401
@@ -79,28 +79,28 @@ def find_gpu() -> GpuFound:
         missing = error.name in ("pycuda", "pycuda.driver")
         reason = "is not installed" if missing else f"cannot be imported ({error})"
         raise NoGpuError(f"pycuda {reason}") from error
-    return GpuFound(card, library)
+    return GpuInfo(card, library)
 
 
-def trust_in(built: Path) -> Trust:
+def circuit_breaker_for(built: Path) -> CircuitBreaker:
     """Return the page on which GPU failures are counted."""
-    return Trust(built / "plans" / "gpu.json")
+    return CircuitBreaker(built / "plans" / "gpu.json")
 
 
-def excuse(built: Path) -> None:
+def mark_clean_exit(built: Path) -> None:
     """Note that this process ends without having closed the GPU, for which that is not to blame."""
     if (built / "plans").is_dir():
-        trust_in(built).end()
+        circuit_breaker_for(built).end()
 
 
-def prepare(built: Path, name: str, found: GpuFound, progress: Progress) -> tuple[Network, bytes]:
+def prepare(built: Path, name: str, found: GpuInfo, progress: Progress) -> tuple[Network, bytes]:
     """Return an engine's network and plan for the GPU that was found; see `make_plan`."""
     target = Target.here(found.library, found.card)
-    return make_plan(Plans(built), name, found.library, target, progress)
+    return make_plan(PlanCache(built), name, found.library, target, progress)
 
 
 def make_plan(
-    plans: Plans, name: str, library: Library, target: Target, progress: Progress
+    plans: PlanCache, name: str, library: Library, target: Target, progress: Progress
 ) -> tuple[Network, bytes]:
     """Return an engine's network and plan for a target, built now if need be.
 
@@ -116,18 +116,18 @@ def make_plan(
     Raises
     ------
     InstallationError
-        See `Plans.plan`.
+        See `PlanCache.plan`.
     """
 
     def work(cancelled: threading.Event) -> tuple[Network, bytes]:
-        def begin(reason: str) -> Report:
+        def begin(reason: str) -> ProgressCallback:
             log.info("%s: building a plan for %s: %s", name, target.who, reason)
             return lambda done: progress(label, done) and not cancelled.is_set()
 
         return plans.plan(name, library, target, begin)
 
     label = f"{name} for sm_{target.compute_capability}"
-    return run_aside(work)
+    return run_in_thread(work)
 
 
 def rebuild_damaged(built: Path, names: Collection[str]) -> None:
@@ -136,9 +136,9 @@ def rebuild_damaged(built: Path, names: Collection[str]) -> None:
     Raises
     ------
     BuildError
-        See `engines.build.mend`.
+        See `engines.build.rebuild_damaged`.
     """
-    mend(built, names, log.warning)
+    build.rebuild_damaged(built, names, log.warning)
 
 
 @contextmanager
@@ -182,7 +182,7 @@ def open_engines(
         elif settings.device != "cpu":
             try:
                 found = find_gpu()
-                if reason := trust_in(settings.engines).withdrawn():
+                if reason := circuit_breaker_for(settings.engines).open_reason():
                     raise InferenceError(reason)
                 engines = stack.enter_context(_on_gpu(settings, names, found, progress))
             except CancelledError:
@@ -213,11 +213,11 @@ def _on_cpu(built: Path, names: Sequence[str], fallback: bool) -> Iterator[list[
 
 @contextmanager
 def _on_server(settings: Inference, names: Sequence[str], waits: bool) -> Iterator[list[Engine]]:
-    from installation.inference.kserve import Connection, KserveEngine
+    from installation.inference.kserve import KserveClient, KserveEngine
 
     with ExitStack() as stack:
         local = stack.enter_context(_on_cpu(settings.engines, names, fallback=False))
-        connection = Connection(settings)
+        connection = KserveClient(settings)
         stack.callback(connection.close)
         engines: list[Engine] = []
         for name, engine in zip(names, local, strict=True):
@@ -230,12 +230,12 @@ def _on_server(settings: Inference, names: Sequence[str], waits: bool) -> Iterat
 
 @contextmanager
 def _on_gpu(
-    settings: Inference, names: Sequence[str], found: GpuFound, progress: Progress
+    settings: Inference, names: Sequence[str], found: GpuInfo, progress: Progress
 ) -> Iterator[list[Engine]]:
     from installation.inference.gpu import GpuError
 
     plans = {name: prepare(settings.engines, name, found, progress) for name in names}
-    trust = trust_in(settings.engines)
+    trust = circuit_breaker_for(settings.engines)
     trust.begin()
     try:
         with ExitStack() as around, ExitStack() as stack:
@@ -247,7 +247,7 @@ def _on_gpu(
                 yield engines
             except GpuError:
                 # pycuda would complain about each thing that cannot be freed any more.
-                around.enter_context(_hushed())
+                around.enter_context(_stderr_suppressed())
                 raise
     except GpuError as error:
         trust.fail(str(error))
@@ -259,21 +259,21 @@ def _on_gpu(
 
 
 def _open_on_gpu(
-    built: Path, plans: dict[str, tuple[Network, bytes]], found: GpuFound, stack: ExitStack
+    built: Path, plans: dict[str, tuple[Network, bytes]], found: GpuInfo, stack: ExitStack
 ) -> list[Engine]:
-    from installation.inference.gpu import Gpu, GpuError
-    from installation.inference.gpu_engine import GpuEngine, RefusedError
+    from installation.inference.gpu import GpuContext, GpuError
+    from installation.inference.gpu_engine import GpuEngine, PlanRejectedError
 
     engines: list[Engine] = []
     try:
-        gpu = Gpu(found.card)
+        gpu = GpuContext(found.card)
         stack.callback(gpu.close)
         for name, (_, plan) in plans.items():
             manifest = load_manifest(built / name)
             try:
                 engine = GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.most)
-            except RefusedError:
-                Plans(built).discard(name, Target.here(found.library, found.card))
+            except PlanRejectedError:
+                PlanCache(built).discard(name, Target.here(found.library, found.card))
                 raise
             stack.callback(engine.close)
             engines.append(engine)
@@ -285,7 +285,7 @@ def _open_on_gpu(
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
+def _stderr_suppressed() -> Iterator[None]:
     """Keep back what is written to standard error, by C++ too."""
     sys.stderr.flush()
     kept = os.dup(2)

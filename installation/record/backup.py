@@ -8,8 +8,8 @@ import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
-from installation.record.errors import RecordError, is_damage
-from installation.record.reader import reading
+from installation.record.errors import RecordError, is_corruption
+from installation.record.reader import open_readonly
 
 # Of the copy: as of a record, its owner's and its group's.
 _MODE = 0o640
@@ -61,7 +61,7 @@ def back_up(record: Path, to: Path) -> int:
 
 
 def _copy(record: Path, making: Path, to: Path) -> int:
-    with reading(record) as source, closing(sqlite3.connect(making)) as copy:
+    with open_readonly(record) as source, closing(sqlite3.connect(making)) as copy:
         try:
             # Nothing has to be undone in a file that is thrown away should this fail.
             copy.execute("PRAGMA journal_mode = OFF")
@@ -74,7 +74,7 @@ def _copy(record: Path, making: Path, to: Path) -> int:
                 raise sqlite3.DatabaseError(str(found))
             return int(copy.execute("SELECT count(*) FROM entry").fetchone()[0])
         except sqlite3.Error as error:
-            if is_damage(error):
+            if is_corruption(error):
                 raise
             raise RecordError(f"{to}: {error}; make room there, or name another disk") from error
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 
-from installation.record.errors import RecordError, exists, is_damage
+from installation.record.errors import RecordError, exists, is_corruption
 from installation.record.store import migrate, up_to_date
 
 # Hours since 1970 that the calendar has: until the year 9900.
@@ -57,7 +57,7 @@ class Period:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
+def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a record for reading alone, which disturbs nobody who writes.
 
     One that an older version wrote is as if this one had: it is read through a copy in memory.
@@ -95,7 +95,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
         if "unable to open" in reason:
             # What its journal has can be read only where SQLite may make an index of it.
             remedy = "copy it, and what lies beside it as -wal, to where you may write"
-        if is_damage(error):
+        if is_corruption(error):
             remedy = "when the wall starts it sets this file aside and begins a new one"
         raise RecordError(f"{path}: {' '.join(reason.split())}; {remedy}") from error
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from installation.errors import InstallationError
-from installation.record.summary import WEEKDAYS, Given, Summary, days, duration
+from installation.record.summary import WEEKDAYS, Summary, WordCount, days, duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,7 +186,7 @@ def _part(figure: Figure, title: str, place: tuple[float, float], left: float) -
     return axes
 
 
-def _bars(axes: Axes, given: Sequence[Given], room: int, figures: list[str]) -> None:
+def _bars(axes: Axes, given: Sequence[WordCount], room: int, figures: list[str]) -> None:
     most = max(each.entries for each in given)
     places = range(len(given))
     # What is no word but a rest has no synset.
@@ -230,12 +230,12 @@ def _week(axes: Axes, summary: Summary) -> None:
         )
 
 
-def _with_others(subtrees: tuple[Given, ...]) -> tuple[Given, ...]:
+def _with_others(subtrees: tuple[WordCount, ...]) -> tuple[WordCount, ...]:
     if len(subtrees) <= _MOST_SUBTREES + 1:
         return subtrees
     others = subtrees[_MOST_SUBTREES:]
     entries = sum(each.entries for each in others)
-    return (*subtrees[:_MOST_SUBTREES], Given("", f"{len(others)} others", entries, 0))
+    return (*subtrees[:_MOST_SUBTREES], WordCount("", f"{len(others)} others", entries, 0))
 
 
 _STYLE = """
@@ -284,7 +284,7 @@ def _page(summary: Summary, zone: str, drawing: str) -> str:
     )
 
 
-def _rows(given: Sequence[Given]) -> list[tuple[str, ...]]:
+def _rows(given: Sequence[WordCount]) -> list[tuple[str, ...]]:
     return [(each.words, f"{each.entries:,}", f"{each.seconds:,}") for each in given]
 
 

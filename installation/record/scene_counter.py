@@ -12,7 +12,7 @@ _GONE_AFTER = 3.0
 
 
 @dataclass(slots=True)
-class _Showing:
+class _OpenEntry:
     """A word on the wall."""
 
     label: Label
@@ -21,7 +21,7 @@ class _Showing:
     until: float
 
 
-class Tally:
+class SceneCounter:
     """Counts what the wall says.
 
     A word counts once, when its face has gone or got another word. Only faces count, not the word
@@ -39,7 +39,7 @@ class Tally:
         self._policy = policy
         self._engine = engine
         self._source = source
-        self._showing: dict[int, _Showing] = {}
+        self._showing: dict[int, _OpenEntry] = {}
 
     def add(self, scene: Scene, now: float) -> list[Entry]:
         """Take in a scene.
@@ -80,7 +80,7 @@ class Tally:
             showing.until = at
             return []
         entries = [] if showing is None else [self._end(track.id)]
-        self._showing[track.id] = _Showing(label, hour_of(now), at, at)
+        self._showing[track.id] = _OpenEntry(label, hour_of(now), at, at)
         return entries
 
     def _end(self, id_: int) -> Entry:

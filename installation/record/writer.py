@@ -19,19 +19,19 @@ from installation.record.store import Store
 log = logging.getLogger(__name__)
 
 # Entries that may wait for the disk: some crowded hours.
-_WAITING = 1000
+_QUEUE_LIMIT = 1000
 # Seconds between attempts after one has failed: doubled from the first to the last.
 _FIRST_WAIT = 1.0
 _LAST_WAIT = 30.0
 # Trouble that lasts is logged this often, seconds.
 _LOG_EVERY = 60.0
 # Rows that are too old are looked for this often, seconds: hours are what rows have.
-_SWEEP = 3600.0
+_EXPIRE_INTERVAL_S = 3600.0
 # Seconds that closing may take.
 _FAREWELL = 1.0
 
 
-class Keeper:
+class RecordWriter:
     """Writes entries to the record on a thread of its own, and never holds up whoever has some.
 
     While the disk is full, read-only or broken, recording pauses and is tried again and again.
@@ -54,8 +54,8 @@ class Keeper:
         self._wait = _FIRST_WAIT
         self._lost = 0
         self._trouble: str | None = None
-        self._pauses = _Seldom()
-        self._losses = _Seldom()
+        self._pauses = _RateLimiter()
+        self._losses = _RateLimiter()
         self._thread = threading.Thread(target=self._run, name="record", daemon=True)
         self._thread.start()
 
@@ -74,7 +74,7 @@ class Keeper:
         before = self._lost
         with self._changed:
             for entry in entries:
-                if len(self._waiting) < _WAITING:
+                if len(self._waiting) < _QUEUE_LIMIT:
                     self._waiting.append(entry)
                 else:
                     self._lost += 1
@@ -110,12 +110,14 @@ class Keeper:
                 swept_at = -math.inf
                 while True:
                     self._write(store)
-                    if time.monotonic() - swept_at >= _SWEEP:
+                    if time.monotonic() - swept_at >= _EXPIRE_INTERVAL_S:
                         swept_at = time.monotonic()
                         self._expiry.sweep(store, time.time())
                     self._resume()
                     with self._changed:
-                        self._changed.wait_for(lambda: self._waiting or self._closing, _SWEEP)
+                        self._changed.wait_for(
+                            lambda: self._waiting or self._closing, _EXPIRE_INTERVAL_S
+                        )
                         if self._closing and not self._waiting:
                             return True
         except RecordError as error:
@@ -147,7 +149,7 @@ class Keeper:
         self._pauses.said = self._losses.said = False
 
 
-class _Seldom:
+class _RateLimiter:
     """Lets a line be logged once a minute.
 
     Attributes

@@ -12,7 +12,7 @@ T = TypeVar("T")
 _FAREWELL = 5.0
 
 
-def run_aside(work: Callable[[threading.Event], T]) -> T:
+def run_in_thread(work: Callable[[threading.Event], T]) -> T:
     """Run something on a thread of its own, and wait for it.
 
     Parameters

@@ -7,7 +7,7 @@ import time
 from installation.errors import InstallationError
 
 
-class HungError(InstallationError):
+class StageHungError(InstallationError):
     """A stage has stopped without having ended."""
 
 
@@ -42,9 +42,9 @@ class Heartbeat:
         return time.monotonic() - self._beaten_at
 
     def check(self) -> None:
-        """Raise `HungError` where the last beat is too long ago; from any thread."""
+        """Raise `StageHungError` where the last beat is too long ago; from any thread."""
         silent = self.silent
         if silent > self.patience:
-            raise HungError(
+            raise StageHungError(
                 f"{self.name} has not answered for {silent:.0f} s; leaving, to be started again"
             )

@@ -20,8 +20,8 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelname
-        begin = f"<{_PRIORITIES.get(level, 6)}>" if self._journal else f"{level} "
-        return begin + " ".join(redact_text(record.getMessage()).split())
+        configure_logging = f"<{_PRIORITIES.get(level, 6)}>" if self._journal else f"{level} "
+        return configure_logging + " ".join(redact_text(record.getMessage()).split())
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic since Python 3.11
@@ -48,7 +48,7 @@ def complaint(error: object) -> str:
     return f"{level}installation: {printable(redact_text(' '.join(str(error).splitlines())))}"
 
 
-def begin(level: int) -> None:
+def configure_logging(level: int) -> None:
     """Have everything from a level on logged to standard error."""
     handler = _Handler(sys.stderr)
     handler.setFormatter(_OneLine(to_journal()))

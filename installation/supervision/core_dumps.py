@@ -10,7 +10,7 @@ from pathlib import Path
 _FILTER = Path("/proc/self/coredump_filter")
 
 
-def forgo_core_dumps() -> None:
+def disable_core_dumps() -> None:
     """Have the kernel write no core dump of this process and those it starts.
 
     Nor does a program that collects them get any of the memory, which no limit would keep from it.

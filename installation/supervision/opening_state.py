@@ -7,7 +7,7 @@ from datetime import datetime
 from installation.supervision.hours import Hours
 
 
-class Doors:
+class OpeningState:
     """Open, or closed.
 
     Parameters

@@ -17,7 +17,7 @@ from installation.scene import Frame, Scene, Track, Verdict
 from installation.vision.classifier import Classifier
 from installation.vision.detector import Detector
 from installation.vision.tracker import Tracker
-from installation.vision.verdict import Ballot
+from installation.vision.verdict import VoteAccumulator
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +34,10 @@ _ALONE = 1.0
 
 
 @dataclass(slots=True)
-class _Poll:
+class _TrackVotes:
     """A ballot and when it was last used."""
 
-    ballot: Ballot = field(default_factory=Ballot)
+    ballot: VoteAccumulator = field(default_factory=VoteAccumulator)
     voted_at: float = -np.inf
     seen_at: float = -np.inf
 
@@ -46,7 +46,7 @@ class _Poll:
         return at - self.voted_at - (_VOTE_LATER if self.ballot.settled else _VOTE_SOON)
 
 
-class Observer:
+class VisionPipeline:
     """Turns frames into scenes.
 
     Its only clock is the frames' own: the same frames give the same scenes, however fast they come.
@@ -63,8 +63,8 @@ class Observer:
         self._engines = finding, naming
         self._use(config)
         self._tracker = Tracker()
-        self._polls: dict[int, _Poll] = {}
-        self._whole = _Poll()
+        self._polls: dict[int, _TrackVotes] = {}
+        self._whole = _TrackVotes()
         self._someone_at = -np.inf
 
     @property
@@ -88,11 +88,11 @@ class Observer:
         self._use(config)
         if config.labels != words:
             self._polls.clear()
-            self._whole = _Poll()
+            self._whole = _TrackVotes()
 
     def _use(self, config: Config) -> None:
         smallest_face = config.vision.smallest_face
-        made = _made(*self._engines, config, smallest_face, _THRESHOLD)
+        made = _build(*self._engines, config, smallest_face, _THRESHOLD)
         self._detector, self._classifier = made
         self._config = config
 
@@ -102,9 +102,9 @@ class Observer:
         tracks = self._tracker.update(self._detector.find(frame.bgr), at)
         if tracks:
             self._someone_at = at
-            self._whole = _Poll()
+            self._whole = _TrackVotes()
         for track in tracks:
-            self._polls.setdefault(track.id, _Poll()).seen_at = at
+            self._polls.setdefault(track.id, _TrackVotes()).seen_at = at
         self._vote(frame, tracks)
         self._polls = {
             id_: poll for id_, poll in self._polls.items() if at - poll.seen_at <= _REMEMBERED
@@ -118,7 +118,7 @@ class Observer:
                 replace(track, verdict=self._verdict(self._polls[track.id].ballot))
                 for track in tracks
             ),
-            whole=None if tracks else self._look_at_whole(frame),
+            whole=None if tracks else self._score_whole_frame(frame),
         )
 
     def _vote(self, frame: Frame, tracks: tuple[Track, ...]) -> None:
@@ -134,7 +134,7 @@ class Observer:
             self._polls[track.id].ballot.cast(scores, at)
             self._polls[track.id].voted_at = at
 
-    def _look_at_whole(self, frame: Frame) -> Verdict | None:
+    def _score_whole_frame(self, frame: Frame) -> Verdict | None:
         at = frame.captured_at
         if at - self._someone_at < _ALONE:
             return None
@@ -143,7 +143,7 @@ class Observer:
             self._whole.voted_at = at
         return self._verdict(self._whole.ballot)
 
-    def _verdict(self, ballot: Ballot) -> Verdict | None:
+    def _verdict(self, ballot: VoteAccumulator) -> Verdict | None:
         if ballot.winner < 0:
             return None
         label = self._classifier.label
@@ -154,7 +154,7 @@ class Observer:
         )
 
 
-def _made(
+def _build(
     finding: Engine, naming: Engine, config: Config, smallest_face: int, threshold: float
 ) -> tuple[Detector, Classifier]:
     settings = config.inference
@@ -195,16 +195,16 @@ def open_vision(
     names = settings.detector, settings.classifier
     _mend(config)
     with open_engines(settings, names, progress, waits) as (finding, naming):
-        yield _made(finding, naming, config, smallest_face, threshold)
+        yield _build(finding, naming, config, smallest_face, threshold)
 
 
 @contextmanager
 def open_observer(
     config: Config, progress: Progress = lambda _what, _done: True
-) -> Iterator[Observer]:
+) -> Iterator[VisionPipeline]:
     """Open both engines a config names and an observer over them; see `open_engines`."""
     settings = config.inference
     _mend(config)
     with open_engines(settings, (settings.detector, settings.classifier), progress) as engines:
         finding, naming = engines
-        yield Observer(finding, naming, config)
+        yield VisionPipeline(finding, naming, config)

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 
 from installation.config.model import Config
-from installation.errors import EXPECTED_ERRORS, InstallationError
+from installation.errors import EXPECTED_ERRORS
 from installation.inference.engine import ManifestError
 from installation.inference.open_engines import CancelledError, DeviceError
 from installation.record.recorder import Recorder
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed, Latest
 from installation.scene import Frame, Scene
-from installation.vision.pipeline import Observer, open_observer
+from installation.vision.pipeline import VisionPipeline, open_observer
 
 log = logging.getLogger(__name__)
 
@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 PATIENCE = 10.0
 # Opening the engines beats only where something is built, and takes long on small machines, as the
 # first look does.
-_OPENING = 300.0
+_OPEN_TIMEOUT_S = 300.0
 # Where looks take long, one may take so many times the longest yet, up to so many seconds.
-_LONGER = 5.0
+_SLOW_FACTOR = 5.0
 _LONGEST = 60.0
 # Seconds after which a stage that waits shows that it lives.
 _BEAT = 1.0
 # Seconds between attempts to open the engines.
 _AGAIN = 30.0
 # Looks a second at the most: each keeps all processors busy, and in between boxes are predicted.
-_LOOKS = 20.0
+_MAX_DETECTIONS_PER_S = 20.0
 
 
-class Stage:
+class Worker:
     """A thread.
 
     Parameters
@@ -78,7 +78,7 @@ class Stage:
             log.warning("%s did not stop in time", self.heart.name)
 
 
-class Vision:
+class VisionWorker:
     """Turns frames into scenes, from opening the engines to closing them.
 
     Parameters
@@ -116,7 +116,7 @@ class Vision:
         recorder: Recorder | None = None,
         retry: bool = False,
     ) -> None:
-        self.heart = Heartbeat("vision", _OPENING)
+        self.heart = Heartbeat("vision", _OPEN_TIMEOUT_S)
         self.ready = threading.Event()
         self.words = config.theme.preparing
         self.trouble: str | None = None
@@ -145,7 +145,7 @@ class Vision:
         self.words = f"{self._config.theme.preparing} {done:.0%}"
         return not self._stopped
 
-    def _change(self, observer: Observer) -> None:
+    def _change(self, observer: VisionPipeline) -> None:
         try:
             observer.use(self._config)
             if self._recorder is not None:
@@ -180,7 +180,7 @@ class Vision:
         if str(error) != self.trouble:
             log.error("%s; trying again every %.0f s", error, _AGAIN)
         self.ready.clear()
-        self.heart.patience = _OPENING
+        self.heart.patience = _OPEN_TIMEOUT_S
         self.trouble, self.words = str(error), self._config.theme.preparing
 
     def _wait(self, seconds: float) -> None:
@@ -195,7 +195,7 @@ class Vision:
             if self._recorder is not None:
                 self._recorder.use(self._config)
 
-    def _look(self, observer: Observer) -> None:
+    def _look(self, observer: VisionPipeline) -> None:
         version, due, longest = 0, -math.inf, 0.0
         self.trouble = None
         self.heart.beat()
@@ -213,11 +213,13 @@ class Vision:
             if frame.captured_at < due:
                 continue
             # Looks that come late are not made up for.
-            due = max(due, frame.captured_at - 1 / _LOOKS) + 1 / _LOOKS
+            due = (
+                max(due, frame.captured_at - 1 / _MAX_DETECTIONS_PER_S) + 1 / _MAX_DETECTIONS_PER_S
+            )
             began = time.monotonic()
             scene = observer.observe(frame)
             longest = max(longest, time.monotonic() - began)
-            self.heart.patience = min(max(PATIENCE, _LONGER * longest), _LONGEST)
+            self.heart.patience = min(max(PATIENCE, _SLOW_FACTOR * longest), _LONGEST)
             # Kept no longer than it takes: the next may come in the morning.
             del newest, frame
             self._scenes.put(scene)

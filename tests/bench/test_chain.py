@@ -11,7 +11,7 @@ import pytest
 from running import LONG
 
 from installation.bench import pipeline as chain
-from installation.bench.measurements import Tally
+from installation.bench.measurements import Measurement
 from installation.bench.simulated_camera import FPS, Driver, Footage, Webcam, film
 from installation.capture.source import CaptureError
 
@@ -79,7 +79,7 @@ class TestWebcam:
 def test_a_picture_counts_once_and_only_when_all_is_warm():
     webcam = Webcam(Footage(()))
     webcam.captured = [0.0] * 9
-    tally = Tally(webcam, warm_up=0.0, seconds=0.0)
+    tally = Measurement(webcam, warm_up=0.0, seconds=0.0)
     assert tally.saw(None, None, None)
     assert tally.presented(5, 3, 1)
     assert tally.presented(5, 4, 1)

@@ -38,9 +38,9 @@ _CLASSIFY = """
 import sys, time
 from pathlib import Path
 from installation.config import model as config
-from installation.commands.still_classifier import CopyFolder, open_reader
+from installation.commands.still_classifier import OutputFolder, open_reader
 settings = config.load(sys.argv[1])
-copies, paths = CopyFolder(Path(sys.argv[2])), sorted(Path(sys.argv[3]).glob("*.jpg"))
+copies, paths = OutputFolder(Path(sys.argv[2])), sorted(Path(sys.argv[3]).glob("*.jpg"))
 with open_reader(settings, 5) as reader:
     reader.read(paths[0])
     began, worked = time.perf_counter(), time.process_time()

@@ -15,7 +15,7 @@ import cv2
 
 from installation.capture.demo import Crowd
 from installation.config import model as config
-from installation.display.presenter import drifting
+from installation.display.presenter import idle_words
 from installation.display.window import Window
 from installation.scene import Frame, Scene
 from installation.vision.pipeline import open_observer
@@ -34,7 +34,7 @@ def _settings(theme: dict[str, Any], **display: Any) -> config.Config:
 
 
 def _open(settings: config.Config) -> tuple[Window, Crowd]:
-    window = Window(settings.display, settings.theme, True, drifting(settings))
+    window = Window(settings.display, settings.theme, True, idle_words(settings))
     return window, Crowd(settings.inference.engines, 1280, 720)
 
 

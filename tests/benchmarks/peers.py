@@ -51,7 +51,7 @@ class _Ours:
     tracks: tuple[Track, ...]
 
     def at(self, time: float) -> Shown:
-        shown = [track for track in self.tracks if not track.may_have_left(time)]
+        shown = [track for track in self.tracks if not track.is_stale(time)]
         ids = np.array([track.id for track in shown], np.intp)
         # What was found now is answered as it was found, not as it glides into the picture.
         boxes = [each.box if time == each.at else each.box_at(time) for each in shown]

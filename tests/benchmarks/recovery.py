@@ -26,15 +26,15 @@ from tests.running import ROOT, Running, x_server
 _CLOSED = "hours: {closed: [01-01..12-31]}\n"
 _HANGS = """
 import time
-from installation.vision.pipeline import Observer
-healthy, calls = Observer.observe, []
+from installation.vision.pipeline import VisionPipeline
+healthy, calls = VisionPipeline.observe, []
 def hang(*arguments):
     calls.append(None)
     if len(calls) == 20:
         open("hung", "w").close()
         time.sleep(3600)
     return healthy(*arguments)
-Observer.observe = hang
+VisionPipeline.observe = hang
 """
 # Seconds over which the processor's time is taken.
 _WHILE = 10.0

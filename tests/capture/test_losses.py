@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from installation.capture import outages as module
-from installation.capture.outages import Losses
+from installation.capture.outages import OutageLog
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def lines(caplog):
 
 
 def test_a_loss_is_told_at_once_then_once_a_minute_then_its_end(clock, lines):
-    losses = Losses()
+    losses = OutageLog()
     for _ in range(150):
         losses.lose("camera: gone")
         clock.now += 1
@@ -36,14 +36,14 @@ def test_a_loss_is_told_at_once_then_once_a_minute_then_its_end(clock, lines):
 
 
 def test_another_reason_is_the_trouble_but_no_other_loss(clock, lines):
-    losses = Losses()
+    losses = OutageLog()
     losses.lose("camera: gone")
     losses.lose("camera: in use")
     assert (losses.trouble, losses.count, len(lines())) == ("camera: in use", 1, 1)
 
 
 def test_a_source_that_comes_and_goes_does_not_flood_the_journal(clock, lines):
-    losses = Losses()
+    losses = OutageLog()
     for _ in range(6000):
         losses.lose("camera: gone")
         clock.now += 0.05
@@ -55,7 +55,7 @@ def test_a_source_that_comes_and_goes_does_not_flood_the_journal(clock, lines):
 
 
 def test_a_loss_that_was_passed_over_is_told_of_when_it_lasts(clock, lines):
-    losses = Losses()
+    losses = OutageLog()
     for _ in range(5):
         losses.lose("camera: gone")
         losses.recover("camera")
@@ -69,7 +69,7 @@ def test_a_loss_that_was_passed_over_is_told_of_when_it_lasts(clock, lines):
 
 
 def test_what_is_not_wanted_any_more_is_not_back(clock, lines):
-    losses = Losses()
+    losses = OutageLog()
     losses.lose("camera: gone")
     losses.forget()
     losses.recover("camera")

@@ -12,13 +12,13 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 BEGIN = """
 import ctypes, json, os, signal, sys, time
-from installation.checks.isolated import apart
+from installation.checks.isolated import run_isolated
 from installation.checks.finding import ok, warning
 from installation.errors import InstallationError
 def look():
     yield ok("thing", "begun")
     {look}
-found = apart("thing", look, {seconds}, {user!r})
+found = run_isolated("thing", look, {seconds}, {user!r})
 print(json.dumps([each.as_json() for each in found]))
 """
 

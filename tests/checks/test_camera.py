@@ -36,7 +36,7 @@ from installation.checks import isolated as apart
 from installation.checks import camera
 config = configuration.load("config.yaml")
 looks = [("camera", camera.camera), ("camera's name", camera.name)]
-found = [each for about, look in looks for each in apart.told(about, lambda: look(config))]
+found = [each for about, look in looks for each in apart.collect_findings(about, lambda: look(config))]
 print(json.dumps([each.as_json() for each in found]))
 """
 

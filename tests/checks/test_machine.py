@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from installation.checks import machine
-from installation.checks.isolated import apart
+from installation.checks.isolated import run_isolated
 from installation.config.model import Camera, Config, Inference, Opening, Record
 from installation.record.entry import Entry
 from installation.record.expiry import Expiry
@@ -177,7 +177,7 @@ def test_a_deletion_that_is_announced_is_told(tmp_path):
 @pytest.mark.parametrize("place", ODD_PLACES)
 def test_what_is_no_record_is_told_at_once(tmp_path, place):
     make_odd_places(tmp_path)
-    (seen,) = apart("record", partial(machine.record, kept(tmp_path, place)), 60)
+    (seen,) = run_isolated("record", partial(machine.record, kept(tmp_path, place)), 60)
     assert seen.level == "trouble"
     assert seen.said.startswith(ODD_PLACES[place].format(tmp_path))
 

@@ -3,8 +3,8 @@ import pytest
 
 from installation.config.model import Theme
 from installation.display.captions import Typesetter
-from installation.display.layout import View
-from installation.display.layout_engine import Arranger
+from installation.display.layout import Viewport
+from installation.display.layout_engine import LayoutEngine
 from installation.labels.synsets import load_synsets
 from installation.scene import Label, Scene, Track, Verdict
 
@@ -27,12 +27,12 @@ def typesetter():
 
 
 def arranger(typesetter, **theme):
-    return Arranger(Theme(**theme), typesetter.measure)
+    return LayoutEngine(Theme(**theme), typesetter.measure)
 
 
 def laid_out(typesetter, what, screen=(1280, 720), mirror=True):
     """Captions as xyxy, and the faces on the screen."""
-    view = View((what.width, what.height), screen, "cover", mirror)
+    view = Viewport((what.width, what.height), screen, "cover", mirror)
     layout = arranger(typesetter).arrange(what, 0.0, view)
     captions = [
         (c.x, c.y, c.x + typesetter.measure(c.style)[0], c.y + typesetter.measure(c.style)[1])
@@ -54,13 +54,13 @@ def shared(a, b):
     ],
 )
 def test_a_view_of_the_same_shape(fit, mirror, box, placed):
-    assert View((1280, 720), (1920, 1080), fit, mirror).place(box) == placed
+    assert Viewport((1280, 720), (1920, 1080), fit, mirror).place(box) == placed
 
 
 def test_cover_crops_and_contain_leaves_bars():
     centre = (630, 350, 650, 370)
-    cover = View((1280, 720), (1000, 1000), "cover", False)
-    contain = View((1280, 720), (1000, 1000), "contain", False)
+    cover = Viewport((1280, 720), (1000, 1000), "cover", False)
+    contain = Viewport((1280, 720), (1000, 1000), "contain", False)
     assert cover.scale == pytest.approx(1000 / 720)
     assert contain.scale == pytest.approx(1000 / 1280)
     for view in (cover, contain):
@@ -120,7 +120,7 @@ def test_a_face_that_is_not_on_the_screen_is_not_named(typesetter):
 
 
 def test_a_face_that_has_walked_on_since_is_not_boxed_where_it_was(typesetter):
-    view = View((1280, 720), (1280, 720), "cover", False)
+    view = Viewport((1280, 720), (1280, 720), "cover", False)
     for velocity, age, boxes in ((300, 0.1, 1), (300, 0.6, 0), (0, 5.0, 1)):
         moving = (float(velocity), 0.0) * 2
         track = Track(1, 1.0, (100.0, 100.0, 200.0, 200.0), moving, None)
@@ -171,7 +171,7 @@ def test_before_a_verdict_there_is_a_box_without_words(typesetter):
 
 def test_boxes_are_predicted_to_the_pictures_time(typesetter):
     track = Track(1, 1.0, (100.0, 100.0, 200.0, 200.0), (50.0, 0.0, 50.0, 0.0), None)
-    view = View((1280, 720), (1280, 720), "cover", False)
+    view = Viewport((1280, 720), (1280, 720), "cover", False)
     layout = arranger(typesetter).arrange(Scene(0, 1.0, 1280, 720, (track,), None), 1.2, view)
     assert layout.boxes == ((110, 100, 210, 200),)
 
@@ -180,7 +180,7 @@ def test_a_face_that_comes_nearer_has_its_words_drawn_three_times_at_most(typese
     styles = set()
     for side in range(20, 400):
         what = scene((500, 100, 500 + side, 100 + side), words="grass widower, divorced man")
-        view = View((1280, 720), (1280, 720), "cover", True)
+        view = Viewport((1280, 720), (1280, 720), "cover", True)
         styles |= {c.style for c in arranger(typesetter).arrange(what, 0.0, view).captions}
     assert len(styles) <= 3
 
@@ -188,7 +188,7 @@ def test_a_face_that_comes_nearer_has_its_words_drawn_three_times_at_most(typese
 def following(typesetter, boxes, seconds=0.1, **theme):
     """The captions of one face, scene after scene."""
     arranging = arranger(typesetter, **theme)
-    view = View((1280, 720), (1280, 720), "cover", False)
+    view = Viewport((1280, 720), (1280, 720), "cover", False)
     for index, box in enumerate(boxes):
         what = scene(*(box if isinstance(box[0], tuple) else (box,)))
         yield arranging.arrange(what, index * seconds, view).captions
@@ -228,7 +228,7 @@ def test_a_caption_goes_back_below_its_face_when_that_has_been_free_for_a_while(
 
 def test_the_words_turn_through_the_candidates_until_one_has_won(typesetter):
     labels = tuple(Label(f"n{index}", word, 0.3) for index, word in enumerate(("a", "b", "c")))
-    view = View((1280, 720), (1280, 720), "cover", False)
+    view = Viewport((1280, 720), (1280, 720), "cover", False)
 
     def words(settled, reveal):
         verdict = Verdict(labels[0], settled, labels)
@@ -249,7 +249,7 @@ def test_gloss_and_score_are_shown_to_curators_who_want_them(typesetter):
     label = Label("n0", "clinician", 0.834, "a practitioner of medicine")
     track = Track(1, 0.0, (500.0, 200.0, 620.0, 350.0), STILL, Verdict(label, True))
     what = Scene(0, 0.0, 1280, 720, (track,), None)
-    view = View((1280, 720), (1280, 720), "cover", False)
+    view = Viewport((1280, 720), (1280, 720), "cover", False)
 
     def style(**theme):
         return arranger(typesetter, **theme).arrange(what, 0.0, view).captions[0].style
@@ -263,7 +263,7 @@ def test_gloss_and_score_are_shown_to_curators_who_want_them(typesetter):
 
 def test_a_theme_scales_words_and_lines(typesetter):
     what = scene((500, 200, 620, 350))
-    view = View((1280, 720), (1280, 720), "cover", False)
+    view = Viewport((1280, 720), (1280, 720), "cover", False)
     once, twice = (
         arranger(typesetter, size=scale, line=scale).arrange(what, 0.0, view) for scale in (1, 2)
     )
@@ -285,15 +285,15 @@ def test_a_caption_never_blinks_while_the_next_words_are_set(typesetter):
     labels = tuple(Label(f"n{index}", f"word {index}", 0.3) for index in range(5))
     track = Track(1, 0.0, (500.0, 200.0, 620.0, 350.0), STILL, Verdict(labels[0], False, labels))
     what = Scene(0, 0.0, 1280, 720, (track,), None)
-    view = View((1280, 720), (1280, 720), "cover", False)
-    arranging = Arranger(Theme(), slowly)
+    view = Viewport((1280, 720), (1280, 720), "cover", False)
+    arranging = LayoutEngine(Theme(), slowly)
     seen = [len(arranging.arrange(what, time / 30, view).captions) for time in range(60)]
     assert seen == [0] + [1] * 59
 
 
 def test_a_face_hidden_for_a_moment_has_its_words_as_before(typesetter):
     arranging = arranger(typesetter)
-    view = View((1280, 720), (1280, 720), "cover", False)
+    view = Viewport((1280, 720), (1280, 720), "cover", False)
     near, hardly_near = (500, 200, 640, 360), (500, 200, 617, 340)
     sizes = []
     for at, what in enumerate([scene(near), scene(hardly_near), scene(), scene(hardly_near)]):

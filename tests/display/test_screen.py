@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from installation.display.screen import DisplayError, choose, tell_renderer
+from installation.display.screen import DisplayError, choose, log_renderer
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -42,7 +42,7 @@ def test_monitors_are_chosen_by_name_or_number():
 
 @pytest.mark.parametrize(("renderer", "told"), [("llvmpipe (LLVM 15)", True), ("NV168", False)])
 def test_drawing_with_the_processor_is_told(caplog, renderer, told):
-    tell_renderer(renderer)
+    log_renderer(renderer)
     assert ("without a graphics card" in caplog.text) == told
 
 

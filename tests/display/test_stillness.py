@@ -8,7 +8,7 @@ from textwrap import dedent
 import numpy as np
 import pytest
 
-from installation.display.freeze_detector import GRID, Stillness
+from installation.display.freeze_detector import GRID, FreezeDetector
 
 SHAPE = GRID[1], GRID[0]
 RANDOM = np.random.default_rng(7)
@@ -23,7 +23,7 @@ def noisy(picture):
 
 
 def test_a_screen_that_stays_while_the_camera_changes_is_stuck():
-    stillness, screen = Stillness(), scene()
+    stillness, screen = FreezeDetector(), scene()
     for _ in range(3):
         stillness.look(scene(), screen)
         assert not stillness.stuck
@@ -35,14 +35,14 @@ def test_a_screen_that_stays_while_the_camera_changes_is_stuck():
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_an_empty_room_is_no_reason_to_doubt(quiet):
-    stillness, room, screen = Stillness(), scene() // 2, scene()
+    stillness, room, screen = FreezeDetector(), scene() // 2, scene()
     for _ in range(100):
         stillness.look(room if quiet else noisy(room), screen)
         assert not stillness.stuck
 
 
 def test_a_screen_that_follows_is_not_doubted():
-    stillness = Stillness()
+    stillness = FreezeDetector()
     for _ in range(100):
         picture = scene()
         stillness.look(picture, picture)
@@ -55,13 +55,13 @@ SCRIPT = """
     import numpy as np
     from installation.config.model import Display, Theme
     from installation.display.gl import Texture
-    from installation.display.freeze_detector import Stillness
+    from installation.display.freeze_detector import FreezeDetector
     from installation.display.window import Window
     from installation.scene import Frame
 
     shape, settings = eval(sys.argv[1]), eval(sys.argv[2])
     window = Window(Display(fullscreen=False, **settings), Theme(), headless=True)
-    random, stillness = np.random.default_rng(1), Stillness()
+    random, stillness = np.random.default_rng(1), FreezeDetector()
 
     def looks(count):
         for _ in range(count):

@@ -11,7 +11,7 @@ import pytest
 
 from engines.build import RECIPES, build, state
 from engines.files import as_owner, write_whole
-from installation.inference.circuit_breaker import Trust
+from installation.inference.circuit_breaker import CircuitBreaker
 from installation.record.store import Store
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root writes as somebody else")
@@ -60,7 +60,7 @@ def test_what_root_builds_belongs_to_the_folders_owner_who_can_build_it_again(bu
     for path in (theirs / "engines", *(theirs / "engines").rglob("*")):
         os.chown(path, SOMEBODY, SOMEBODY)
     build(theirs / "engines", print)
-    Trust(theirs / "engines/plans/gpu.json").fail("for a test")
+    CircuitBreaker(theirs / "engines/plans/gpu.json").fail("for a test")
     Store(theirs / "said.sqlite").close()
     assert owners(theirs) == {(SOMEBODY, SOMEBODY)}
     assert os.geteuid() == 0 and os.getegid() == 0

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from engines.precision import halve
+from engines.precision import to_fp16
 from engines.tensorrt_library import find_library
-from engines.trt_builder import Batches, CancelledError, PlanError, build_plan
+from engines.trt_builder import BatchRange, CancelledError, PlanError, build_plan
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is made for x86-64 and Windows only")
 KINDS = (75, 86, 89, 120)
@@ -65,8 +65,8 @@ def definition(library, network):
     ],
 )
 def test_both_networks_become_plans_for_cards_that_are_not_here(built, library, name, shapes, kind):
-    network = halve(onnx.load(built / name / "model.onnx")).SerializeToString()
-    plan, timings = build_plan(library, network, Batches(), ahead_for=kind)
+    network = to_fp16(onnx.load(built / name / "model.onnx")).SerializeToString()
+    plan, timings = build_plan(library, network, BatchRange(), ahead_for=kind)
     assert len(plan) > 1_000_000
     assert timings == b""
     trt = library.module
@@ -80,7 +80,7 @@ def test_the_plan_carries_the_profile(library, small):
     """No card can be asked, but a plan for other batches is another plan."""
     plans = {
         batches: build_plan(library, small, batches, ahead_for=86)[0]
-        for batches in (Batches(), Batches(1, 2, 3))
+        for batches in (BatchRange(), BatchRange(1, 2, 3))
     }
     assert len(set(plans.values())) == 2
 
@@ -92,7 +92,7 @@ def test_progress_only_grows_and_stays_within_bounds(library, small):
         told.append(done)
         return True
 
-    build_plan(library, small, Batches(), ahead_for=86, report=report)
+    build_plan(library, small, BatchRange(), ahead_for=86, report=report)
     assert len(told) > 10
     assert told == sorted(told)
     assert 0 < told[0] < told[-1] <= 1
@@ -100,24 +100,24 @@ def test_progress_only_grows_and_stays_within_bounds(library, small):
 
 def test_it_can_be_cancelled(library, small):
     with pytest.raises(CancelledError):
-        build_plan(library, small, Batches(), ahead_for=86, report=lambda _done: False)
+        build_plan(library, small, BatchRange(), ahead_for=86, report=lambda _done: False)
 
 
 def test_too_little_memory_is_met_with_more(built, library):
-    network = halve(onnx.load(built / "person-semantic" / "model.onnx")).SerializeToString()
+    network = to_fp16(onnx.load(built / "person-semantic" / "model.onnx")).SerializeToString()
     with pytest.raises(PlanError, match=r"(?i)memory|workspace"):
-        build_plan(library, network, Batches(), ahead_for=86, workspaces=(1, 2))
-    assert build_plan(library, network, Batches(), ahead_for=86, workspaces=(1, 256 << 20))[0]
+        build_plan(library, network, BatchRange(), ahead_for=86, workspaces=(1, 2))
+    assert build_plan(library, network, BatchRange(), ahead_for=86, workspaces=(1, 256 << 20))[0]
 
 
 @pytest.mark.parametrize("network", [b"", b"no network", b"\x08\x07" * 5])
 def test_what_is_no_network_is_one_line(library, network):
     with pytest.raises(PlanError, match=r"TensorRT-RTX .* cannot build it: ") as caught:
-        build_plan(library, network, Batches(), ahead_for=86)
+        build_plan(library, network, BatchRange(), ahead_for=86)
     assert "\n" not in str(caught.value)
 
 
 def test_impossible_batches_are_refused_in_one_line(library, small):
     with pytest.raises(PlanError, match="cannot build it") as caught:
-        build_plan(library, small, Batches(4, 2, 1), ahead_for=86)
+        build_plan(library, small, BatchRange(4, 2, 1), ahead_for=86)
     assert "\n" not in str(caught.value)

@@ -7,9 +7,9 @@ from dataclasses import asdict, replace
 import pytest
 
 from engines.checksummed_file import read_sealed, write_sealed
-from engines.cuda_device import Card
+from engines.cuda_device import CudaDevice
 from engines.manifest import load_manifest
-from engines.plan_cache import Plans, Target
+from engines.plan_cache import PlanCache, Target
 from engines.tensorrt_library import find_library
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is made for x86-64 and Windows only")
@@ -44,7 +44,7 @@ class Make:
             self.reasons.append(reason)
             return lambda _done: True
 
-        return Plans(self.folder).plan(NAME, self.library, self.target, begin)[1]
+        return PlanCache(self.folder).plan(NAME, self.library, self.target, begin)[1]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def path(make):
 def test_a_plan_that_fits_is_not_built_again(make, path):
     assert make.plan() == read_sealed(path)[1]
     assert make.reasons == []
-    standing = Plans(make.folder).standing(NAME, load_manifest(make.folder / NAME), make.target)
+    standing = PlanCache(make.folder).standing(NAME, load_manifest(make.folder / NAME), make.target)
     assert standing == ""
 
 
@@ -105,7 +105,7 @@ def test_a_missing_entry_is_a_misfit(make, path):
     for key in description:
         write_sealed(path, {k: v for k, v in description.items() if k != key}, b"never")
         manifest = load_manifest(make.folder / NAME)
-        assert Plans(make.folder).standing(NAME, manifest, make.target)
+        assert PlanCache(make.folder).standing(NAME, manifest, make.target)
 
 
 def test_a_truncated_plan_is_built_again(make, path):
@@ -116,7 +116,7 @@ def test_a_truncated_plan_is_built_again(make, path):
 
 def test_another_network_makes_another_plan(make, path):
     manifest = load_manifest(make.folder / NAME)
-    Plans(make.folder).choose(NAME, manifest, "fp32")
+    PlanCache(make.folder).choose(NAME, manifest, "fp32")
     assert not path.exists()
     make.plan()
     assert make.reasons == ["not built for sm_86 yet"]
@@ -124,7 +124,7 @@ def test_another_network_makes_another_plan(make, path):
 
 
 def test_a_precision_lasts_until_the_engine_changes(make):
-    plans, manifest = Plans(make.folder), load_manifest(make.folder / NAME)
+    plans, manifest = PlanCache(make.folder), load_manifest(make.folder / NAME)
     plans.choose(NAME, manifest, "fp32")
     assert plans.network(NAME, manifest).precision == "fp32"
     changed = manifest.model_copy(update={"sha256": "0" * 64})
@@ -142,14 +142,14 @@ def test_a_full_disk_costs_the_next_start_some_time_and_nothing_else(make, path,
     monkeypatch.setattr(engines.plan_cache, "write_sealed", full)
     assert len(make.plan()) > 1_000_000
     with pytest.raises(OSError, match="No space left"):
-        Plans(make.folder, must_keep=True).plan(
+        PlanCache(make.folder, must_keep=True).plan(
             NAME, make.library, make.target, lambda _reason: lambda _done: True
         )
 
 
 def test_what_was_begun_and_not_finished_is_swept(make, path):
     (path.parent / ".making-abc").write_bytes(b"half")
-    Plans(make.folder).sweep()
+    PlanCache(make.folder).sweep()
     assert not (path.parent / ".making-abc").exists()
     assert path.exists()
 
@@ -158,14 +158,14 @@ def test_cards_do_not_disturb_each_other(make, library, path):
     before = path.read_bytes()
     Make(make.folder, library, Target.ahead(library, 120)).plan()
     assert path.read_bytes() == before
-    kept = {each.file: each.wrong for each in Plans(make.folder).survey()}
+    kept = {each.file: each.wrong for each in PlanCache(make.folder).survey()}
     assert kept == {f"{NAME}-sm_86.tensorrt_rtx.plan": "", f"{NAME}-sm_120.tensorrt_rtx.plan": ""}
 
 
 def test_the_survey_tells_what_is_wrong(make, path):
     path.with_name(f"{NAME}-sm_75.tensorrt_rtx.plan").write_bytes(b"")
     path.with_name("gone-sm_86.tensorrt_rtx.plan").write_bytes(path.read_bytes())
-    wrong = {each.file: each.wrong for each in Plans(make.folder).survey()}
+    wrong = {each.file: each.wrong for each in PlanCache(make.folder).survey()}
     assert wrong[f"{NAME}-sm_75.tensorrt_rtx.plan"] == "empty"
     assert "no engine here" in wrong["gone-sm_86.tensorrt_rtx.plan"]
     assert wrong[f"{NAME}-sm_86.tensorrt_rtx.plan"] == ""
@@ -173,7 +173,7 @@ def test_the_survey_tells_what_is_wrong(make, path):
 
 def test_full_tensorrt_ties_a_plan_to_card_and_driver(library):
     full = replace(library, name="tensorrt")
-    card = Card("NVIDIA RTX 3060", 86, "550.54, CUDA 12.4", (12, 4))
+    card = CudaDevice("NVIDIA RTX 3060", 86, "550.54, CUDA 12.4", (12, 4))
     target = Target.here(full, card)
     assert (target.card, target.driver) == ("NVIDIA RTX 3060", "550.54, CUDA 12.4")
     assert Target.here(library, card) == Target.ahead(library, 86)

@@ -14,8 +14,8 @@ from opened import on_cpu
 from tritonclient.grpc import model_config_pb2
 
 from engines.manifest import ManifestError, load_manifest
-from engines.triton_export import CHECKSUM, MOST, PIXELS, export, served, version_of
-from installation.inference.crop import patches
+from engines.triton_export import CHECKSUM, MOST, PIXELS, export, version_of, with_uint8_input
+from installation.inference.crop import crop_batch
 
 NAMES = ["face-centerface", "person-semantic"]
 
@@ -37,8 +37,8 @@ def content(folder):
 def test_a_served_network_takes_regions_as_they_were_cut_out(built, hopper, name):
     engine = on_cpu(built / name)
     regions = np.array([[0, 0, 512, 600], [100, 50, 400, 350], [-50, -9, 99, 99]], np.float32)
-    batch = patches(hopper, regions, engine.manifest.input)
-    network = served(onnx.load(built / name / engine.manifest.onnx), engine.manifest)
+    batch = crop_batch(hopper, regions, engine.manifest.input)
+    network = with_uint8_input(onnx.load(built / name / engine.manifest.onnx), engine.manifest)
     session = onnxruntime.InferenceSession(network.SerializeToString())
     outputs = (*engine.manifest.outputs, CHECKSUM)
     answers = dict(zip(outputs, session.run(list(outputs), {PIXELS: batch}), strict=True))

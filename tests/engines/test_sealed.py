@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from engines.checksummed_file import UnsealedError, read_sealed, write_sealed
+from engines.checksummed_file import CorruptFileError, read_sealed, write_sealed
 from engines.plan_cache import Target
 
 DESCRIPTION = {"network": "ab" * 32, "precision": "fp16"} | asdict(
@@ -49,7 +49,7 @@ def test_ten_thousand_damaged_files_are_refused(sealed):
     for number in range(10_000):
         mutant = mutate(whole, rng)
         sealed.write_bytes(mutant)
-        with pytest.raises(UnsealedError):
+        with pytest.raises(CorruptFileError):
             pytest.fail(f"mutant {number} passed: {read_sealed(sealed)}")
 
 
@@ -74,27 +74,27 @@ def reseal(body):
 )
 def test_a_right_seal_around_nonsense_does_not_help(sealed, body):
     sealed.write_bytes(reseal(body))
-    with pytest.raises(UnsealedError, match="damaged"):
+    with pytest.raises(CorruptFileError, match="damaged"):
         read_sealed(sealed)
 
 
 def test_a_deep_description_is_no_trouble(sealed):
     told = ("[" * 100_000 + "]" * 100_000).encode()
     sealed.write_bytes(reseal(struct.pack("<I", len(told)) + told))
-    with pytest.raises(UnsealedError):
+    with pytest.raises(CorruptFileError):
         read_sealed(sealed)
 
 
 def test_a_foreign_file_says_so(sealed):
     sealed.write_bytes(b"ftrt" + bytes(400))
-    with pytest.raises(UnsealedError, match="not a file of ours"):
+    with pytest.raises(CorruptFileError, match="not a file of ours"):
         read_sealed(sealed)
 
 
 def test_a_folder_in_its_place_is_refused(sealed):
     sealed.unlink()
     sealed.mkdir()
-    with pytest.raises(UnsealedError, match="cannot be read"):
+    with pytest.raises(CorruptFileError, match="cannot be read"):
         read_sealed(sealed)
 
 

@@ -192,12 +192,12 @@ def test_it_stops_while_a_network_camera_hangs(camera, running, fault):
 
 @pytest.mark.parametrize("fault", ["off", "reset", "garbage", "refuses", "green", "frozen", "mute"])
 def test_a_hundred_times_in_a_row(held, camera, running, fault, monkeypatch):
-    monkeypatch.setattr(capturing, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(capturing, "_LAST_WAIT", 0.01)
+    monkeypatch.setattr(capturing, "_BACKOFF_MIN_S", 0.01)
+    monkeypatch.setattr(capturing, "_BACKOFF_MAX_S", 0.01)
     if fault == "mute":
         monkeypatch.setattr(stream, "_STREAM_TIMEOUT", 1000)
     monkeypatch.setattr(health, "_LOOKS", 1000.0)
-    monkeypatch.setattr(health, "_EVEN", 0.05)
+    monkeypatch.setattr(health, "_UNIFORM_AFTER_S", 0.05)
     monkeypatch.setattr(health, "_FROZEN", 0.1)
     running.stream = Opened(camera.url)
     running.capture.use(running.stream)

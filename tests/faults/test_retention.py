@@ -53,7 +53,7 @@ def pixels(crowd_film):
 # However slow the machine is under strace, all that waits is recorded at the end.
 UNHURRIED = """
 import installation.wall, installation.record.writer, installation.runtime.signals
-installation.wall._FAREWELL = installation.record.writer._FAREWELL = 300.0
+installation.wall._SHUTDOWN_TIMEOUT_S = installation.record.writer._FAREWELL = 300.0
 installation.runtime.signals._END_S = 900.0
 """
 
@@ -167,8 +167,8 @@ def test_it_forgoes_core_dumps(watched):
 LEAKS = """
     import os, socket, sys, tempfile
     import cv2
-    from installation.display.presenter import Wall
-    honest, leaks = Wall.show, []
+    from installation.display.presenter import Presenter
+    honest, leaks = Presenter.show, []
 
     def leak(pixels):
         cv2.imwrite("leaked.jpg", pixels)
@@ -184,7 +184,7 @@ LEAKS = """
         if wall.frame is not None and wall.faces == 2 and not leaks:
             leaks.append(leak(wall.frame.pixels))
 
-    Wall.show = show
+    Presenter.show = show
     socket.setdefaulttimeout(0.1)
 """
 

@@ -19,7 +19,7 @@ STREAMING = "pictures a second"
 PATIENT = """
 from installation.vision import worker as stages
 from installation.inference import kserve
-kserve._PROMPT, kserve._OPENING, stages.PATIENCE = 15.0, 60.0, 60.0
+kserve._LIVE_DEADLINE_S, kserve._OPENING, stages.PATIENCE = 15.0, 60.0, 60.0
 """
 
 

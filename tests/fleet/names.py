@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from web.test_status import a_report
 
-from installation.web.status.health import judge
+from installation.web.status.health import evaluate
 from installation.web.status.prometheus import expose
 
 ROOT = Path(__file__).parents[2]
@@ -44,4 +44,4 @@ def told(text):
 def told_by_a_wall():
     """The names of all that a wall ever tells."""
     report = a_report()
-    return told(expose(report, judge(report, time.monotonic()), 50.0, 0, 10**9).decode())
+    return told(expose(report, evaluate(report, time.monotonic()), 50.0, 0, 10**9).decode())

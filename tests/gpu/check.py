@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from engines.build import wheels
-from engines.cuda_device import NoCardError, find_card
+from engines.cuda_device import NoDeviceError, find_device
 from engines.fetch import read_member
 from installation.bench.inference import measure
 from installation.capture.demo import Crowd
@@ -73,8 +73,8 @@ def agreement(settings: Inference) -> str:
 def main() -> int:
     """Check, compare, measure."""
     try:
-        card = find_card()
-    except NoCardError as error:
+        card = find_device()
+    except NoDeviceError as error:
         print(f"nothing to check: {error}", file=sys.stderr)
         return 2
     print(f"card: {card.name}, sm_{card.compute_capability}, driver {card.driver}")

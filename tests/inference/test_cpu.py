@@ -12,7 +12,7 @@ import yaml
 from opened import on_cpu
 
 from engines.fetch import sha256_of
-from installation.inference.crop import cut
+from installation.inference.crop import crop_resize
 from installation.inference.engine import InferenceError
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def test_pixels_are_prepared_as_the_manifest_says(classifier, built, hopper):
     network = ov.Core().compile_model(
         built / "person-semantic" / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
-    patch = cut(hopper, REGIONS[0], 224, 224)[..., ::-1].astype(np.float32)
+    patch = crop_resize(hopper, REGIONS[0], 224, 224)[..., ::-1].astype(np.float32)
     by_hand = network(((patch - 127) / 128).transpose(2, 0, 1)[None])[0]
     np.testing.assert_allclose(
         classifier.run(hopper, REGIONS[:1])["log_probabilities"], by_hand, atol=2e-3

@@ -2,14 +2,14 @@
 
 import pytest
 
-from engines.cuda_device import Card, DriverError, NoCardError
+from engines.cuda_device import CudaDevice, DriverError, NoDeviceError
 from engines.tensorrt_library import Library
 from installation.config.model import Inference
 from installation.inference import open_engines as device
 from installation.inference.circuit_breaker import FAILURES
-from installation.inference.open_engines import open_engines, trust_in
+from installation.inference.open_engines import circuit_breaker_for, open_engines
 
-CARD = Card("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
+CARD = CudaDevice("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
 NAME = "face-centerface"
 
 
@@ -31,7 +31,7 @@ def test_asked_for_by_name_the_cpu_stands_in_for_nothing(engines):
 
 @pytest.mark.parametrize(
     ("error", "fallback"),
-    [(NoCardError("no driver"), False), (DriverError("not loaded yet; restart"), True)],
+    [(NoDeviceError("no driver"), False), (DriverError("not loaded yet; restart"), True)],
 )
 def test_a_card_that_should_work_is_missed_and_no_other(engines, monkeypatch, error, fallback):
     def find():
@@ -42,8 +42,8 @@ def test_a_card_that_should_work_is_missed_and_no_other(engines, monkeypatch, er
 
 
 def test_a_card_that_failed_too_often_is_missed(engines, monkeypatch):
-    found = device.GpuFound(CARD, Library("tensorrt", "10.3.0", None))
+    found = device.GpuInfo(CARD, Library("tensorrt", "10.3.0", None))
     monkeypatch.setattr(device, "find_gpu", lambda: found)
     for _ in range(FAILURES):
-        trust_in(engines).fail("it fell off the bus")
+        circuit_breaker_for(engines).fail("it fell off the bus")
     assert opened(engines) == ("CPU", True)

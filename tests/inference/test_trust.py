@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from installation.inference import circuit_breaker as trust
-from installation.inference.circuit_breaker import FAILURES, Trust
+from installation.inference.circuit_breaker import FAILURES, CircuitBreaker
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -23,8 +23,8 @@ def elsewhere(path, *steps):
     code = f"""
     import os, signal
     from pathlib import Path
-    from installation.inference.circuit_breaker import Trust
-    trust = Trust(Path({str(path)!r}))
+    from installation.inference.circuit_breaker import CircuitBreaker
+    trust = CircuitBreaker(Path({str(path)!r}))
     {"; ".join(steps)}
     """
     subprocess.run(
@@ -40,15 +40,15 @@ KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 def test_runs_that_end_in_order_are_forgotten(path):
     for _ in range(FAILURES + 1):
         elsewhere(path, "trust.begin()", "trust.end()")
-    assert Trust(path).withdrawn() == ""
+    assert CircuitBreaker(path).open_reason() == ""
     assert json.loads(path.read_text()) == []
 
 
 def test_runs_that_fail_withdraw_trust(path):
     for number in range(FAILURES):
-        assert Trust(path).withdrawn() == ""
+        assert CircuitBreaker(path).open_reason() == ""
         elsewhere(path, "trust.begin()", f"trust.fail('reason {number}')")
-    said = Trust(path).withdrawn()
+    said = CircuitBreaker(path).open_reason()
     assert f"the GPU failed {FAILURES} times within the hour" in said
     assert "the last time: reason 2" in said
 
@@ -56,28 +56,28 @@ def test_runs_that_fail_withdraw_trust(path):
 def test_a_killed_process_has_failed(path):
     for _ in range(FAILURES):
         elsewhere(path, "trust.begin()", KILLED)
-    assert "it ended without a word" in Trust(path).withdrawn()
+    assert "it ended without a word" in CircuitBreaker(path).open_reason()
 
 
 def test_a_running_process_has_not(path):
     for _ in range(FAILURES - 1):
         elsewhere(path, "trust.begin()", KILLED)
-    wall = Trust(path)
+    wall = CircuitBreaker(path)
     wall.begin()
-    assert Trust(path).withdrawn() == ""
+    assert CircuitBreaker(path).open_reason() == ""
     elsewhere(path, "trust.begin()", "trust.end()")
-    assert Trust(path).withdrawn() == ""
+    assert CircuitBreaker(path).open_reason() == ""
     wall.fail("now it has")
-    assert "now it has" in Trust(path).withdrawn()
+    assert "now it has" in CircuitBreaker(path).open_reason()
 
 
 def test_trust_comes_back_with_time(path, monkeypatch):
     for _ in range(FAILURES):
         elsewhere(path, "trust.fail('x')")
-    assert "tried again in 60 min" in Trust(path).withdrawn()
+    assert "tried again in 60 min" in CircuitBreaker(path).open_reason()
     now = trust._now()
     monkeypatch.setattr(trust, "_now", lambda: now + trust.WINDOW + 1)
-    assert Trust(path).withdrawn() == ""
+    assert CircuitBreaker(path).open_reason() == ""
 
 
 def test_trust_comes_back_with_a_restart_of_the_machine(path, monkeypatch, tmp_path):
@@ -85,15 +85,15 @@ def test_trust_comes_back_with_a_restart_of_the_machine(path, monkeypatch, tmp_p
         elsewhere(path, "trust.fail('x')")
     (tmp_path / "boot").write_text("another\n")
     monkeypatch.setattr(trust, "_BOOT", tmp_path / "boot")
-    assert Trust(path).withdrawn() == ""
+    assert CircuitBreaker(path).open_reason() == ""
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}', "[{}]", '[{"boot": 1, "at": "x"}]'])
 def test_a_damaged_page_is_a_new_page(path, text):
     path.parent.mkdir()
     path.write_text(text)
-    page = Trust(path)
-    assert page.withdrawn() == ""
+    page = CircuitBreaker(path)
+    assert page.open_reason() == ""
     page.begin()
     page.end()
     assert json.loads(path.read_text()) == []
@@ -101,8 +101,8 @@ def test_a_damaged_page_is_a_new_page(path, text):
 
 def test_a_page_that_cannot_be_written_stops_nobody(tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    page = Trust(tmp_path / "file" / "gpu.json")
+    page = CircuitBreaker(tmp_path / "file" / "gpu.json")
     page.begin()
     page.end()
-    assert page.withdrawn() == ""
+    assert page.open_reason() == ""
     assert "GPU failures are not counted" in caplog.text

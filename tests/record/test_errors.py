@@ -9,9 +9,9 @@ import pytest
 
 from installation.record.entry import Entry
 from installation.record.errors import RecordError
-from installation.record.reader import reading
+from installation.record.reader import open_readonly
 from installation.record.store import Store, count
-from installation.record.writer import Keeper
+from installation.record.writer import RecordWriter
 from tests.record.odd_places import ODD_PLACES, make_odd_places
 from tests.record.test_keeper import wait
 
@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 
 def read(path):
-    with reading(path):
+    with open_readonly(path):
         pass
 
 
@@ -43,7 +43,7 @@ def test_what_is_no_file_is_said(folder, place, use):
 
 @pytest.mark.parametrize("place", ODD_PLACES)
 def test_recording_pauses_and_whoever_records_is_not_held_up(folder, place):
-    keeper = Keeper(folder / place)
+    keeper = RecordWriter(folder / place)
     keeper.keep([ENTRY])
     wait(lambda: keeper.trouble)
     assert keeper.trouble.startswith(f"recording pauses: {ODD_PLACES[place].format(folder)}")
@@ -52,7 +52,7 @@ def test_recording_pauses_and_whoever_records_is_not_held_up(folder, place):
 
 
 def test_recording_goes_on_when_it_is_away(folder):
-    keeper = Keeper(folder / "fifo")
+    keeper = RecordWriter(folder / "fifo")
     keeper.keep([ENTRY])
     wait(lambda: keeper.trouble)
     (folder / "fifo").unlink()

@@ -16,7 +16,7 @@ from installation.record.entry import Entry, hour_of
 from installation.record.errors import RecordError
 from installation.record.expiry import Expiry
 from installation.record.store import Store, count
-from installation.record.writer import Keeper
+from installation.record.writer import RecordWriter
 from tests.mounts import own_mounts
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,7 +54,7 @@ def messages(caplog):
 
 
 def test_what_is_kept_is_written_while_it_runs(path, caplog):
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     keeper.keep(entries(3))
     wait(lambda: not keeper.waiting)
     assert count(path) == 3
@@ -65,7 +65,7 @@ def test_what_is_kept_is_written_while_it_runs(path, caplog):
 
 
 def test_closing_writes_what_waits_and_ends_the_thread(path):
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     keeper.keep(entries(900))
     keeper.close()
     assert count(path) == 900
@@ -73,14 +73,14 @@ def test_closing_writes_what_waits_and_ends_the_thread(path):
 
 
 def test_keeping_nothing_is_nothing(path):
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     keeper.keep([])
     keeper.close()
     assert count(path) == 0
 
 
 def test_many_threads_may_keep(path):
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
 
     def visit():
         for _ in range(50):
@@ -97,7 +97,7 @@ def test_many_threads_may_keep(path):
 
 def test_a_place_that_is_not_there_yet_is_waited_for(tmp_path, caplog):
     path = tmp_path / "disk" / "record.sqlite"
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     keeper.keep(entries(4))
     wait(lambda: keeper.trouble)
     assert str(path) in keeper.trouble and "\n" not in keeper.trouble
@@ -113,14 +113,14 @@ def test_a_place_that_is_not_there_yet_is_waited_for(tmp_path, caplog):
 
 def test_trouble_that_lasts_is_said_again(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(keeping, "_LOG_EVERY", 0.05)
-    keeper = Keeper(tmp_path / "nowhere" / "record.sqlite")
+    keeper = RecordWriter(tmp_path / "nowhere" / "record.sqlite")
     wait(lambda: len(caplog.records) >= 3)
     keeper.close()
     assert {record.levelname for record in caplog.records} == {"ERROR"}
 
 
 def test_trouble_that_comes_and_goes_is_not_said_each_time(path, caplog):
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     for _ in range(3):
         with closing(sqlite3.connect(path, timeout=PATIENCE)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -134,7 +134,7 @@ def test_trouble_that_comes_and_goes_is_not_said_each_time(path, caplog):
 
 
 def test_a_record_that_is_damaged_meanwhile_is_set_aside(path, caplog):
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     keeper.keep(entries(3))
     wait(lambda: not keeper.waiting)
     # What a failing disk may do to a file that is open.
@@ -151,7 +151,7 @@ def test_a_record_that_is_damaged_meanwhile_is_set_aside(path, caplog):
 
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_record_that_is_taken_away_is_begun_anew(path, replaced):
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     keeper.keep(entries(3))
     wait(lambda: not keeper.waiting)
     path.rename(path.with_name("last-year.sqlite"))
@@ -167,7 +167,7 @@ def test_a_newer_record_is_not_written_to_and_said_to_be_so(path):
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA application_id = 0x726F756C")
         database.execute("PRAGMA user_version = 99")
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     keeper.keep(entries(1))
     wait(lambda: keeper.trouble)
     assert "newer version" in keeper.trouble
@@ -204,7 +204,7 @@ def hanging(monkeypatch):
 
 
 def test_a_disk_that_hangs_holds_nobody_up(path, caplog, hanging):
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     for _ in range(1500):
         keeper.keep(entries(1))
     wait(lambda: keeper.trouble)
@@ -219,7 +219,7 @@ def test_a_disk_that_hangs_holds_nobody_up(path, caplog, hanging):
 
 def test_a_disk_that_hangs_is_not_waited_for_at_the_end(path, caplog, hanging, monkeypatch):
     monkeypatch.setattr(keeping, "_FAREWELL", 1.0)
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     keeper.keep(entries(7))
     keeper.close()
     # It hangs still, and does so for longer than anybody would wait.
@@ -258,8 +258,8 @@ def test_rows_that_are_too_old_go_at_opening_and_each_hour(path, monkeypatch, ca
         Expiry(path, 30).sweep(store, time.time())
         ages = [24 * 30 + 2, 24 * 30 + 1, 24 * 30 - 1, 1]
         store.add([replace(entries(1)[0], hour=now - age) for age in ages])
-    monkeypatch.setattr(keeping, "_SWEEP", 0.05)
-    keeper = Keeper(path, keep_days=30)
+    monkeypatch.setattr(keeping, "_EXPIRE_INTERVAL_S", 0.05)
+    keeper = RecordWriter(path, keep_days=30)
     wait(lambda: len(hours(path)) == 2)
     keeper.keep([replace(entries(1)[0], hour=now - 24 * 365)])
     wait(lambda: not keeper.waiting)
@@ -272,7 +272,7 @@ def test_rows_that_are_too_old_go_at_opening_and_each_hour(path, monkeypatch, ca
 
 def test_without_a_limit_all_is_kept(path):
     for _ in range(2):
-        keeper = Keeper(path)
+        keeper = RecordWriter(path)
         keeper.keep([replace(entries(1)[0], hour=1)])
         keeper.close()
     assert count(path) == 2

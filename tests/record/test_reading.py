@@ -8,7 +8,7 @@ import pytest
 
 from installation.record import store as storing
 from installation.record.entry import Entry
-from installation.record.reader import Period, reading
+from installation.record.reader import Period, open_readonly
 from installation.record.store import RecordError, Store
 
 BERLIN = ZoneInfo("Test/Berlin")
@@ -19,7 +19,7 @@ def entries(number):
 
 
 def count(path):
-    with reading(path) as database:
+    with open_readonly(path) as database:
         return database.execute("SELECT count(*) FROM entry").fetchone()[0]
 
 
@@ -53,7 +53,7 @@ def test_it_can_be_read_while_it_is_written(path):
 def test_one_who_reads_holds_nobody_up_and_sees_one_moment(path):
     with closing(Store(path)) as store:
         store.add(entries(1))
-        with reading(path) as database:
+        with open_readonly(path) as database:
             database.execute("BEGIN")
             for _ in range(2):
                 assert database.execute("SELECT count(*) FROM entry").fetchone() == (1,)
@@ -62,7 +62,7 @@ def test_one_who_reads_holds_nobody_up_and_sees_one_moment(path):
 
 
 def test_nothing_can_be_written_through_it(closed):
-    with pytest.raises(RecordError, match="readonly"), reading(closed) as database:
+    with pytest.raises(RecordError, match="readonly"), open_readonly(closed) as database:
         database.execute("DELETE FROM entry")
     assert count(closed) == 2000
 
@@ -80,7 +80,7 @@ def test_one_of_an_older_version_is_read_as_if_it_were_of_this(closed, monkeypat
     before = closed.read_bytes()
     addition = "ALTER TABLE entry ADD COLUMN wall TEXT NOT NULL DEFAULT 'west'"
     monkeypatch.setattr(storing, "_MIGRATIONS", (*storing._MIGRATIONS, addition))
-    with reading(closed) as database:
+    with open_readonly(closed) as database:
         assert database.execute("SELECT DISTINCT wall FROM entry").fetchall() == [("west",)]
     assert closed.read_bytes() == before
 
@@ -101,7 +101,7 @@ def test_it_is_damaged(closed):
     closed.write_bytes(b"hello" * 1000)
     assert "not a database; when the wall starts it sets this file aside" in complaint(closed)
     closed.write_bytes(data[: len(data) // 2])
-    with pytest.raises(RecordError, match="malformed"), reading(closed) as database:
+    with pytest.raises(RecordError, match="malformed"), open_readonly(closed) as database:
         database.execute("SELECT sum(seconds) FROM entry").fetchall()
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from installation.record.entry import Entry
-from installation.record.scene_counter import Tally
+from installation.record.scene_counter import SceneCounter
 from installation.scene import Label, Scene, Track, Verdict
 
 NOW = 1_700_000_000.0
@@ -29,7 +29,7 @@ def entry(wnid, seconds, confidence=0.5, hour=HOUR):
 
 @pytest.fixture
 def tally():
-    return Tally("safe", "person-semantic")
+    return SceneCounter("safe", "person-semantic")
 
 
 def test_a_settled_word_counts_once_when_its_face_has_gone(tally):

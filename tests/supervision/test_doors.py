@@ -3,7 +3,7 @@ from datetime import datetime
 import pytest
 
 from installation.supervision.hours import Hours
-from installation.supervision.opening_state import Doors
+from installation.supervision.opening_state import OpeningState
 
 ZONE = "Test/Berlin"
 
@@ -14,7 +14,7 @@ def at(text):
 
 @pytest.fixture
 def doors():
-    return Doors(Hours(["mon-fri 10:00-18:00"], ["2026-11-25"], ZONE))
+    return OpeningState(Hours(["mon-fri 10:00-18:00"], ["2026-11-25"], ZONE))
 
 
 def test_each_change_is_told_once(doors):

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from installation.runtime import heartbeat
-from installation.runtime.heartbeat import Heartbeat, HungError
+from installation.runtime.heartbeat import Heartbeat, StageHungError
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,9 @@ def test_silence_beyond_patience_is_told_in_one_line(clock):
     clock.now += 10.0
     heart.check()
     clock.now += 0.1
-    with pytest.raises(HungError, match=r"^vision has not answered for \d+ s; leaving") as caught:
+    with pytest.raises(
+        StageHungError, match=r"^vision has not answered for \d+ s; leaving"
+    ) as caught:
         heart.check()
     assert "\n" not in str(caught.value)
     heart.beat()
@@ -39,5 +41,5 @@ def test_a_beat_may_ask_for_more_time(clock):
     heart.check()
     heart.beat()
     clock.now += 10.1
-    with pytest.raises(HungError):
+    with pytest.raises(StageHungError):
         heart.check()

@@ -7,7 +7,7 @@ import pytest
 SAY = """
 import logging
 from installation.runtime import logging_setup as journal
-journal.begin(logging.INFO)
+journal.configure_logging(logging.INFO)
 log = logging.getLogger("test")
 log.info("the picture is %s", "back")
 log.warning("two\\nlines\\n")

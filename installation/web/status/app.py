@@ -23,12 +23,12 @@ from installation.config import model as config
 from installation.runtime.latest import Latest
 from installation.scene import Frame
 from installation.supervision.temperature import temperature
-from installation.web.status.auth import Guard, comes_from_here
-from installation.web.status.health import judge
+from installation.web.status.auth import AuthMiddleware, is_local_request
+from installation.web.status.health import evaluate
 from installation.web.status.history import History
 from installation.web.status.page import Page
 from installation.web.status.prometheus import expose
-from installation.web.status.snapshot import Report
+from installation.web.status.snapshot import StatusSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ _PREVIEW = 480
 _QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 80)
 
 
-class Site:
+class StatusApp:
     """The status as an ASGI application; used from one thread.
 
     Parameters
@@ -72,7 +72,7 @@ class Site:
     """
 
     def __init__(
-        self, settings: config.Status, reports: Latest[Report], restarts: int | None
+        self, settings: config.Status, reports: Latest[StatusSnapshot], restarts: int | None
     ) -> None:
         self._reports = reports
         self._restarts = restarts
@@ -98,7 +98,9 @@ class Site:
             exception_handlers={HTTPException: _nowhere, Exception: self._failure},
         )
         token = None if settings.token is None else settings.token.get_secret_value()
-        self.app: ASGIApp = _Dressed(Guard(inner, token, settings.address.is_loopback))
+        self.app: ASGIApp = _HeadersMiddleware(
+            AuthMiddleware(inner, token, settings.address.is_loopback)
+        )
 
     def take_a_sample(self) -> None:
         """Note how it is now; to be called every `history.EVERY` seconds."""
@@ -109,7 +111,7 @@ class Site:
         self._history.take(report, self._temperature)
 
     @property
-    def _report(self) -> Report | None:
+    def _report(self) -> StatusSnapshot | None:
         newest = self._reports.get(after=0, timeout=0)
         return None if newest is None else newest[1]
 
@@ -123,16 +125,16 @@ class Site:
 
     def _draw(self) -> bytes:
         report = self._report
-        health = judge(report, time.monotonic())
+        health = evaluate(report, time.monotonic())
         return _encoded(self._page.draw(report, health, self._history, self._restarts))
 
     def _expose(self) -> bytes:
         report = self._report
-        health = judge(report, time.monotonic())
+        health = evaluate(report, time.monotonic())
         return expose(report, health, self._temperature, self._restarts, self._free)
 
     async def _health(self, _request: Request) -> Response:
-        health = judge(self._report, time.monotonic())
+        health = evaluate(self._report, time.monotonic())
         return PlainTextResponse(_encoded(health.as_text()), 503 if health.faults else 200)
 
     async def _metrics(self, _request: Request) -> Response:
@@ -141,7 +143,7 @@ class Site:
 
     async def _preview(self, request: Request) -> Response:
         report = self._report
-        if not comes_from_here(request.scope) or report is None or report.frame is None:
+        if not is_local_request(request.scope) or report is None or report.frame is None:
             raise HTTPException(404)
         return Response(_jpeg(report.frame), media_type="image/jpeg")
 
@@ -178,7 +180,7 @@ def _jpeg(frame: Frame) -> bytes:
     return cv2.imencode(".jpg", small, _QUALITY)[1].tobytes()
 
 
-class _Dressed:
+class _HeadersMiddleware:
     """Adds to each response what belongs to all."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
-class Guard:
+class AuthMiddleware:
     """Lets through who may look.
 
     Parameters
@@ -48,7 +48,7 @@ class Guard:
         await answer(scope, receive, send)
 
 
-def comes_from_here(scope: Scope) -> bool:
+def is_local_request(scope: Scope) -> bool:
     """Tell whether somebody at this machine asks, and not through a proxy on it."""
     headers, client = Headers(scope=scope), scope.get("client")
     forwarded = any(name in headers for name in _FORWARDED)

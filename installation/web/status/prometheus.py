@@ -16,11 +16,11 @@ from prometheus_client.core import (
 
 from installation.display.metrics import EDGES, Histogram
 from installation.web.status.health import Health
-from installation.web.status.snapshot import Report
+from installation.web.status.snapshot import StatusSnapshot
 
 
 def expose(
-    report: Report | None,
+    report: StatusSnapshot | None,
     health: Health,
     temperature: float | None,
     restarts: int | None,
@@ -72,7 +72,7 @@ def _histogram(name: str, about: str, histogram: Histogram) -> Metric:
 
 
 def _metrics(
-    report: Report | None,
+    report: StatusSnapshot | None,
     health: Health,
     temperature: float | None,
     restarts: int | None,
@@ -95,7 +95,7 @@ def _metrics(
     yield from _of_the_stages(report)
 
 
-def _of_the_wall(report: Report) -> Iterator[Metric]:
+def _of_the_wall(report: StatusSnapshot) -> Iterator[Metric]:
     metrics = report.metrics
     about = "From the capture of a frame until it is on the screen."
     yield _histogram("frame_age_seconds", about, metrics.frame_age)
@@ -114,7 +114,7 @@ def _of_the_wall(report: Report) -> Iterator[Metric]:
     yield _counter("open_seconds_total", "For how long it has been open.", report.open_seconds)
 
 
-def _of_the_stages(report: Report) -> Iterator[Metric]:
+def _of_the_stages(report: StatusSnapshot) -> Iterator[Metric]:
     silent = GaugeMetricFamily(
         "installation_stage_silent_seconds",
         "Since a stage last showed that it lives.",

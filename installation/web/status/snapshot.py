@@ -10,7 +10,7 @@ from installation.scene import Frame
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class StageHealth:
     """How a stage lives.
 
     Attributes
@@ -29,7 +29,7 @@ class Pulse:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StatusSnapshot:
     """The wall at one moment.
 
     Attributes
@@ -85,7 +85,7 @@ class Report:
     stuck: bool
     metrics: Metrics
     faces: int
-    pulses: tuple[Pulse, ...]
+    pulses: tuple[StageHealth, ...]
     camera: str
     trouble: str | None
     losses: int

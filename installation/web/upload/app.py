@@ -19,15 +19,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from installation.config.model import Config
-from installation.web.status.auth import comes_from_here, gives
+from installation.web.status.auth import gives, is_local_request
 from installation.web.upload.api import API, describe
-from installation.web.upload.errors import Trouble
-from installation.web.upload.image_service import Studio, where
-from installation.web.upload.metrics import Meters
-from installation.web.upload.queue import guest_of
+from installation.web.upload.errors import RequestError
+from installation.web.upload.image_service import ImageService, where
+from installation.web.upload.metrics import WebMetrics
+from installation.web.upload.queue import client_key
 from installation.web.upload.request_body import receive
-from installation.web.upload.response import Answer, Extent, reply
-from installation.web.upload.server import HEADERS, REST
+from installation.web.upload.response import Detail, ImageResponse, reply
+from installation.web.upload.server import DISCARD_BODY_TIMEOUT_S, HEADERS
 from installation.web.upload.templates import Pages
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ _SENTENCES = {
 }
 
 
-class Site:
+class UploadApp:
     """The web extension as an ASGI application.
 
     Parameters
@@ -65,7 +65,7 @@ class Site:
     """
 
     def __init__(
-        self, config: Config, studio: Studio, glosses: dict[str, str], meters: Meters
+        self, config: Config, studio: ImageService, glosses: dict[str, str], meters: WebMetrics
     ) -> None:
         self._meters = meters
         self._watched_at = -inf
@@ -87,13 +87,13 @@ class Site:
         app = Starlette(
             routes=routes,
             exception_handlers={
-                Trouble: self._trouble,
-                HTTPException: self._nowhere,
-                ClientDisconnect: self._gone,
+                RequestError: self._trouble,
+                HTTPException: self._http_error,
+                ClientDisconnect: self._client_disconnected,
                 Exception: self._failure,
             },
         )
-        self.app: ASGIApp = _Guarded(app, meters)
+        self.app: ASGIApp = _ResponseMiddleware(app, meters)
 
     def use(self, config: Config) -> None:
         """Look by another config from now on."""
@@ -108,18 +108,18 @@ class Site:
 
     async def _answer_data(self, request: Request) -> Response:
         with_picture = request.query_params.get("picture", "").lower() in ("1", "true", "yes")
-        extent: Extent = "picture" if with_picture else "words"
+        extent: Detail = "picture" if with_picture else "words"
         data = reply(await self._answer(request, extent, bare=True), self._glosses)
         return Response(data.model_dump_json(exclude_none=True), media_type="application/json")
 
-    async def _answer(self, request: Request, extent: Extent, bare: bool) -> Answer:
-        who = guest_of(request.client.host if request.client else None)
+    async def _answer(self, request: Request, extent: Detail, bare: bool) -> ImageResponse:
+        who = client_key(request.client.host if request.client else None)
         queue = self._studio.queue
         queue.enter(who)
         try:
             data = await receive(request, self._most, bare)
             began = time.monotonic()
-            answer = await _unless_gone(request, self._studio.submit(who, data, extent))
+            answer = await _wait_or_disconnect(request, self._studio.submit(who, data, extent))
             self._meters.answered(len(answer.found.faces), time.monotonic() - began)
             return answer
         finally:
@@ -144,7 +144,7 @@ class Site:
     async def _metrics(self, request: Request) -> Response:
         token = self._config.status.token
         allowed = token is not None and gives(request.headers, token.get_secret_value())
-        if not (allowed or comes_from_here(request.scope)):
+        if not (allowed or is_local_request(request.scope)):
             raise HTTPException(404)
         return Response(self._meters.expose(), headers={"Content-Type": _PROMETHEUS})
 
@@ -154,7 +154,7 @@ class Site:
     # --- what goes wrong
 
     async def _trouble(self, request: Request, error: Exception) -> Response:
-        trouble = error if isinstance(error, Trouble) else Trouble(500, "")
+        trouble = error if isinstance(error, RequestError) else RequestError(500, "")
         if request.url.path.startswith("/api"):
             response: Response = JSONResponse({"error": str(trouble)}, trouble.status)
         else:
@@ -163,25 +163,25 @@ class Site:
             response.headers["Retry-After"] = str(trouble.retry_after)
         return response
 
-    async def _nowhere(self, request: Request, error: Exception) -> Response:
+    async def _http_error(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
         sentence = _SENTENCES.get(status, f"{HTTPStatus(status).phrase}.")
-        response = await self._trouble(request, Trouble(status, sentence))
+        response = await self._trouble(request, RequestError(status, sentence))
         response.headers.update(getattr(error, "headers", None) or {})
         return response
 
-    async def _gone(self, _request: Request, _error: Exception) -> Response:
+    async def _client_disconnected(self, _request: Request, _error: Exception) -> Response:
         return Response(status_code=499)
 
     async def _failure(self, request: Request, error: Exception) -> Response:
         # Its message may quote what a visitor sent.
         log.error("a request got no answer: %s at %s", type(error).__name__, where(error))
         return await self._trouble(
-            request, Trouble(500, "Something went wrong here: try another picture.")
+            request, RequestError(500, "Something went wrong here: try another picture.")
         )
 
 
-async def _unless_gone(request: Request, answer: Future[Answer]) -> Answer:
+async def _wait_or_disconnect(request: Request, answer: Future[ImageResponse]) -> ImageResponse:
     """Wait for an answer as long as somebody is there to have it."""
     waiting = asyncio.wrap_future(answer)
     leaving = asyncio.ensure_future(_left(request))
@@ -201,10 +201,10 @@ async def _left(request: Request) -> None:
         pass
 
 
-class _Guarded:
+class _ResponseMiddleware:
     """Adds what every response has to have, counts them, and lets whoever sends hear them."""
 
-    def __init__(self, app: ASGIApp, meters: Meters) -> None:
+    def __init__(self, app: ASGIApp, meters: WebMetrics) -> None:
         self._app = app
         self._meters = meters
         self._headers = [(key.lower().encode(), value.encode()) for key, value in HEADERS.items()]
@@ -232,7 +232,7 @@ class _Guarded:
                 # A connection that is closed on what still comes loses what was said to it.
                 await send({**message, "more_body": True})
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(drain(), REST)
+                    await asyncio.wait_for(drain(), DISCARD_BODY_TIMEOUT_S)
                 message = {"type": "http.response.body"}
             await send(message)
 

@@ -11,23 +11,23 @@ from ipaddress import ip_network
 import uvicorn
 
 from installation.config.model import Config
-from installation.config.reload import ConfigFile, changes, in_force
+from installation.config.reload import ConfigFile, apply_changes, changes
 from installation.config.watch import ConfigWatch
 from installation.errors import InstallationError
 from installation.inference.open_engines import rebuild_damaged
 from installation.labels.glosses import load_glosses
 from installation.runtime.signals import Signals
 from installation.supervision.systemd_notify import Notifier
-from installation.web.upload.app import Site
-from installation.web.upload.image_service import Studio
-from installation.web.upload.metrics import Meters
+from installation.web.upload.app import UploadApp
+from installation.web.upload.image_service import ImageService
+from installation.web.upload.metrics import WebMetrics
 from installation.web.upload.server import GRACE, MOST_HEADERS, Connection, Server
 
 log = logging.getLogger(__name__)
 
 _WATCH = 0.1
 # Seconds for a proxy to notice that this is about to close.
-_NOTICE = 3.0
+_DRAIN_S = 3.0
 # Seconds for threads to return at the end.
 _FAREWELL = 0.5
 
@@ -52,7 +52,7 @@ def serve(file: ConfigFile) -> None:
         with _bound(config) as listening:
             rebuild_damaged(config.inference.engines, ("person-glosses",))
             glosses = load_glosses(config.inference.engines)
-            studio = Studio(config, config.record.file)
+            studio = ImageService(config, config.record.file)
             try:
                 while studio.refusal is not None:
                     time.sleep(_WATCH)
@@ -90,7 +90,7 @@ class _Service:
     def __init__(
         self,
         config: Config,
-        studio: Studio,
+        studio: ImageService,
         glosses: dict[str, str],
         file: ConfigFile,
         signals: Signals,
@@ -98,8 +98,8 @@ class _Service:
     ) -> None:
         self._config = config
         self._studio = studio
-        self._meters = Meters(studio)
-        self._site = Site(config, studio, glosses, self._meters)
+        self._meters = WebMetrics(studio)
+        self._site = UploadApp(config, studio, glosses, self._meters)
         self._config_watch = ConfigWatch(file)
         self._signals = signals
         self._notifier = notifier
@@ -152,7 +152,7 @@ class _Service:
             return False
         if self._ends_at is None:
             self._studio.leave()
-            self._ends_at = time.monotonic() + (_NOTICE if self._site.watched else 0)
+            self._ends_at = time.monotonic() + (_DRAIN_S if self._site.watched else 0)
         return time.monotonic() >= self._ends_at
 
     def _watch(self) -> None:
@@ -167,7 +167,7 @@ class _Service:
 
     def _change_to(self, config: Config) -> None:
         now, later = changes(self._config, config)
-        self._config = in_force(self._config, config)
+        self._config = apply_changes(self._config, config)
         self._site.use(self._config)
         if {key.partition(".")[0] for key in now} & {"labels", "theme"}:
             self._studio.use(self._config)

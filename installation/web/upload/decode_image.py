@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from installation.capture.stills import as_seen
-from installation.web.upload.errors import Trouble
+from installation.web.upload.errors import RequestError
 
 # What Pillow may open them as. HEIC is not among them: telephones that take it send JPEG to a page
 # that asks for JPEG.
@@ -62,27 +62,29 @@ def read_photo(data: bytes, megapixels: float) -> NDArray[np.uint8]:
         for a damaged one.
     """
     if not data:
-        raise Trouble(400, "No picture was sent.")
+        raise RequestError(400, "No picture was sent.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
                 if image.width * image.height > megapixels * 1e6:
-                    raise Trouble(
+                    raise RequestError(
                         413, f"The picture has more than {megapixels:g} megapixels: send a smaller."
                     )
                 if image.format in ("JPEG", "MPO") and data.count(_SCAN) > _MOST_SCANS:
-                    raise Trouble(422, "The picture is damaged: send another.")
+                    raise RequestError(422, "The picture is damaged: send another.")
                 # Of 16-bit pictures Pillow cannot average whole cells first.
                 gap = None if image.mode.startswith("I;16") else 2.0
                 image.thumbnail((LONGEST, LONGEST), reducing_gap=gap)
                 return as_seen(image)
-    except Trouble:
+    except RequestError:
         raise
     except UnidentifiedImageError:
         if any(data.startswith(magic, start) for start, magic in _OTHER_PICTURES):
-            raise Trouble(415, f"This kind of picture is not known here: send {KINDS}.") from None
-        raise Trouble(400, f"This is not {KINDS}.") from None
+            raise RequestError(
+                415, f"This kind of picture is not known here: send {KINDS}."
+            ) from None
+        raise RequestError(400, f"This is not {KINDS}.") from None
     except Exception as error:
         # Decoders raise almost anything on damaged data.
-        raise Trouble(422, "The picture is damaged: send another.") from error
+        raise RequestError(422, "The picture is damaged: send another.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Trouble(Exception):  # noqa: N818  # most of it is nobody's error
+class RequestError(Exception):  # most of it is nobody's error
     """A picture gets no answer; the text is a sentence for whoever sent it.
 
     Attributes

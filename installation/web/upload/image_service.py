@@ -18,15 +18,15 @@ from pathlib import Path
 from installation.config.model import Config
 from installation.inference.engine import OverloadedError
 from installation.record.entry import Entry, hour_of
-from installation.record.writer import Keeper
+from installation.record.writer import RecordWriter
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed
-from installation.vision.worker import Stage
+from installation.vision.worker import Worker
 from installation.web.upload.decode_image import read_photo
-from installation.web.upload.errors import Trouble
-from installation.web.upload.inference_pool import BEAT, PATIENCE, Eyes, readers_for
+from installation.web.upload.errors import RequestError
+from installation.web.upload.inference_pool import BEAT, PATIENCE, InferencePool, readers_for
 from installation.web.upload.queue import CLOSING, FairQueue
-from installation.web.upload.response import Answer, Extent, draw
+from installation.web.upload.response import Detail, ImageResponse, draw
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ class _Job:
     """A picture that waits for its answer."""
 
     data: bytes
-    extent: Extent
+    extent: Detail
     until: float
-    answer: Future[Answer] = field(default_factory=Future)
+    answer: Future[ImageResponse] = field(default_factory=Future)
 
     def fail(self, error: Exception) -> None:
         # What these hold of the picture would stay until somebody looks for circles.
@@ -52,7 +52,7 @@ class _Job:
             self.answer.set_exception(error)
 
 
-class Studio:
+class ImageService:
     """Answers pictures.
 
     Parameters
@@ -76,14 +76,14 @@ class Studio:
         self._leaving = False
         self._at_work: set[_Job] = set()
         self._config = config
-        self._keeper = None if record is None else Keeper(record, config.record.keep_days)
+        self._keeper = None if record is None else RecordWriter(record, config.record.keep_days)
         # A picture takes most memory, by far, while it is read.
         self._reading = threading.Semaphore(os.cpu_count() or 1)
-        self._eyes = Eyes(config, readers or readers_for(config))
+        self._eyes = InferencePool(config, readers or readers_for(config))
         # A desk is silent for as long as it waits for what is found.
         patience = PATIENCE + limits.seconds
         hearts = [Heartbeat(f"desk {number + 1}", patience) for number in range(limits.jobs)]
-        self._desks = [Stage(heart, partial(self._work, heart)) for heart in hearts]
+        self._desks = [Worker(heart, partial(self._work, heart)) for heart in hearts]
 
     @property
     def refusal(self) -> str | None:
@@ -106,20 +106,20 @@ class Studio:
         self._config = config
         self._eyes.use(config)
 
-    def submit(self, who: str, data: bytes, extent: Extent) -> Future[Answer]:
+    def submit(self, who: str, data: bytes, extent: Detail) -> Future[ImageResponse]:
         """Queue a picture of somebody who has a place.
 
         Returns
         -------
         Future
-            The answer, or `Trouble`. To be cancelled when nobody waits for it any more, before the
-            place is given back.
+            The answer, or `RequestError`. To be cancelled when nobody waits for it any more, before
+            the place is given back.
         """
         job = _Job(data, extent, time.monotonic() + self._config.web.seconds)
         # No circle of job and answer: it would keep the picture until somebody looks for those.
         waiting = weakref.ref(job)
 
-        def withdraw(answer: Future[Answer]) -> None:
+        def withdraw(answer: Future[ImageResponse]) -> None:
             if answer.cancelled() and (job := waiting()) is not None:
                 self.queue.withdraw(who, job)
 
@@ -138,7 +138,7 @@ class Studio:
     def dismiss(self) -> None:
         """Let nobody in any more, and send away whoever has no answer yet."""
         for job in (*self.queue.close(), *list(self._at_work)):
-            job.fail(Trouble(503, CLOSING, _SOON))
+            job.fail(RequestError(503, CLOSING, _SOON))
 
     def close(self, timeout: float) -> None:
         """End all threads, within some seconds."""
@@ -164,12 +164,12 @@ class Studio:
                 self._answer(job)
             except CancelledError:
                 continue
-            except Trouble as trouble:
+            except RequestError as trouble:
                 job.fail(trouble)
             except Exception as error:
                 # Its message may quote what a visitor sent.
                 log.error("%s at %s; a picture got no answer", type(error).__name__, where(error))  # noqa: TRY400
-                job.fail(Trouble(500, "Something went wrong here: try another picture."))
+                job.fail(RequestError(500, "Something went wrong here: try another picture."))
             finally:
                 self._at_work.discard(job)
                 # The next may come in the morning.
@@ -178,7 +178,7 @@ class Studio:
     def _answer(self, job: _Job) -> None:
         limits = self._config.web
         if time.monotonic() > job.until:
-            raise Trouble(503, _BUSY, _SOON)
+            raise RequestError(503, _BUSY, _SOON)
         deadline = time.monotonic() + limits.seconds
         with self._reading:
             picture = read_photo(job.data, limits.pixels)
@@ -190,16 +190,16 @@ class Studio:
             found, config = looking.result(max(deadline - time.monotonic(), 0))
         except LateError:
             looking.cancel()
-            raise Trouble(503, "This picture takes too long: try another.", _SOON) from None
+            raise RequestError(503, "This picture takes too long: try another.", _SOON) from None
         except OverloadedError as error:
             error.__traceback__ = None
-            raise Trouble(503, _BUSY, _SOON) from None
+            raise RequestError(503, _BUSY, _SOON) from None
         answer = draw(found, config, job.extent)
         self._remember(answer)
         with suppress(InvalidStateError):
             job.answer.set_result(answer)
 
-    def _remember(self, answer: Answer) -> None:
+    def _remember(self, answer: ImageResponse) -> None:
         if self._keeper is None:
             return
         config, hour = answer.config, hour_of(time.time())

@@ -12,13 +12,13 @@ from queue import Empty, SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from installation.commands.still_classifier import Found, PictureReader, open_reader
+from installation.commands.still_classifier import ImageClassifier, ImageResult, open_reader
 from installation.config.model import Config
 from installation.errors import InstallationError
 from installation.inference.engine import OverloadedError
 from installation.inference.open_engines import CancelledError
 from installation.runtime.heartbeat import Heartbeat
-from installation.vision.worker import Stage
+from installation.vision.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +42,14 @@ def readers_for(config: Config) -> int:
 
 
 @dataclass(slots=True, eq=False)
-class _Order:
+class _Task:
     """A picture that waits to be looked at, and what was found under which config."""
 
     picture: NDArray[np.uint8]
-    found: Future[tuple[Found, Config]] = field(default_factory=Future)
+    found: Future[tuple[ImageResult, Config]] = field(default_factory=Future)
 
 
-class Eyes:
+class InferencePool:
     """Looks at pictures, at several at a time where there are several readers.
 
     Parameters
@@ -68,11 +68,11 @@ class Eyes:
     def __init__(self, config: Config, readers: int) -> None:
         self._config = config
         self._closing = False
-        self._open: dict[str, PictureReader] = {}
+        self._open: dict[str, ImageClassifier] = {}
         # None only wakes whoever waits for an order.
-        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        self._orders: SimpleQueue[_Task | None] = SimpleQueue()
         hearts = [Heartbeat(f"reader {number + 1}", _OPENING) for number in range(readers)]
-        self.stages = [Stage(heart, partial(self._run, heart)) for heart in hearts]
+        self.stages = [Worker(heart, partial(self._run, heart)) for heart in hearts]
 
     @property
     def open(self) -> bool:
@@ -90,7 +90,7 @@ class Eyes:
         for _ in self.stages:
             self._orders.put(None)
 
-    def look(self, picture: NDArray[np.uint8]) -> Future[tuple[Found, Config]]:
+    def look(self, picture: NDArray[np.uint8]) -> Future[tuple[ImageResult, Config]]:
         """Have a picture looked at, uint8 (height, width, 3), BGR.
 
         Returns
@@ -99,7 +99,7 @@ class Eyes:
             What was found and by which config, or what went wrong; `OverloadedError` is nobody's
             fault. To be cancelled when nobody waits for it any more.
         """
-        order = _Order(picture)
+        order = _Task(picture)
         self._orders.put(order)
         return order.found
 
@@ -132,7 +132,7 @@ class Eyes:
         except CancelledError:
             return
 
-    def _read(self, heart: Heartbeat, reader: PictureReader, config: Config) -> None:
+    def _read(self, heart: Heartbeat, reader: ImageClassifier, config: Config) -> None:
         """Look at one picture after the other, until there is another config."""
         while not self._closing and config is self._config:
             heart.beat()

@@ -7,13 +7,13 @@ from collections import Counter as Counts
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from installation.web.upload.image_service import Studio
+from installation.web.upload.image_service import ImageService
 
 # Seconds: from a face on an idle machine to the most that a queue and a picture may take.
 _EDGES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 20.0, 40.0)
 
 
-class Meters:
+class WebMetrics:
     """Counts what becomes of requests.
 
     Parameters
@@ -22,7 +22,7 @@ class Meters:
         Asked for how things are at the time of each look.
     """
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: ImageService) -> None:
         # The time each began would be told beside it.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self._registry = CollectorRegistry()

@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from installation.web.upload.decode_image import KINDS
-from installation.web.upload.errors import Trouble
+from installation.web.upload.errors import RequestError
 
 # The field a form has the picture in.
 FIELD = "picture"
@@ -22,7 +22,7 @@ _LONGEST_FIELD = 1024
 _WRAPPING = 16 * 1024
 # Seconds a body may take whatever its size, and the bytes a second it has to bring besides.
 _GRACE = 10.0
-_PACE = 32 * 1024
+_MIN_BYTES_PER_S = 32 * 1024
 # What a picture sent by itself may be called.
 _BARE = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 
@@ -51,16 +51,16 @@ async def receive(request: Request, most: int, bare: bool) -> bytes:
     if kind == "multipart/form-data":
         return await _from_form(request, most)
     if bare and kind in _BARE:
-        return b"".join([chunk async for chunk in _paced(request, most)])
+        return b"".join([chunk async for chunk in _read_with_min_rate(request, most)])
     if bare and kind.startswith("image/"):
-        raise Trouble(415, f"This kind of picture is not known here: send {KINDS}.")
-    raise Trouble(415, "A form of the type multipart/form-data is needed here.")
+        raise RequestError(415, f"This kind of picture is not known here: send {KINDS}.")
+    raise RequestError(415, "A form of the type multipart/form-data is needed here.")
 
 
 async def _from_form(request: Request, most: int) -> bytes:
     parser = MultiPartParser(
         request.headers,
-        _paced(request, most + _WRAPPING),
+        _read_with_min_rate(request, most + _WRAPPING),
         max_files=_MOST_FIELDS,
         max_fields=_MOST_FIELDS,
         max_part_size=_LONGEST_FIELD,
@@ -70,31 +70,31 @@ async def _from_form(request: Request, most: int) -> bytes:
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise Trouble(400, "The form that was sent is damaged.") from error
+        raise RequestError(400, "The form that was sent is damaged.") from error
     for file in form.getlist(FIELD):
         if isinstance(file, UploadFile) and file.size:
             if file.size > most:
                 raise _too_large(most)
             return await file.read()
-    raise Trouble(400, "No picture was sent.")
+    raise RequestError(400, "No picture was sent.")
 
 
-async def _paced(request: Request, most: int) -> AsyncGenerator[bytes, None]:
+async def _read_with_min_rate(request: Request, most: int) -> AsyncGenerator[bytes, None]:
     began, total = time.monotonic(), 0
     stream = request.stream()
     while True:
-        left = began + _GRACE + total / _PACE - time.monotonic()
+        left = began + _GRACE + total / _MIN_BYTES_PER_S - time.monotonic()
         try:
             chunk = await asyncio.wait_for(anext(stream), max(left, 0))
         except StopAsyncIteration:
             return
         except asyncio.TimeoutError:
-            raise Trouble(408, "The picture came too slowly: try a smaller one.") from None
+            raise RequestError(408, "The picture came too slowly: try a smaller one.") from None
         total += len(chunk)
         if total > most:
             raise _too_large(most)
         yield chunk
 
 
-def _too_large(most: int) -> Trouble:
-    return Trouble(413, f"The picture has more than {most / 1e6:g} megabytes: send a smaller.")
+def _too_large(most: int) -> RequestError:
+    return RequestError(413, f"The picture has more than {most / 1e6:g} megabytes: send a smaller.")

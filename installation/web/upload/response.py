@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from installation.commands.still_classifier import Found
+from installation.commands.still_classifier import ImageResult
 from installation.config.model import Config
-from installation.inference.crop import cut
+from installation.inference.crop import crop_resize
 from installation.labels.taxonomy import paths, words_of
 from installation.scene import Box, Label
-from installation.vision.classifier import surroundings
+from installation.vision.classifier import context_regions
 
 _QUALITY = 90
 # What the network saw of a face is shown at this size, for so many faces at the most.
@@ -25,11 +25,11 @@ _MOST_SEEN = 12
 
 # How much of an answer somebody wants: the words alone, the picture they are drawn into, or also
 # what the classifier saw.
-Extent = Literal["words", "picture", "page"]
+Detail = Literal["words", "picture", "page"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answer:
+class ImageResponse:
     """What a visitor gets back.
 
     Attributes
@@ -44,24 +44,24 @@ class Answer:
         In force when it was looked at.
     """
 
-    found: Found
+    found: ImageResult
     picture: bytes | None
     seen: tuple[bytes, ...]
     config: Config
 
 
-def draw(found: Found, config: Config, extent: Extent) -> Answer:
+def draw(found: ImageResult, config: Config, extent: Detail) -> ImageResponse:
     """Make the answer to a picture, no more of it than somebody wants."""
     picture = None if extent == "words" else _jpeg(found.drawn(config.theme))
-    seen = _seen(found) if extent == "page" else ()
-    return Answer(found, picture, seen, config)
+    seen = _crops_seen(found) if extent == "page" else ()
+    return ImageResponse(found, picture, seen, config)
 
 
-def _seen(found: Found) -> tuple[bytes, ...]:
+def _crops_seen(found: ImageResult) -> tuple[bytes, ...]:
     height, width = found.picture.shape[:2]
     boxes = np.array([face.box for face in found.faces[:_MOST_SEEN]], np.float32).reshape(-1, 4)
-    squares = surroundings(boxes, width, height)
-    return tuple(_jpeg(cut(found.picture, square, _SEEN, _SEEN)) for square in squares)
+    squares = context_regions(boxes, width, height)
+    return tuple(_jpeg(crop_resize(found.picture, square, _SEEN, _SEEN)) for square in squares)
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:
@@ -96,7 +96,7 @@ class Face(BaseModel):
     words: list[Word] = Field(description="Best first; the first is the one that is drawn")
 
 
-class Reply(BaseModel):
+class ClassifyResponse(BaseModel):
     """What was found in a picture."""
 
     width: int = Field(description="Pixels; large pictures are shrunk, upright as EXIF says")
@@ -109,11 +109,11 @@ class Reply(BaseModel):
     )
 
 
-def reply(answer: Answer, glosses: dict[str, str]) -> Reply:
+def reply(answer: ImageResponse, glosses: dict[str, str]) -> ClassifyResponse:
     """Put an answer into data."""
     found = answer.found
     height, width = found.picture.shape[:2]
-    return Reply(
+    return ClassifyResponse(
         width=width,
         height=height,
         faces=[

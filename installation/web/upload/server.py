@@ -14,17 +14,17 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from installation.web.upload.queue import guest_of
+from installation.web.upload.queue import client_key
 
 # Bytes that a request's line and headers may have together.
 MOST_HEADERS = 16 * 1024
 # Seconds for a request's head to come, and for anything to be read of an answer.
-_HEAD = 10.0
+_HEADER_TIMEOUT_S = 10.0
 _READING = 30.0
 # Seconds for the rest of a body that nobody wants any more to go by.
-REST = 10.0
+DISCARD_BODY_TIMEOUT_S = 10.0
 # Connections at a time; half of them from one address, unless that is a proxy's.
-_MOST = 400
+_MAX_CONNECTIONS = 400
 # Seconds for those who are here at the end to get their answers: in the first of them who has only
 # just connected may ask still, in the last those who have no answer yet are sent away.
 GRACE = 10.0
@@ -65,15 +65,15 @@ class Connection(H11Protocol):
         self._waits_since = self.loop.time()
         self._unread = 0
         self._unread_since = self._waits_since
-        self._guest = guest_of(self.client[0] if self.client else None)
-        if len(self.connections) > _MOST or self._has_its_share():
+        self._guest = client_key(self.client[0] if self.client else None)
+        if len(self.connections) > _MAX_CONNECTIONS or self._over_limit():
             self._refuse(503, "Too many are here just now: try again soon.\n")
 
-    def _has_its_share(self) -> bool:
+    def _over_limit(self) -> bool:
         if self.client is None or any(ip_address(self.client[0]) in each for each in self.proxies):
             return False
         same = [each for each in self.connections if getattr(each, "_guest", "") == self._guest]
-        return len(same) > _MOST // 2
+        return len(same) > _MAX_CONNECTIONS // 2
 
     def on_response_complete(self) -> None:
         """See `H11Protocol`."""
@@ -120,7 +120,7 @@ class Connection(H11Protocol):
         """Cut off whoever takes too long."""
         now = self.loop.time()
         idle = self.cycle is None or self.cycle.response_complete
-        if idle and now - self._waits_since > _HEAD:
+        if idle and now - self._waits_since > _HEADER_TIMEOUT_S:
             self.transport.close()
         unread = self.transport.get_write_buffer_size()
         if unread == 0 or unread < self._unread:

@@ -10,9 +10,9 @@ from starlette.responses import HTMLResponse, Response
 from installation.config.model import Config
 from installation.labels.policy import PolicyName
 from installation.web.upload.decode_image import KINDS
-from installation.web.upload.errors import Trouble
+from installation.web.upload.errors import RequestError
 from installation.web.upload.request_body import FIELD
-from installation.web.upload.response import Answer, Word, data_uri, reply
+from installation.web.upload.response import ImageResponse, Word, data_uri, reply
 
 # What else is served, and as what.
 _ASSETS = {
@@ -77,11 +77,11 @@ class Pages:
         """Return the page on which a picture is chosen."""
         return self._render("page.html", 200, answer=None, trouble=None)
 
-    def trouble(self, trouble: Trouble) -> Response:
+    def trouble(self, trouble: RequestError) -> Response:
         """Return the page that says why there is no answer."""
         return self._render("page.html", trouble.status, answer=None, trouble=trouble)
 
-    def answer(self, answer: Answer) -> Response:
+    def answer(self, answer: ImageResponse) -> Response:
         """Return the page with a picture's answer."""
         data = reply(answer, self._glosses)
         seen = [data_uri(jpeg) for jpeg in answer.seen]

@@ -4,22 +4,22 @@ import ctypes
 
 import pytest
 
-from engines.cuda_device import NoCardError, find_card
+from engines.cuda_device import NoDeviceError, find_device
 
 
 @pytest.fixture(scope="session")
 def card():
     try:
-        return find_card()
-    except NoCardError as error:
+        return find_device()
+    except NoDeviceError as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture
 def gpu(card):
-    from installation.inference.gpu import Gpu
+    from installation.inference.gpu import GpuContext
 
-    opened = Gpu(card)
+    opened = GpuContext(card)
     yield opened
     opened.close()
 

@@ -119,14 +119,14 @@ def live(standin):
 
 
 def test_a_hundred_times_open_and_closed_leaves_nothing(card, built):
-    from installation.inference.gpu import Feed, Gpu, Output
+    from installation.inference.gpu import GpuContext, InputBuffer, OutputBuffer
 
     manifest = load_manifest(built / NAMES[0])
     free = []
     for number in range(100):
-        gpu = Gpu(card)
-        feed = Feed(gpu, manifest, True, 8)
-        output = Output("any", (8, 100), np.dtype(np.float32))
+        gpu = GpuContext(card)
+        feed = InputBuffer(gpu, manifest, True, 8)
+        output = OutputBuffer("any", (8, 100), np.dtype(np.float32))
         gpu.upload(np.zeros((720, 1280, 3), np.uint8))
         if number in (10, 99):
             import pycuda.driver as cuda

@@ -44,7 +44,7 @@ receiving._GRACE = 600.0
 # ... and so is an inference server.
 AWAITED = """
 import installation.inference.kserve as kserve
-kserve._PATIENT, kserve._OPENING, kserve._BUSY = 100.0, 100.0, 600.0
+kserve._BATCH_DEADLINE_S, kserve._OPENING, kserve._BUSY = 100.0, 100.0, 600.0
 """
 
 

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import cv2
 import pytest
 
-from installation.commands.still_classifier import PictureReader
+from installation.commands.still_classifier import ImageClassifier
 from installation.config import model as configuration
 from installation.inference.engine import InferenceError, OverloadedError
 from installation.runtime import heartbeat
-from installation.web.upload.errors import Trouble
-from installation.web.upload.image_service import Studio
+from installation.web.upload.errors import RequestError
+from installation.web.upload.image_service import ImageService
 from installation.web.upload.inference_pool import PATIENCE, readers_for
 from tests.web.upload.serving import LONG, encoded
 
@@ -28,7 +28,7 @@ def opened(built, tmp_path):
     def open_one(web="", readers=None):
         path = tmp_path / "config.yaml"
         path.write_text(f"inference: {{engines: {built}, device: cpu}}\nweb: {{{web}}}\n")
-        studio = Studio(configuration.load(path), None, readers)
+        studio = ImageService(configuration.load(path), None, readers)
         studios.append(studio)
         deadline = time.monotonic() + LONG
         while studio.refusal is not None:
@@ -60,13 +60,13 @@ def test_a_server_is_asked_for_several_a_processor_for_one(config):
 
 
 def test_two_readers_look_at_a_time_and_see_the_same(opened, small, monkeypatch):
-    together, look = threading.Barrier(2), PictureReader.look
+    together, look = threading.Barrier(2), ImageClassifier.look
 
     def looked(self, picture):
         together.wait(LONG)
         return look(self, picture)
 
-    monkeypatch.setattr(PictureReader, "look", looked)
+    monkeypatch.setattr(ImageClassifier, "look", looked)
     studio = opened("jobs: 2, seconds: 600", readers=2)
     answers = [submit(studio, small) for _ in range(8)]
     assert len({words(answer) for answer in answers}) == 1
@@ -85,14 +85,14 @@ def test_another_config_reaches_every_reader(opened, small, built, tmp_path):
 
 
 def test_who_waits_for_a_slow_look_does_not_count_as_hung(opened, small, monkeypatch):
-    look, looking, over = PictureReader.look, threading.Event(), threading.Event()
+    look, looking, over = ImageClassifier.look, threading.Event(), threading.Event()
 
     def looked(self, picture):
         looking.set()
         over.wait(LONG)
         return look(self, picture)
 
-    monkeypatch.setattr(PictureReader, "look", looked)
+    monkeypatch.setattr(ImageClassifier, "look", looked)
     slow = opened("jobs: 2, seconds: 600")
     answers = [submit(slow, small) for _ in range(2)]
     assert looking.wait(LONG)
@@ -108,7 +108,7 @@ def test_who_waits_for_a_slow_look_does_not_count_as_hung(opened, small, monkeyp
 
 @pytest.mark.parametrize("becomes", ["answered", "late", "refused"])
 def test_a_picture_is_gone_with_its_answer(opened, small, monkeypatch, becomes):
-    look, pictures, over = PictureReader.look, [], threading.Event()
+    look, pictures, over = ImageClassifier.look, [], threading.Event()
 
     def looked(self, picture):
         pictures.append(weakref.ref(picture))
@@ -118,7 +118,7 @@ def test_a_picture_is_gone_with_its_answer(opened, small, monkeypatch, becomes):
             over.wait(LONG)
         return look(self, picture)
 
-    monkeypatch.setattr(PictureReader, "look", looked)
+    monkeypatch.setattr(ImageClassifier, "look", looked)
     studio = opened(f"jobs: 1, seconds: {3 if becomes == 'late' else 600}")
     # Not only once somebody looks for circles.
     gc.disable()
@@ -140,18 +140,18 @@ def test_a_picture_is_gone_with_its_answer(opened, small, monkeypatch, becomes):
 
 
 def test_a_server_that_has_too_much_to_do_costs_one_picture_its_answer(opened, small, monkeypatch):
-    look, asked = PictureReader.look, iter([True, False, True])
+    look, asked = ImageClassifier.look, iter([True, False, True])
 
     def looked(self, picture):
         if next(asked, False):
             raise OverloadedError("inference.example:8001: overloaded")
         return look(self, picture)
 
-    monkeypatch.setattr(PictureReader, "look", looked)
+    monkeypatch.setattr(ImageClassifier, "look", looked)
     studio = opened("jobs: 1, seconds: 600")
     answers = [submit(studio, small) for _ in range(5)]
     for refused in (answers[0], answers[2]):
-        with pytest.raises(Trouble) as told:
+        with pytest.raises(RequestError) as told:
             refused.result(LONG)
         assert told.value.status == 503 and told.value.retry_after > 0
         assert "inference.example" not in str(told.value)
@@ -163,9 +163,9 @@ def test_an_engine_that_fails_ends_the_process(opened, small, monkeypatch):
     def looked(self, picture):
         raise InferenceError("the card is gone")
 
-    monkeypatch.setattr(PictureReader, "look", looked)
+    monkeypatch.setattr(ImageClassifier, "look", looked)
     studio = opened()
-    with pytest.raises(Trouble) as told:
+    with pytest.raises(RequestError) as told:
         submit(studio, small).result(LONG)
     assert told.value.status == 500
     with pytest.raises(InferenceError):
@@ -174,30 +174,30 @@ def test_an_engine_that_fails_ends_the_process(opened, small, monkeypatch):
 
 
 def test_a_look_that_takes_too_long_is_not_waited_for(opened, small, monkeypatch):
-    look, over = PictureReader.look, threading.Event()
+    look, over = ImageClassifier.look, threading.Event()
 
     def looked(self, picture):
         over.wait(LONG)
         return look(self, picture)
 
-    monkeypatch.setattr(PictureReader, "look", looked)
+    monkeypatch.setattr(ImageClassifier, "look", looked)
     studio = opened("jobs: 1, seconds: 0.5")
     late = submit(studio, small)
-    with pytest.raises(Trouble) as told:
+    with pytest.raises(RequestError) as told:
         late.result(LONG)
     assert told.value.status == 503 and told.value.retry_after > 0
     over.set()
 
 
 def test_who_leaves_while_a_picture_waits_frees_its_desk(opened, small, hopper, monkeypatch):
-    look, over, seen = PictureReader.look, threading.Event(), []
+    look, over, seen = ImageClassifier.look, threading.Event(), []
 
     def looked(self, picture):
         seen.append(picture.shape)
         over.wait(LONG)
         return look(self, picture)
 
-    monkeypatch.setattr(PictureReader, "look", looked)
+    monkeypatch.setattr(ImageClassifier, "look", looked)
     studio = opened("jobs: 2, seconds: 600")
     first = submit(studio, small)
     while not seen:
