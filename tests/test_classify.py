@@ -16,7 +16,7 @@ from mounts import own_mounts
 from PIL import Image
 
 from installation.capture.source import CaptureError
-from installation.commands.still_classifier import FileResult, OutputFolder
+from installation.commands.classify import FileResult, OutputFolder
 from installation.config.model import Theme
 from installation.errors import printable
 

@@ -100,13 +100,9 @@ def _web(arguments: argparse.Namespace) -> int:
 
 
 def _classify(arguments: argparse.Namespace) -> int:
-    from installation.commands.still_classifier import (
-        FileResult,
-        OutputError,
-        OutputFolder,
-        open_reader,
-    )
+    from installation.commands.classify import FileResult, OutputError, OutputFolder, read_file
     from installation.inference.engine import InferenceError
+    from installation.vision.still_classifier import open_image_classifier
 
     def print_text(reading: FileResult) -> None:
         count = len(reading.faces)
@@ -121,10 +117,13 @@ def _classify(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     copies = OutputFolder(arguments.output, config.theme) if arguments.output else None
     status = OK
-    with ProgressBar() as meter, open_reader(config, arguments.top, meter.follow) as reader:
+    with (
+        ProgressBar() as meter,
+        open_image_classifier(config, arguments.top, meter.follow) as reader,
+    ):
         for path in arguments.images:
             try:
-                reading = reader.read(path)
+                reading = read_file(reader, path)
                 if arguments.json:
                     print(json.dumps(reading.as_json()), flush=True)
                 else:

@@ -38,14 +38,16 @@ _CLASSIFY = """
 import sys, time
 from pathlib import Path
 from installation.config import model as config
-from installation.commands.still_classifier import OutputFolder, open_reader
+from installation.commands.classify import OutputFolder, read_file
+from installation.vision.still_classifier import open_image_classifier
 settings = config.load(sys.argv[1])
-copies, paths = OutputFolder(Path(sys.argv[2])), sorted(Path(sys.argv[3]).glob("*.jpg"))
-with open_reader(settings, 5) as reader:
-    reader.read(paths[0])
+copies = OutputFolder(Path(sys.argv[2]), settings.theme)
+paths = sorted(Path(sys.argv[3]).glob("*.jpg"))
+with open_image_classifier(settings, 5) as classifier:
+    read_file(classifier, paths[0])
     began, worked = time.perf_counter(), time.process_time()
     for path in paths:
-        copies.save(path, reader.read(path).drawn(settings.theme))
+        copies.save(read_file(classifier, path))
     print(time.perf_counter() - began, time.process_time() - worked)
 """
 

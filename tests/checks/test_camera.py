@@ -35,8 +35,10 @@ from installation.config import model as configuration
 from installation.checks import isolated as apart
 from installation.checks import camera
 config = configuration.load("config.yaml")
-looks = [("camera", camera.camera), ("camera's name", camera.name)]
-found = [each for about, look in looks for each in apart.collect_findings(about, lambda: look(config))]
+looks = [("camera", camera.camera), ("name", camera.name)]
+found = [
+    each for about, look in looks for each in apart.collect_findings(about, lambda: look(config))
+]
 print(json.dumps([each.as_json() for each in found]))
 """
 

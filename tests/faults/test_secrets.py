@@ -277,13 +277,13 @@ def test_what_nobody_expected_is_told_without_secrets(tmp_path, built):
     url = f"rtsp://a:{SECRET}@camera/{SECRET}"
     code = (
         "import logging, sys\n"
-        "from installation import classify\n"
+        "from installation.vision import still_classifier\n"
         "from installation.checks import program\n"
         "from installation.commands.cli import main\n"
         "def fail(*_, **__):\n"
         f"    logging.getLogger('a.library').error('opening %s', {url!r})\n"
         f"    raise RuntimeError('cannot open {url}\\nfor {url}')\n"
-        "classify.open_reader = program.policy = fail\n"
+        "still_classifier.open_image_classifier = program.policy = fail\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     for arguments, said in (

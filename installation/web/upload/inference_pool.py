@@ -12,12 +12,12 @@ from queue import Empty, SimpleQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from installation.commands.still_classifier import ImageClassifier, ImageResult, open_reader
 from installation.config.model import Config
 from installation.errors import InstallationError
 from installation.inference.engine import OverloadedError
 from installation.inference.open_engines import CancelledError
 from installation.runtime.heartbeat import Heartbeat
+from installation.vision.still_classifier import ImageClassifier, ImageResult, open_image_classifier
 from installation.vision.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class InferencePool:
                 config = self._config
                 heart.patience = _OPENING
                 prepared = partial(self._prepared, heart)
-                with open_reader(config, _TOP, prepared, waits=True) as reader:
+                with open_image_classifier(config, _TOP, prepared, waits=True) as reader:
                     heart.patience = PATIENCE
                     self._open[heart.name] = reader
                     try:

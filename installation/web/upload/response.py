@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from installation.commands.still_classifier import ImageResult
 from installation.config.model import Config
+from installation.display.draw_still import paint
 from installation.inference.crop import crop_resize
 from installation.labels.taxonomy import paths, words_of
 from installation.scene import Box, Label
 from installation.vision.classifier import context_regions
+from installation.vision.still_classifier import ImageResult
 
 _QUALITY = 90
 # What the network saw of a face is shown at this size, for so many faces at the most.
@@ -52,7 +53,9 @@ class ImageResponse:
 
 def draw(found: ImageResult, config: Config, extent: Detail) -> ImageResponse:
     """Make the answer to a picture, no more of it than somebody wants."""
-    picture = None if extent == "words" else _jpeg(found.drawn(config.theme))
+    picture = (
+        None if extent == "words" else _jpeg(paint(found.picture, found.scene(), config.theme))
+    )
     seen = _crops_seen(found) if extent == "page" else ()
     return ImageResponse(found, picture, seen, config)
 

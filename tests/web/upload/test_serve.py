@@ -135,7 +135,7 @@ class TestNothingIsKept:
 GATE = """
 import time
 from pathlib import Path
-from installation.commands.still_classifier import ImageClassifier
+from installation.vision.still_classifier import ImageClassifier
 look = ImageClassifier.look
 def looked(reader, picture):
     with open("looks", "a") as looks:
@@ -148,7 +148,7 @@ ImageClassifier.look = looked
 # From the fourth look on each takes two seconds.
 SLOW = """
 import time
-from installation.commands.still_classifier import ImageClassifier
+from installation.vision.still_classifier import ImageClassifier
 look, looks = ImageClassifier.look, []
 def looked(reader, picture):
     looks.append(None)

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import cv2
 import pytest
 
-from installation.commands.still_classifier import ImageClassifier
 from installation.config import model as configuration
 from installation.inference.engine import InferenceError, OverloadedError
 from installation.runtime import heartbeat
+from installation.vision.still_classifier import ImageClassifier
 from installation.web.upload.errors import RequestError
 from installation.web.upload.image_service import ImageService
 from installation.web.upload.inference_pool import PATIENCE, readers_for
