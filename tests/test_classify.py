@@ -19,6 +19,7 @@ from installation.capture.source import CaptureError
 from installation.commands.classify import FileResult, OutputFolder
 from installation.config.model import Theme
 from installation.errors import printable
+from installation.scene import Scene
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "installation", "classify", "--top", "1"]
@@ -285,7 +286,7 @@ def test_a_picture_that_cannot_be_encoded_is_kept_as_png_or_told_of(tmp_path, mo
     # Nothing was found in it, so nothing can be drawn.
     with pytest.raises(CaptureError, match=r"a\.webp: cannot be drawn: "):
         folder.save(reading)
-    monkeypatch.setattr(FileResult, "drawn", lambda self, _theme: self.picture)
+    monkeypatch.setattr(FileResult, "scene", lambda _self: Scene(0, 0.0, 40, 30, (), None))
     save, refused = Image.Image.save, ["WEBP"]
 
     def fail(image, file, form, **options):

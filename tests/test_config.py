@@ -181,11 +181,13 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path):
 def test_without_a_name_the_config_here_comes_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "machine.yaml").touch()
-    monkeypatch.setattr(configuration, "PLACES", (Path("config.yaml"), tmp_path / "machine.yaml"))
+    monkeypatch.setattr(
+        configuration, "SEARCH_PATHS", (Path("config.yaml"), tmp_path / "machine.yaml")
+    )
     assert configuration.find() == tmp_path / "machine.yaml"
     (tmp_path / "config.yaml").touch()
     assert configuration.find() == Path("config.yaml")
-    monkeypatch.setattr(configuration, "PLACES", (Path("a"), Path("b")))
+    monkeypatch.setattr(configuration, "SEARCH_PATHS", (Path("a"), Path("b")))
     with pytest.raises(ConfigError, match=r"name one with --config FILE$"):
         configuration.find()
     (tmp_path / "config.last-good.yaml").touch()

@@ -15,7 +15,7 @@ from installation.config.reload import requires_restart
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "config.yaml").read_text()
-SCHEMA = json.loads((ROOT / "installation" / "config.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "installation" / "config" / "schema.json").read_text())
 
 
 def fields(model=Config, above=()):
@@ -56,7 +56,7 @@ def test_it_is_a_schema_and_the_shipped_config_fits_it():
 
 def test_the_shipped_config_names_its_schema():
     (named,) = re.findall(r"^# yaml-language-server: \$schema=(.*)$", TEXT, re.MULTILINE)
-    assert (ROOT / named).samefile(ROOT / "installation" / "config.schema.json")
+    assert (ROOT / named).samefile(ROOT / "installation" / "config" / "schema.json")
 
 
 @pytest.mark.parametrize("path", FIELDS, ids=".".join)

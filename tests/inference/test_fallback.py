@@ -37,7 +37,7 @@ def test_a_card_that_should_work_is_missed_and_no_other(engines, monkeypatch, er
     def find():
         raise error
 
-    monkeypatch.setattr(device, "find_card", find)
+    monkeypatch.setattr(device, "find_device", find)
     assert opened(engines) == ("CPU", fallback)
 
 

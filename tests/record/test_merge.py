@@ -524,7 +524,7 @@ class Fleet:
 
     def prune(self, path):
         hour = self.chance.randrange(100, 108)
-        self.store(path).forget(hour)
+        self.store(path).delete_before(hour)
         self.walls[path] = {each: at for each, at in self.walls[path].items() if at >= hour}
 
     def copy(self, path):
