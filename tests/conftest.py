@@ -18,8 +18,8 @@ from engines.fetch import read_member
 from installation.capture.demo import Crowd
 from installation.config import model as configuration
 from tests import zones
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 BUILT = ROOT / "engines" / "built"
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.build import build
-from tests.running import ROOT, Running, x_server
+from tests.wall_process import ROOT, Running, x_server
 
 _CLOSED = "hours: {closed: [01-01..12-31]}\n"
 _HANGS = """

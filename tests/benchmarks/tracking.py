@@ -36,8 +36,8 @@ from tests.benchmarks.crowds import (
     passers_by,
     wanderers,
 )
-from tests.benchmarks.peers import PEERS, Answer, Peer
 from tests.benchmarks.scoring import Judge, Score
+from tests.benchmarks.tracker_baselines import PEERS, Answer, Peer
 
 _SECONDS = 32.0
 # The lowest certainty the product lets the tracker see.

@@ -35,9 +35,9 @@ from installation.config.model import Inference
 from installation.inference.cpu import CpuEngine
 from installation.inference.kserve import KserveClient, KserveEngine
 from installation.vision.classifier import context_regions
+from tests.paths import ROOT
 from tests.triton_server import Triton
 
-ROOT = Path(__file__).parent.parent.parent
 BUILT = ROOT / "engines" / "built"
 CLASSIFIER = "person-semantic"
 _SIZE = 1280, 720

@@ -2,7 +2,6 @@ import threading
 import time
 
 import numpy as np
-import odd_pictures
 import pytest
 from PIL import Image
 
@@ -10,6 +9,7 @@ from installation.capture.capture import Capture
 from installation.capture.source import CaptureError
 from installation.capture.stills import Stills, is_picture, read_picture
 from installation.runtime.latest import Latest
+from tests import odd_pictures
 
 
 @pytest.fixture

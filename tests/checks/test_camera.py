@@ -4,10 +4,10 @@ import json
 import subprocess
 
 import pytest
-from webcams import needs_compiler, preloaded, run_over
 
 from installation.checks.camera import camera
 from installation.config.model import Camera, Config
+from tests.fake_v4l2 import needs_compiler, preloaded, run_over
 
 pytestmark = needs_compiler
 # The driver gives pictures as fast as it is asked to here.

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from running import needs_xvfb, x_server
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
+from tests.wall_process import needs_xvfb, x_server
+
 THINGS = {
     *("config", "words", "hours", "camera", "screen", "OpenGL", "inference", "engines", "type"),
     *("record", "disk", "clock", "permissions", "services"),

@@ -6,13 +6,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
 from installation.display.screen import DisplayError, choose, log_renderer
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
 
 needs_xvfb = pytest.mark.skipif(not shutil.which("Xvfb"), reason="no Xvfb here")
 

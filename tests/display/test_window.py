@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,8 +14,7 @@ import pytest
 from installation.config.model import Display, Theme
 from installation.display.window import Window
 from installation.scene import Frame, Label, Scene, Track, Verdict
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
 
 SCRIPT = """
     import sys

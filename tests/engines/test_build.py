@@ -3,15 +3,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from engines.build import RECIPES, BuildError, build, rebuild_damaged, state, survey
 from engines.manifest import ManifestError, load_manifest
 from tests.mounts import own_mounts
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
 
 
 @pytest.fixture

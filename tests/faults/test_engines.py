@@ -6,7 +6,8 @@ import signal
 from textwrap import dedent
 
 import pytest
-from running import Running, needs_xvfb, x_server
+
+from tests.wall_process import Running, needs_xvfb, x_server
 
 pytestmark = needs_xvfb
 

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.network_camera import NetworkCamera
 
 from installation.capture import capture as capturing
 from installation.capture import frame_health as health
@@ -15,6 +14,7 @@ from installation.capture.capture import Capture
 from installation.capture.stream import Stream
 from installation.runtime.latest import Latest
 from installation.runtime.redact import redact_url
+from tests.faults.network_camera import NetworkCamera
 
 # Attempts to open a camera that is well again: one may have begun before it was.
 AT_ONCE = 2

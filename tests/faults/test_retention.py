@@ -12,8 +12,9 @@ from textwrap import dedent
 
 import cv2
 import pytest
-from running import LONG, Running, needs_xvfb, x_server
-from traced import (
+
+from tests.ports import free_port
+from tests.strace_capture import (
     Pixels,
     calls,
     looks_like_pictures,
@@ -22,8 +23,7 @@ from traced import (
     to_files,
     under_strace,
 )
-
-from tests.ports import free_port
+from tests.wall_process import LONG, Running, needs_xvfb, x_server
 
 pytestmark = [needs_xvfb, needs_strace]
 

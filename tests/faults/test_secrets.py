@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.network_camera import NetworkCamera
-from running import LONG, ROOT, Running, needs_xvfb, x_server
-from web.test_status import ask
 
 from installation.config import model as configuration
 from installation.config.files import ConfigError
 from installation.runtime.redact import redact_url
+from tests.faults.network_camera import NetworkCamera
 from tests.ports import free_port
+from tests.wall_process import LONG, ROOT, Running, needs_xvfb, x_server
+from tests.web.test_status import ask
 
 SECRET = "h4rdToGuess"
 TOKEN = f"{SECRET}0123456789"

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from running import ROOT, Running, needs_xvfb, x_server
-from triton_server import Triton, mind, needs_triton
 
 from engines.triton_export import export
+from tests.triton_server import Triton, mind, needs_triton
+from tests.wall_process import ROOT, Running, needs_xvfb, x_server
 
 pytestmark = [needs_xvfb, needs_triton]
 

@@ -10,10 +10,10 @@ from textwrap import dedent, indent
 
 import cv2
 import pytest
-from running import LONG, Running, needs_xvfb, x_server
 
 from installation.labels.synsets import load_synsets
 from tests.mounts import own_mounts
+from tests.wall_process import LONG, Running, needs_xvfb, x_server
 
 pytestmark = needs_xvfb
 

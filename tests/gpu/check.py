@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,8 +23,8 @@ from installation.inference.open_engines import NoGpuError, find_gpu, open_engin
 from installation.vision.boxes import iou, squares
 from installation.vision.classifier import CONTEXT
 from installation.vision.detector import Detector
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 BUILT = ROOT / "engines" / "built"
 PORTRAITS = (
     ("matplotlib", "matplotlib/mpl-data/sample_data/grace_hopper.jpg"),

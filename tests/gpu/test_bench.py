@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from gpu.rehearsal import default_folder, prepare
+
+from tests.gpu.fake_cuda_build import default_folder, prepare
 
 BENCH = """
 import json, sys

@@ -3,19 +3,18 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import openvino as ov
 import pytest
 import yaml
-from opened import on_cpu
 
 from engines.fetch import sha256_of
 from installation.inference.crop import crop_resize
 from installation.inference.engine import InferenceError
+from tests.cpu_engine import on_cpu
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 REGIONS = np.array([[100, 50, 400, 350], [0, 0, 512, 600], [-50, 100, 300, 450]], np.float32)
 
 

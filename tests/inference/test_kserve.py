@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from triton_server import Triton, mind, needs_triton
 
 from engines.triton_export import export
 from installation.config.model import Inference
@@ -21,6 +20,7 @@ from installation.inference import kserve
 from installation.inference.engine import OverloadedError
 from installation.inference.open_engines import open_engines
 from installation.vision.classifier import context_regions
+from tests.triton_server import Triton, mind, needs_triton
 
 pytestmark = needs_triton
 

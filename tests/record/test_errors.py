@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -13,9 +12,8 @@ from installation.record.reader import open_readonly
 from installation.record.store import Store, count
 from installation.record.writer import RecordWriter
 from tests.record.odd_places import ODD_PLACES, make_odd_places
-from tests.record.test_keeper import wait
+from tests.record.test_writer import wait
 
-ROOT = Path(__file__).parent.parent.parent
 ENTRY = Entry(472222, "n10104064", 0.5, 3, "wall", "safe", "person-semantic")
 
 

@@ -14,7 +14,7 @@ from installation.record.expiry import Expiry, announced
 from installation.record.reader import open_readonly
 from installation.record.store import Store, count
 from installation.record.writer import RecordWriter
-from tests.record.test_keeper import wait
+from tests.record.test_writer import wait
 
 HOUR, DAY = 3600, 86_400
 NOW = 1_790_000_000  # 2026-09-21

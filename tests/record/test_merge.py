@@ -19,8 +19,7 @@ from installation.record.merge import merge
 from installation.record.reader import open_readonly
 from installation.record.store import RecordError, Store, count
 from tests.mounts import own_mounts
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
 
 # What the first version wrote.
 FIRST = """

@@ -1,12 +1,12 @@
 import cv2
 import numpy as np
 import pytest
-from opened import on_cpu
-from portraits import COLLINS_FACE, HOPPER_FACE
 
 from engines.manifest import ManifestError
 from installation.vision.boxes import iou
 from installation.vision.detector import Detector, tile_regions
+from tests.cpu_engine import on_cpu
+from tests.portraits import COLLINS_FACE, HOPPER_FACE
 
 
 @pytest.fixture(scope="module")

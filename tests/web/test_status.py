@@ -253,7 +253,7 @@ def test_machines_can_read_the_metrics(serve):
 
 
 def test_each_metric_is_in_the_table(serve):
-    from conftest import ROOT
+    from tests.conftest import ROOT
 
     table = (ROOT / "docs" / "status.md").read_text()
     text = ask(serve(a_report()), "/metrics").text

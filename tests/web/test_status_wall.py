@@ -7,12 +7,12 @@ from datetime import datetime, timedelta, timezone
 from datetime import time as clock
 
 import pytest
-from running import LONG, Running, needs_xvfb, x_server
-from web.test_status import ask, metrics_of
 
 from installation.inference.circuit_breaker import FAILURES
 from installation.inference.open_engines import circuit_breaker_for
 from tests.ports import free_port
+from tests.wall_process import LONG, Running, needs_xvfb, x_server
+from tests.web.test_status import ask, metrics_of
 
 pytestmark = needs_xvfb
 

@@ -1,4 +1,4 @@
-"""What runs on a card: on the one that is here, else on the stand-in (`test_rehearsal.py`)."""
+"""What runs on a card: on the one that is here, else on the fake (`test_fake_cuda_build.py`)."""
 
 import ctypes
 

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import cv2
 
-ROOT = Path(__file__).parents[3]
+from tests.paths import ROOT
+
 # Far beyond what anything here takes, on the slowest of machines.
 LONG = 600.0
 # For `Serving`: however slow the machine, all that waits is recorded at the end, ...

@@ -8,14 +8,14 @@ import zlib
 
 import cv2
 import numpy as np
-import odd_pictures
 import pytest
 from PIL import Image
-from portraits import COLLINS_FACE, HOPPER_FACE
 
 from installation.labels.synsets import load_synsets
 from installation.vision.boxes import iou
 from installation.web.upload.response import ClassifyResponse
+from tests import odd_pictures
+from tests.portraits import COLLINS_FACE, HOPPER_FACE
 from tests.web.upload.serving import Serving, encoded, form
 
 SAFE = {synset.wnid for synset in load_synsets() if synset.safety == "safe"}
