@@ -1,4 +1,4 @@
-"""Opens the rooms, wires them together, and shuts them down in order."""
+"""The application in the gallery: joins camera, vision, screen, record and status page."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import partial
-from pathlib import Path
 
+from installation.application import Application
 from installation.capture.capture import Capture
 from installation.capture.make_source import make_source
 from installation.capture.source import Source
-from installation.config.model import Config, Status
-from installation.config.reload import ConfigFile, apply_changes, changes
-from installation.config.watch import ConfigWatch
-from installation.display.presenter import FrameObserver, Presenter, idle_words
+from installation.config.model import Config
+from installation.config.reload import ConfigFile
+from installation.display.presenter import (
+    FrameObserver,
+    Presenter,
+    PresenterTiming,
+    idle_words,
+)
 from installation.display.screen import DisplayError
 from installation.display.window import Window
 from installation.errors import FAILURE
@@ -26,254 +32,292 @@ from installation.record.recorder import Recorder
 from installation.runtime.deadline import at_force_exit, deadline
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed, Latest
-from installation.runtime.signals import Signals, Stop
+from installation.runtime.signals import Stop
 from installation.scene import Frame, Scene
 from installation.supervision.opening_state import OpeningState
-from installation.supervision.systemd_notify import Notifier
 from installation.supervision.temperature import temperature
-from installation.vision.worker import PATIENCE, VisionWorker, Worker
+from installation.vision.worker import VisionTiming, VisionWorker
 from installation.web.status.health import evaluate
 from installation.web.status.server import StatusServer
 from installation.web.status.snapshot import StageHealth, StatusSnapshot
 
 log = logging.getLogger(__name__)
 
-# Seconds all stages together have to return when they are asked to.
-_SHUTDOWN_TIMEOUT_S = 1.0
-# And for the window to be closed: an X server may hang.
-_CLOSING_S = 3.0
-# And for nobody to be told any more.
-_STATUS_SERVER_JOIN_S = 0.3
-# Seconds between looks at the stages and the clock, at the monitors, and between words on all that;
-# and between readings of the temperature, for which some machines take as long as for a picture.
-_WATCHDOG_INTERVAL_S = 0.5
-_MONITORS = 5.0
-_STATUS = 2.0
-_TEMPERATURE = 30.0
+
+@dataclass(frozen=True, slots=True)
+class WallTiming:
+    """Periods and timeouts, all in seconds.
+
+    Attributes
+    ----------
+    watchdog_period_s
+        Between two checks of workers and opening hours; the status page is updated as often.
+    monitor_period_s
+        Between two checks of the monitors.
+    status_period_s
+        Between two status lines for systemd.
+    temperature_period_s
+        Between two readings of the temperature, which some machines take a frame's time for.
+    capture_timeout_s
+        Between two heartbeats of the capture worker.
+    shutdown_timeout_s
+        That all workers together have to end.
+    window_timeout_s
+        That the window has to close: an X server may hang.
+    status_server_timeout_s
+        That the status server has to end.
+    vision, presenter
+        Those of the vision worker and of the screen.
+    """
+
+    watchdog_period_s: float = 0.5
+    monitor_period_s: float = 5.0
+    status_period_s: float = 2.0
+    temperature_period_s: float = 30.0
+    capture_timeout_s: float = 10.0
+    shutdown_timeout_s: float = 1.0
+    window_timeout_s: float = 3.0
+    status_server_timeout_s: float = 0.3
+    vision: VisionTiming = field(default_factory=VisionTiming)
+    presenter: PresenterTiming = field(default_factory=PresenterTiming)
 
 
-def run(
-    config: Config,
-    source: Source,
-    headless: bool,
-    witness: FrameObserver | None = None,
-    file: ConfigFile | None = None,
-    record: Path | None = None,
-    status: Status | None = None,
-) -> None:
-    """Run the installation until it is closed, told to stop, the film ends or the witness leaves.
+@dataclass(frozen=True, slots=True)
+class WallOptions:
+    """How the wall is run.
+
+    Attributes
+    ----------
+    config_file
+        Where the config is reloaded from when it changes. None for demonstrations and benchmarks:
+        the config never changes, no record is kept and no status page is served.
+    headless
+        Whether to draw into memory instead of onto a screen.
+    observer
+        Is shown every frame that was presented, and may end the program.
+    timing
+        See `WallTiming`.
+    """
+
+    config_file: ConfigFile | None = None
+    headless: bool = False
+    observer: FrameObserver | None = None
+    timing: WallTiming = field(default_factory=WallTiming)
+
+
+def run(config: Config, source: Source, options: WallOptions | None = None) -> None:
+    """Run the wall until its window is closed, SIGTERM or SIGINT comes, or the source ends.
 
     Parameters
     ----------
     config
-        How.
+        The config to start with.
     source
-        Where pictures come from; opened here.
-    headless
-        Draw into memory instead of onto a screen.
-    witness
-        Sees every picture shown.
-    file
-        To read the config from again when it was changed; None where there is none.
-    record
-        Where to keep which words were given; None for nowhere.
-    status
-        Where to serve the status; None, or one without a port, for nowhere.
+        Where frames come from; opened on the capture thread.
+    options
+        See `WallOptions`.
 
     Raises
     ------
-    InstallationError
-        Something a technician has to mend.
+    InstallationError, EngineError
+        Something a technician can act on.
     """
-    # Until the loop that looks for them has begun.
-    signals = Signals(interrupt=True)
-    notifier = Notifier.from_environment()
-    server = None
-    try:
-        if warning := config.labels.choice.warning:
-            log.warning("%s", warning)
-        window = Window(config.display, config.theme, headless, idle_words(config))
-        signals.interrupt = False
+    options = options or WallOptions()
+    with Application(config, options.config_file, interrupt_startup=True) as application:
         try:
+            window = Window(config.display, config.theme, options.headless, idle_words(config))
+            application.signals.interrupt = False
             log.info("running: %s, %d x %d", source.name, *window.size)
-            notifier.ready()
-            if status is not None and status.port is not None:
-                server = StatusServer(status)
-            show = _Session(
-                config, source, window, witness, file, record, signals, notifier, server
-            )
-            show.run()
-        finally:
-            notifier.stopping()
             try:
-                if witness is not None:
-                    witness.leave(window)
+                _Wall(application, source, window, options).run()
             finally:
-                _close(window)
-    except Stop:
-        # There is no window yet, and nothing to close.
-        pass
-    finally:
-        if server is not None:
-            server.stop()
-            server.join(_STATUS_SERVER_JOIN_S)
-        notifier.close()
-        signals.restore()
+                application.notifier.stopping()
+                try:
+                    if options.observer is not None:
+                        options.observer.on_close(window)
+                finally:
+                    _close(window, options.timing.window_timeout_s)
+        except Stop:
+            # There is no window yet, and nothing to close.
+            return
 
 
-def _close(window: Window) -> None:
-    """Close a window; if that hangs, end without, but not without what there is to say."""
+def _close(window: Window, timeout_s: float) -> None:
+    """Close the window; if that hangs, end the process, but with its own error first."""
     error = sys.exc_info()[1]
     status = getattr(error, "status", FAILURE) if error else 0
-    line = f"the window could not be closed within {_CLOSING_S:g} s; ended without"
-    with deadline(_CLOSING_S, f"{error}; {line}" if error else line, status):
+    line = f"the window could not be closed within {timeout_s:g} s; exiting without closing it"
+    with deadline(timeout_s, f"{error}; {line}" if error else line, status):
         window.close()
 
 
-class _Session:
-    """One run: the stages, the wall between them, and what a technician asks meanwhile."""
+class _Wall:
+    """One run: creates the parts, joins them, and reports on them."""
 
     def __init__(
-        self,
-        config: Config,
-        source: Source,
-        window: Window,
-        witness: FrameObserver | None,
-        file: ConfigFile | None,
-        record: Path | None,
-        signals: Signals,
-        notifier: Notifier,
-        server: StatusServer | None,
+        self, application: Application, source: Source, window: Window, options: WallOptions
     ) -> None:
+        config, timing = application.config, options.timing
         frames, scenes = Latest[Frame](), Latest[Scene]()
-        self._config = config
+        installed = options.config_file is not None
+        self._application = application
         self._window = window
-        self._file = file
-        self._config_watch = None if file is None else ConfigWatch(file)
-        self._signals = signals
-        self._notifier = notifier
-        self._server = server
-        self._record = record
-        self._recorder = None
-        if record is not None:
-            self._recorder = Recorder(record, config)
-        # Where nobody looks at a terminal, a slate is better than a screen that comes and goes.
-        self._vision = VisionWorker(config, frames, scenes, self._recorder, notifier.listened_to)
-        self._capture_heart = Heartbeat("capture", PATIENCE)
-        self._capture = Capture(source, frames, self._capture_heart.beat)
-        # A camera wants to be read from the beginning; a film waits.
-        self._live = source.interval_s is None
-        self._wall = Presenter(window, config.theme.lost, frames, scenes, witness)
-        self._doors = OpeningState(config.hours.schedule)
-        self._stages: list[Worker] = []
-        self._watched_at = self._told_at = self._monitored_at = self._felt_at = -math.inf
-        self._hot: float | None = None
-        self._dark = False
-        self._open_seconds = 0.0
+        self._timing = timing
+        self._record = config.record.file if installed else None
+        self._status = config.status if installed and config.status.port is not None else None
+        self._recorder = None if self._record is None else Recorder(self._record, config)
+        # In front of visitors, a slate is better than a screen that comes and goes.
+        retry = application.notifier.listened_to
+        self._vision = VisionWorker(
+            config, frames, scenes, self._recorder, retry=retry, timing=timing.vision
+        )
+        self._capture_heartbeat = Heartbeat("capture", timing.capture_timeout_s)
+        self._capture = Capture(source, frames, self._capture_heartbeat.beat)
+        self._capture_started = False
+        # Cameras are read from the beginning; videos wait for the engines.
+        self._is_live = source.interval_s is None
+        self._presenter = Presenter(
+            window, config.theme.lost, frames, scenes, options.observer, timing.presenter
+        )
+        self._opening = OpeningState(config.hours.schedule)
+        self._server: StatusServer | None = None
+        self._open_s = 0.0
+        self._temperature: float | None = None
+        self._monitors_off = False
 
     def run(self) -> None:
-        """Go on until there is a reason to stop; raise what a stage raised."""
-        self._stages.append(Worker(self._vision.heart, self._vision.run))
-        with at_force_exit(partial(self._stop, excused=True)):
-            try:
-                while not self._should_stop():
-                    self._tick()
-                    self._update_display()
-            except Closed:
-                pass
-            finally:
-                self._stop(excused=self._signals.end)
-        for stage in self._stages:
-            if stage.failure is not None:
-                raise stage.failure
+        """Run until there is a reason to stop; raise what a worker raised."""
+        application, timing = self._application, self._timing
+        with self._status_server():
+            application.subscribe(self._apply_config)
+            application.subscribe(self._vision.apply)
+            application.subscribe(self._presenter.apply)
+            application.start_reloading(self._reopening_sections)
+            tasks = application.tasks
+            tasks.add("temperature", timing.temperature_period_s, self._read_temperature)
+            tasks.add("watchdog", timing.watchdog_period_s, application.check_workers)
+            tasks.add("hours", timing.watchdog_period_s, self._check_hours)
+            tasks.add("monitors", timing.monitor_period_s, self._check_monitors)
+            tasks.add("status page", timing.watchdog_period_s, self._publish)
+            tasks.add("status line", timing.status_period_s, self._send_status)
+            application.start_worker(self._vision.heartbeat, self._vision.run)
+            application.notifier.ready()
+            with at_force_exit(partial(self._stop, requested=True)):
+                try:
+                    while not self._should_stop():
+                        application.run_due()
+                        self._update_screen()
+                except Closed:
+                    pass
+                finally:
+                    self._stop(requested=application.signals.end)
+            application.raise_worker_error()
 
-    def _stop(self, excused: bool) -> None:
-        """End the stages, within a second.
+    @contextmanager
+    def _status_server(self) -> Iterator[None]:
+        """Serve the status page, if the config asks for it."""
+        if self._status is None:
+            yield
+            return
+        self._server = StatusServer(self._status)
+        try:
+            yield
+        finally:
+            self._server.stop()
+            self._server.join(self._timing.status_server_timeout_s)
+
+    def _stop(self, requested: bool) -> None:
+        """End the workers.
 
         Parameters
         ----------
-        excused
-            Whether a GPU is not to blame should it be at work still.
+        requested
+            Whether somebody asked for the end, so that a GPU at work is not to blame for it.
         """
         if self._server is not None:
             self._server.stop()
-        if self._config_watch is not None:
-            self._config_watch.stop()
+        self._application.stop_reloading()
         self._capture.stop()
         self._vision.stop()
-        until = time.monotonic() + _SHUTDOWN_TIMEOUT_S
-        for stage in reversed(self._stages):
-            stage.join(until - time.monotonic())
-        if excused and self._stages[0].alive:
-            mark_clean_exit(self._config.inference.engines)
+        self._application.join_workers(self._timing.shutdown_timeout_s)
+        if requested and any(
+            worker.alive and worker.heartbeat is self._vision.heartbeat
+            for worker in self._application.workers
+        ):
+            mark_clean_exit(self._application.config.inference.engines)
 
     def _should_stop(self) -> bool:
-        failed = any(stage.failure for stage in self._stages)
-        return self._wall.over or self._signals.end or failed
+        application = self._application
+        return (
+            self._presenter.finished
+            or application.signals.end
+            or any(worker.error is not None for worker in application.workers)
+        )
 
-    def _update_display(self) -> None:
-        """Put on the wall what belongs there now."""
+    def _update_screen(self) -> None:
         ready = self._vision.ready.is_set()
-        if len(self._stages) == 1 and (self._live or ready):
-            self._stages.append(Worker(self._capture_heart, self._capture.run))
-        if not self._doors.open:
-            self._wall.show_dark()
+        if not self._capture_started and (self._is_live or ready):
+            self._capture_started = True
+            self._application.start_worker(self._capture_heartbeat, self._capture.run)
+        if not self._opening.open:
+            self._presenter.show_dark()
         elif ready:
-            self._wall.show()
+            self._presenter.show()
         else:
-            self._wall.wait(self._vision.words)
+            self._presenter.show_slate(self._vision.progress_text)
 
-    def _tick(self) -> None:
-        """Do what is not the picture's, now and then."""
-        if self._config_watch is not None:
-            self._config_watch.attend(self._signals, self._notifier, self._apply_config)
-        now = time.monotonic()
-        if (passed := now - self._watched_at) >= _WATCHDOG_INTERVAL_S:
-            self._watched_at = now
-            # At the first watch, and after the machine slept, nobody knows since when.
-            self._open_seconds += passed if self._doors.open and passed < _MONITORS else 0.0
-            for stage in self._stages:
-                if stage.alive:
-                    stage.heart.check()
-            self._notifier.alive()
-            self._apply_opening_hours()
-            if self._server is not None:
-                self._server.publish(self._report(now))
-        if now - self._monitored_at >= _MONITORS:
-            self._monitored_at = now
-            if self._window.moved:
-                raise DisplayError("the monitors have changed; leaving, to be started on them")
-            self._dark = self._window.dark
-        if now - self._told_at >= _STATUS:
-            self._told_at = now
-            self._notifier.status(self._status(now))
+    def _read_temperature(self, _elapsed_s: float) -> None:
+        self._temperature = temperature()
 
-    def _apply_opening_hours(self) -> None:
-        if self._doors.look(datetime.now(timezone.utc)):
-            log.info("%s", self._doors)
-            if self._doors.open:
+    def _check_hours(self, elapsed_s: float) -> None:
+        # After the machine slept, nobody knows since when it was open.
+        if self._opening.open and elapsed_s < self._timing.monitor_period_s:
+            self._open_s += elapsed_s
+        if self._opening.look(datetime.now(timezone.utc)):
+            log.info("%s", self._opening)
+            if self._opening.open:
                 self._capture.wake()
             else:
                 self._capture.rest()
 
-    def _report(self, now: float) -> StatusSnapshot:
-        config, wall, recorder = self._config, self._wall, self._recorder
+    def _check_monitors(self, _elapsed_s: float) -> None:
+        if self._window.moved:
+            raise DisplayError("the monitors have changed; exiting, to be restarted on them")
+        self._monitors_off = self._window.dark
+
+    def _publish(self, _elapsed_s: float) -> None:
+        if self._server is not None:
+            self._server.publish(self._snapshot())
+
+    def _send_status(self, _elapsed_s: float) -> None:
+        self._application.notifier.status(self._status_line())
+
+    def _reopening_sections(self) -> Collection[str]:
+        # While no engine is open, others may be opened instead.
+        return () if self._vision.error is None else ("inference",)
+
+    def _apply_config(self, config: Config, changed: Collection[str]) -> None:
+        if "camera" in changed:
+            self._capture.use(make_source(config))
+        if "hours" in changed:
+            self._opening.hours = config.hours.schedule
+
+    def _snapshot(self) -> StatusSnapshot:
+        config, presenter, recorder = self._application.config, self._presenter, self._recorder
+        heartbeats = (worker.heartbeat for worker in self._application.workers)
         return StatusSnapshot(
-            at=now,
-            open=self._doors.open,
-            doors=str(self._doors),
+            at=time.monotonic(),
+            open=self._opening.open,
+            doors=str(self._opening),
             opens_at=self._opens_at(),
-            open_seconds=self._open_seconds,
-            preparing=None if self._vision.ready.is_set() else self._vision.words,
-            waiting=wall.waiting,
-            shown_at=wall.shown_at,
-            stuck=wall.stillness.stuck,
-            metrics=wall.metrics.copy(),
-            faces=wall.faces,
-            pulses=tuple(
-                StageHealth(stage.heart.name, stage.heart.silent, stage.heart.patience)
-                for stage in self._stages
-            ),
+            open_seconds=self._open_s,
+            preparing=None if self._vision.ready.is_set() else self._vision.progress_text,
+            waiting=presenter.waiting,
+            shown_at=presenter.shown_at,
+            stuck=presenter.freeze_detector.stuck,
+            metrics=presenter.metrics.copy(),
+            faces=presenter.face_count,
+            pulses=tuple(StageHealth(each.name, each.age_s, each.timeout_s) for each in heartbeats),
             camera=self._capture.name,
             trouble=self._capture.trouble,
             losses=self._capture.losses,
@@ -283,69 +327,41 @@ class _Session:
             policy=config.labels.policy,
             record=self._record,
             pause=None if recorder is None else recorder.trouble,
-            frame=wall.frame if config.status.preview else None,
-            engines=self._vision.trouble,
-            dark=self._dark,
+            frame=presenter.frame if config.status.preview else None,
+            engines=self._vision.error,
+            dark=self._monitors_off,
         )
 
     def _opens_at(self) -> float:
-        if self._doors.open:
+        if self._opening.open:
             return 0.0
-        opens = self._doors.opens
+        opens = self._opening.opens
         return math.inf if opens is None else opens.timestamp()
 
-    def _status(self, now: float) -> str:
-        if not self._doors.open:
-            return str(self._doors)
-        opening = not self._vision.ready.is_set()
-        if opening and self._vision.trouble is None:
-            return self._vision.words
-        health = evaluate(self._report(now), now)
-        said = [] if opening else list(self._figures(now))
+    def _status_line(self) -> str:
+        if not self._opening.open:
+            return str(self._opening)
+        preparing = not self._vision.ready.is_set()
+        if preparing and self._vision.error is None:
+            return self._vision.progress_text
+        health = evaluate(self._snapshot(), time.monotonic())
+        figures = [] if preparing else list(self._figures())
         if not health.faults:
-            return ", ".join(said)
-        said = [each for each in said if each not in health.faults]
-        return f"{health.words}: {'; '.join(health.faults)}; {', '.join(said)}".rstrip("; ")
+            return ", ".join(figures)
+        figures = [each for each in figures if each not in health.faults]
+        return f"{health.words}: {'; '.join(health.faults)}; {', '.join(figures)}".rstrip("; ")
 
-    def _figures(self, now: float) -> Iterator[str]:
-        metrics = self._wall.metrics
+    def _figures(self) -> Iterator[str]:
+        metrics, recorder = self._presenter.metrics, self._recorder
         ages = "/".join(f"{1000 * metrics.frame_age.quantile(q):.0f}" for q in (0.5, 0.99))
-        yield f"{metrics.rate(now):.1f} pictures a second (age {ages} ms)"
-        faces = self._wall.faces
+        yield f"{metrics.rate(time.monotonic()):.1f} frames per second (age {ages} ms)"
+        faces = self._presenter.face_count
         yield f"{faces} face{'' if faces == 1 else 's'}"
         yield self._capture.trouble or f"camera {self._capture.name}"
         yield self._vision.device + (" for now" if self._vision.fallback else "")
-        if now - self._felt_at >= _TEMPERATURE:
-            self._felt_at, self._hot = now, temperature()
-        if self._hot is not None:
-            yield f"{self._hot:.0f} °C"
-        if self._recorder is not None and self._recorder.trouble:
-            yield self._recorder.trouble
-        if self._file is not None and self._file.complaint:
-            yield self._file.complaint
-
-    def _apply_config(self, config: Config) -> None:
-        now, later = changes(self._config, config)
-        inference = config.inference
-        if self._vision.trouble is None:
-            inference = self._config.inference
-        else:
-            # No engine is open, so that others may be opened instead.
-            now += [key for key in later if key.startswith("inference.")]
-            later = [key for key in later if key not in now]
-        for key in later:
-            log.warning("%s: takes effect at the next start; to have it now, restart", key)
-        log.info("config read again; changed: %s", ", ".join(now) or "nothing")
-        config = apply_changes(self._config, config).model_copy(update={"inference": inference})
-        self._config = config
-        sections = {key.partition(".")[0] for key in now}
-        if "labels" in sections and (warning := config.labels.choice.warning):
-            log.warning("%s", warning)
-        if "camera" in sections:
-            self._capture.use(make_source(config))
-        if sections & {"labels", "vision", "theme", "camera", "inference"}:
-            self._vision.use(config)
-        if sections & {"labels", "theme", "display"}:
-            self._wall.dress(config)
-        if "hours" in sections:
-            self._doors.hours = config.hours.schedule
+        if self._temperature is not None:
+            yield f"{self._temperature:.0f} °C"
+        if recorder is not None and recorder.trouble:
+            yield recorder.trouble
+        if self._application.config_error:
+            yield self._application.config_error

@@ -9,18 +9,18 @@ from contextlib import contextmanager
 import pytest
 
 from engines.trt_builder import CancelledError
-from installation import wall as controller
 from installation.capture import capture
 from installation.capture.demo import DemoSource
 from installation.capture.source import CaptureError
 from installation.commands.demo import DemoRecorder
-from installation.display import presenter as wall
+from installation.display.presenter import PresenterTiming
 from installation.display.window import Window
 from installation.runtime.latest import Latest
 from installation.scene import Frame, Scene
 from installation.vision import worker as stages
 from installation.vision.pipeline import VisionPipeline
-from installation.wall import run
+from installation.vision.worker import VisionTiming
+from installation.wall import WallOptions, WallTiming, run
 
 # Seconds; far beyond what anything here takes, on the slowest of machines.
 LONG = 300.0
@@ -33,9 +33,9 @@ def until(condition):
         time.sleep(0.005)
 
 
-def rehearse(config, source, frames):
+def rehearse(config, source, frames, timing=WallTiming()):  # noqa: B008  # it is frozen
     rehearsal = DemoRecorder(source, frames, None, None)
-    run(config, source, True, rehearsal)
+    run(config, source, WallOptions(headless=True, observer=rehearsal, timing=timing))
     return rehearsal
 
 
@@ -69,14 +69,13 @@ def in_step(crowd_source, monkeypatch):
     monkeypatch.setattr(capture, "Frame", captured)
     monkeypatch.setattr(VisionPipeline, "observe", look)
     monkeypatch.setattr(crowd_source, "read", wait_and_read)
-    # Nor does anything count as hung or lost.
-    monkeypatch.setattr(controller, "PATIENCE", LONG)
-    monkeypatch.setattr(wall, "_PATIENCE", LONG)
 
 
 @pytest.mark.usefixtures("in_step")
 def test_the_crowd_is_boxed_on_the_wall(config, crowd_source):
-    report = rehearse(config, crowd_source, 150).report()
+    # Nothing counts as hung or lost.
+    timing = WallTiming(capture_timeout_s=LONG, presenter=PresenterTiming(no_frame_s=LONG))
+    report = rehearse(config, crowd_source, 150, timing).report()
     assert "150 pictures" in report
     share, mean = report.split("; ")[1].split(" of faces boxed, mean IoU ")
     assert int(share.rstrip("%")) >= 90
@@ -154,7 +153,7 @@ def never(_config, progress):
 stages.open_observer = never
 settings = config.load({config!r})
 source = DemoSource(settings.inference.engines, 640, 360, 30)
-controller.run(settings, source, headless=True)
+controller.run(settings, source, controller.WallOptions(headless=True))
 print([thread.name for thread in threading.enumerate()])
 """
 
@@ -175,11 +174,12 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
     config, crowd_source, slates, monkeypatch
 ):
     prepare_slowly(monkeypatch, slates)
-    monkeypatch.setattr(wall, "_PATIENCE", 0.1)
-    monkeypatch.setattr(wall, "_FADES", 0.2)
-    monkeypatch.setattr(controller, "PATIENCE", LONG)
-    # Every picture is looked at, the last before the loss too.
-    monkeypatch.setattr(stages, "_MAX_DETECTIONS_PER_S", math.inf)
+    timing = WallTiming(
+        capture_timeout_s=LONG,
+        presenter=PresenterTiming(no_frame_s=0.1, fade_s=0.2),
+        # Every frame is processed, the last before the loss too.
+        vision=VisionTiming(max_detections_per_s=math.inf),
+    )
     put, read, open_ = Latest.put, crowd_source.read, crowd_source.open
     newest, lost, seen = {}, [], []
 
@@ -205,7 +205,7 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
     monkeypatch.setattr(crowd_source, "read", unplug_once)
     monkeypatch.setattr(crowd_source, "open", plug_in_again)
     rehearsal = DemoRecorder(crowd_source, None, None, None)
-    saw = rehearsal.saw
+    saw = rehearsal.on_frame
 
     def note(frame, scene, window):
         seen.append((frame.seq, None if scene is None else scene.seq))
@@ -213,8 +213,8 @@ def test_a_lost_camera_is_a_slate_and_the_picture_comes_back(
         # Until there is something to show again.
         return not (lost and scene is not None and scene.seq >= lost[0] + 100)
 
-    monkeypatch.setattr(rehearsal, "saw", note)
-    run(config, crowd_source, True, rehearsal)
+    monkeypatch.setattr(rehearsal, "on_frame", note)
+    run(config, crowd_source, WallOptions(headless=True, observer=rehearsal, timing=timing))
     assert slates[:2] == ["preparing", "preparing 0%"]
     assert set(slates) == {"preparing", "preparing 0%", "no picture from the camera"}
     # What was known before the loss is not held against who is there after it.
@@ -232,6 +232,6 @@ def test_vision_looks_no_more_often_than_helps(config, monkeypatch):
 
     monkeypatch.setattr(VisionPipeline, "observe", note)
     rehearsal = DemoRecorder(DemoSource(config.inference.engines, 320, 240, 120), None, None, None)
-    monkeypatch.setattr(rehearsal, "saw", lambda *_: len(looks) < 20)
-    run(config, rehearsal._source, True, rehearsal)
-    assert 20 <= len(looks) <= (looks[-1] - looks[0]) * stages._MAX_DETECTIONS_PER_S + 2
+    monkeypatch.setattr(rehearsal, "on_frame", lambda *_: len(looks) < 20)
+    run(config, rehearsal._source, WallOptions(headless=True, observer=rehearsal))
+    assert 20 <= len(looks) <= (looks[-1] - looks[0]) * VisionTiming().max_detections_per_s + 2

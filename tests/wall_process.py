@@ -98,6 +98,26 @@ class StallingServer:
             each.close()
 
 
+def with_timing(timing):
+    """Return code for `Running` that gives the wall other timings.
+
+    Parameters
+    ----------
+    timing
+        A `WallTiming` as an expression, such as ``WallTiming(shutdown_timeout_s=300)``.
+    """
+    return (
+        "from dataclasses import replace\n"
+        "from installation import wall\n"
+        "from installation.display.presenter import PresenterTiming\n"
+        "from installation.vision.worker import VisionTiming\n"
+        "from installation.wall import WallTiming\n"
+        "run_wall = wall.run\n"
+        "wall.run = lambda config, source, options: run_wall(\n"
+        f"    config, source, replace(options, timing={timing}))\n"
+    )
+
+
 class Running:
     """``installation run``, with its service manager's socket in our hands.
 

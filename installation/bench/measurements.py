@@ -121,9 +121,9 @@ class Measurement:
         )
         return False
 
-    def saw(self, frame: Frame, scene: Scene | None, window: Window) -> bool:  # noqa: ARG002
-        """See `Witness.saw`."""
+    def on_frame(self, frame: Frame, scene: Scene | None, window: Window) -> bool:  # noqa: ARG002
+        """See `FrameObserver.on_frame`."""
         return scene is None or self.presented(frame.seq, scene.seq, len(scene.tracks))
 
-    def leave(self, window: Window) -> None:
-        """See `Witness.leave`."""
+    def on_close(self, window: Window) -> None:
+        """See `FrameObserver.on_close`."""

@@ -77,7 +77,7 @@ class Report:
             f"camera to screen on {machine['cores']} cores ({machine['processor']}), "
             f"networks on the {machine['inference']}, drawn {machine['drawn']}",
             f"{machine['faces']} faces before a camera of {machine['size'][0]} x "
-            f"{machine['size'][1]}, {machine['fps']:g} pictures a second; ages in milliseconds",
+            f"{machine['size'][1]}, {machine['fps']:g} frames per second; ages in milliseconds",
             f"{'':10} {'shown/s':>8} {'age':>7} {'p99':>7} {'boxes':>7} {'p99':>7} "
             f"{'CPU ms':>7} {'MB':>6}",
         ]

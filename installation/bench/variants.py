@@ -25,7 +25,7 @@ from installation.config.model import Config
 from installation.vision.classifier import Classifier
 from installation.vision.detector import Detector
 from installation.vision.pipeline import open_vision
-from installation.wall import run
+from installation.wall import WallOptions, run
 
 Picture = NDArray[np.uint8]
 # Box, and the word for who is in it.
@@ -39,7 +39,7 @@ _GREEN = (20, 255, 57)
 
 def ours(config: Config, webcam: Webcam, headless: bool, tally: Measurement) -> None:
     """Run the installation itself."""
-    run(config, webcam, headless, tally)
+    run(config, webcam, WallOptions(headless=headless, observer=tally))
 
 
 def naive(config: Config, webcam: Webcam, headless: bool, tally: Measurement) -> None:

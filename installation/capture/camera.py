@@ -109,9 +109,9 @@ class Camera:
             return
         self._given = given
         if size != (wanted.width, wanted.height) or abs(fps - wanted.fps) > 0.5:
-            log.warning("%s: asked for %s pictures a second, gives %s", self.name, asked, given)
+            log.warning("%s: asked for %s frames per second, gives %s", self.name, asked, given)
         else:
-            log.info("%s: %s pictures a second", self.name, given)
+            log.info("%s: %s frames per second", self.name, given)
 
     def _ask_for_raw(self, capture: cv2.VideoCapture, width: int, height: int) -> None:
         """Have OpenCV hand on pixels unconverted, where the camera sends such as are drawn so."""

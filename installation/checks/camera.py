@@ -137,7 +137,7 @@ def _measured(config: Config, source: Source, node: Path | None) -> Iterator[Fin
     wanted, last = config.camera, frames[-1]
     size = f"{last.width} x {last.height}"
     rate = (len(frames) - 1) / max(last.captured_at - frames[0].captured_at, 1e-3)
-    said = f"{source.name}: {size} at {rate:.1f} pictures a second"
+    said = f"{source.name}: {size} at {rate:.1f} frames per second"
     if rate < 2 or (node is not None and rate < _SLOW * wanted.fps):
         remedy = "give it more light, set camera.format to mjpg, or plug it in elsewhere"
         if node is None:

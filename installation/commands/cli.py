@@ -51,7 +51,7 @@ def _config(arguments: argparse.Namespace) -> Config:
 def _run(arguments: argparse.Namespace) -> int:
     from installation.capture.make_source import make_source
     from installation.config.reload import ConfigFile
-    from installation.wall import run
+    from installation.wall import WallOptions, run
 
     disable_core_dumps()
     path = (arguments.config or configuration.find()).absolute()
@@ -59,8 +59,7 @@ def _run(arguments: argparse.Namespace) -> int:
     state = os.environ.get("STATE_DIRECTORY")
     file = ConfigFile(path, Path(state.partition(":")[0]) if state else None)
     config = file.start()
-    source, record, status = make_source(config), config.record.file, config.status
-    run(config, source, headless=False, file=file, record=record, status=status)
+    run(config, make_source(config), WallOptions(config_file=file))
     return OK
 
 

@@ -17,7 +17,7 @@ from installation.display.window import Window
 from installation.errors import InstallationError
 from installation.scene import Frame, Scene
 from installation.vision.boxes import iou
-from installation.wall import run
+from installation.wall import WallOptions, run
 
 # Faces that ought to be found: this much of them can be seen.
 _VISIBLE = 0.9
@@ -53,8 +53,8 @@ class DemoRecorder:
         self._overlaps: deque[float] = deque(maxlen=_REMEMBERED)
         self._shown = 0
 
-    def saw(self, frame: Frame, scene: Scene | None, window: Window) -> bool:
-        """See `Witness.saw`."""
+    def on_frame(self, frame: Frame, scene: Scene | None, window: Window) -> bool:
+        """See `FrameObserver.on_frame`."""
         now = time.monotonic()
         self._began = self._began or frame.captured_at
         self._shown += 1
@@ -68,8 +68,8 @@ class DemoRecorder:
             self._record(window, self._output)
         return not last
 
-    def leave(self, window: Window) -> None:
-        """See `Witness.leave`: the last picture is kept, the film finished."""
+    def on_close(self, window: Window) -> None:
+        """See `FrameObserver.on_close`: the last picture is kept, the film finished."""
         if self._output is None or not self._ages:
             return
         if self._output.suffix == ".png":
@@ -148,5 +148,5 @@ def demonstrate(
     camera = config.camera
     source = DemoSource(config.inference.engines, camera.width, camera.height, camera.fps)
     rehearsal = DemoRecorder(source, frames, seconds, output)
-    run(config, source, headless, rehearsal)
+    run(config, source, WallOptions(headless=headless, observer=rehearsal))
     return rehearsal.report()

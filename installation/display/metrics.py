@@ -139,7 +139,7 @@ class Metrics:
         """Say it in a line, as a technician would want it on the wall."""
         ages = "/".join(f"{1000 * self.frame_age.quantile(share):.0f}" for share in (0.5, 0.99))
         return (
-            f"{self.rate(at):.1f} pictures a second, {self.dropped} left out, age {ages} ms, "
+            f"{self.rate(at):.1f} frames per second, {self.dropped} left out, age {ages} ms, "
             f"boxes {1000 * self.overlay_age.quantile(0.5):.0f} ms, "
             f"drawing {1000 * self.draw.quantile(0.5):.0f} ms"
         )

@@ -1,8 +1,10 @@
-"""What people see: the newest picture, a slate where there is none, or nothing at night."""
+"""What is on screen now: the newest frame, a slate if there is none, or nothing at night."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
@@ -17,185 +19,215 @@ from installation.labels.taxonomy import paths, words_of
 from installation.runtime.latest import Latest
 from installation.scene import Frame, Scene
 
-# The window answers keys and signals this often, seconds, when no picture comes.
-_EVENT_POLL_S = 0.05
-# Seconds without a picture before it fades, and until a slate has taken its place.
-_PATIENCE = 2.0
-_FADES = 1.5
-# Seconds between drawings of a slate, which hardly moves.
-_SLATE = 0.5
-# Seconds between notes to technicians who look at the wall.
-_DEBUG_LINE_INTERVAL_S = 1.0
-# Seconds between looks at the screen itself.
-_FREEZE_CHECK_INTERVAL_S = 5.0
-# Seconds after which a screen that is to be dark is turned off once more: a key may have woken it.
-_SCREEN_OFF_REPEAT_S = 10.0
+
+@dataclass(frozen=True, slots=True)
+class PresenterTiming:
+    """How long things last on the screen, all in seconds.
+
+    Attributes
+    ----------
+    event_poll_s
+        Between two polls of the window's events while no frame comes.
+    no_frame_s
+        Without a frame until the last one fades.
+    fade_s
+        That fading takes.
+    slate_period_s
+        Between two drawings of a slate, which hardly moves.
+    debug_period_s
+        Between two updates of the debug line.
+    freeze_check_period_s
+        Between two checks that the screen follows the camera.
+    screen_off_period_s
+        After which a screen that has to be off is turned off again: a key may have woken it.
+    """
+
+    event_poll_s: float = 0.05
+    no_frame_s: float = 2.0
+    fade_s: float = 1.5
+    slate_period_s: float = 0.5
+    debug_period_s: float = 1.0
+    freeze_check_period_s: float = 5.0
+    screen_off_period_s: float = 10.0
 
 
 class FrameObserver(Protocol):
-    """Someone who looks at every picture that was put on the wall."""
+    """Is shown every frame that was presented."""
 
-    def saw(self, frame: Frame, scene: Scene | None, window: Window) -> bool:
-        """Take note; return False to end the show."""
+    def on_frame(self, frame: Frame, scene: Scene | None, window: Window) -> bool:
+        """Take note of a frame; return False to end the program."""
 
-    def leave(self, window: Window) -> None:
-        """Take a last look, before the window closes for whatever reason."""
+    def on_close(self, window: Window) -> None:
+        """Take a last look before the window closes, for whatever reason."""
 
 
 class Presenter:
-    """Puts on a window what comes out of the hand-overs.
+    """Shows frames and scenes on a window.
 
     Parameters
     ----------
     window
-        Where.
-    lost
-        What to say when no picture comes.
+        The window; it belongs to the calling thread.
+    no_camera_text
+        Text of the slate when no frame comes.
     frames, scenes
-        Whose newest is shown.
-    witness
-        Sees every picture shown.
+        The slots whose newest values are shown.
+    observer
+        Is shown every frame that was presented; None: nobody is.
+    timing
+        See `PresenterTiming`.
 
     Attributes
     ----------
     metrics
-        Of what was shown.
-    faces
-        How many of them there were in the last picture.
+        Counts and ages of presented frames.
     waiting
-        Whether there is no picture to show.
-    frame, shown_at
-        The picture on the wall, if any, and when there last was one or could first have been.
-    stillness
+        Whether there is no frame to show.
+    frame
+        The frame on the screen; None if there is none.
+    shown_at
+        When a frame was last on the screen, or could first have been; monotonic seconds.
+    freeze_detector
         Whether the screen follows the camera.
-    over
-        Whether somebody closed the window, or the witness has seen enough.
     """
 
     def __init__(
         self,
         window: Window,
-        lost: str,
+        no_camera_text: str,
         frames: Latest[Frame],
         scenes: Latest[Scene],
-        witness: FrameObserver | None,
+        observer: FrameObserver | None = None,
+        timing: PresenterTiming | None = None,
     ) -> None:
         self.metrics = Metrics()
         self.waiting = True
         self.frame: Frame | None = None
-        self.stillness = FreezeDetector()
+        self.freeze_detector = FreezeDetector()
         self._window = window
-        self._lost = lost
+        self._no_camera_text = no_camera_text
         self._frames = frames
         self._scenes = scenes
-        self._witness = witness
-        self._enough = False
+        self._observer = observer
+        self._timing = timing or PresenterTiming()
+        self._observer_is_done = False
         self._version = self._scene_version = 0
         self._scene: Scene | None = None
-        self.shown_at = self._noted_at = self._glanced_at = time.monotonic()
+        self.shown_at = self._debug_at = self._freeze_checked_at = time.monotonic()
         self._slate: tuple[str, float] | None = None
-        self._dark_at: float | None = None
+        self._screen_off_at: float | None = None
 
     @property
-    def over(self) -> bool:  # noqa: D102  # see above
-        return self._window.closed or self._enough
+    def finished(self) -> bool:
+        """Whether the window was closed, or the observer has asked for the end."""
+        return self._window.closed or self._observer_is_done
 
     @property
-    def faces(self) -> int:  # noqa: D102
+    def face_count(self) -> int:
+        """Faces in the scene on the screen."""
         return len(self._scene.tracks) if self._scene else 0
 
-    def dress(self, config: Config) -> None:
-        """Go on by another config, as far as that takes no other window."""
-        self._lost = config.theme.lost
-        self._window.dress(config.display, config.theme, idle_words(config))
-        self._slate = None
+    def apply(self, config: Config, changed: Collection[str]) -> None:
+        """Go on with another config, as far as the window can; see `Window.dress`."""
+        if {"labels", "theme", "display"} & set(changed):
+            self._no_camera_text = config.theme.lost
+            self._window.dress(config.display, config.theme, idle_words(config))
+            self._slate = None
 
     def show(self) -> None:
-        """Show the newest frame with the newest scene; wait a moment where there is no new one.
+        """Show the newest frame with the newest scene; wait a moment if there is no new frame.
 
         Raises
         ------
         Closed
-            No more will come.
+            No more frames will come.
         """
-        self._leave_dark()
-        newest = self._frames.get(after=self._version, timeout=_EVENT_POLL_S)
-        news = self._scenes.get(after=self._scene_version, timeout=0)
-        if news is not None:
-            self._scene_version, self._scene = news
+        timing = self._timing
+        self._turn_screen_on()
+        newest = self._frames.get(after=self._version, timeout=timing.event_poll_s)
+        newest_scene = self._scenes.get(after=self._scene_version, timeout=0)
+        if newest_scene is not None:
+            self._scene_version, self._scene = newest_scene
             self.metrics.name(self._scene)
         if newest is None:
             self._handle_missing_frame()
             return
         began = time.monotonic()
         self._version, frame = newest
-        glance = began - self._glanced_at >= _FREEZE_CHECK_INTERVAL_S
-        self._window.show(frame, self._scene, self.stillness if glance else None)
+        check = began - self._freeze_checked_at >= timing.freeze_check_period_s
+        self._window.show(frame, self._scene, self.freeze_detector if check else None)
         now = self.shown_at = time.monotonic()
         scene_at = self._scene.at if self._scene else None
         self.metrics.present(now, frame.captured_at, scene_at, now - began)
-        # After a gap the camera was away; what it would have given is not left out by us.
+        # After an outage, the frames the camera did not deliver were not dropped here.
         if self.frame is not None and not self.waiting:
             self.metrics.dropped += frame.seq - self.frame.seq - 1
         self.frame, self.waiting, self._slate = frame, False, None
-        if glance:
-            self._glanced_at = now
-        if now - self._noted_at >= _DEBUG_LINE_INTERVAL_S:
-            self._window.note, self._noted_at = self.metrics.as_text(now), now
-        if self._witness is not None:
-            self._enough = not self._witness.saw(frame, self._scene, self._window)
+        if check:
+            self._freeze_checked_at = now
+        if now - self._debug_at >= timing.debug_period_s:
+            self._window.note, self._debug_at = self.metrics.as_text(now), now
+        if self._observer is not None:
+            go_on = self._observer.on_frame(frame, self._scene, self._window)
+            self._observer_is_done = not go_on
 
     def _handle_missing_frame(self) -> None:
-        gone = time.monotonic() - self.shown_at - _PATIENCE
-        if gone <= 0:
+        timing = self._timing
+        missing_s = time.monotonic() - self.shown_at - timing.no_frame_s
+        if missing_s <= 0:
             self._window.attend()
             return
         self.waiting = True
-        # Who comes back into the picture is somebody else.
+        # Whoever is in the next frame is somebody else.
         self._scene = None
-        if self.frame is not None and gone < _FADES:
-            self._window.fade(self.frame, gone / _FADES)
+        if self.frame is not None and missing_s < timing.fade_s:
+            self._window.fade(self.frame, missing_s / timing.fade_s)
             return
         self.frame = None
-        self._draw(self._lost)
+        self._draw_slate(self._no_camera_text)
 
-    def wait(self, words: str) -> None:
-        """Show a slate for a moment; to be called again as long as it is to stand."""
-        self._leave_dark()
-        self._draw(words)
+    def show_slate(self, text: str) -> None:
+        """Show a slate for a moment; call it again for as long as it is to stay."""
+        self._turn_screen_on()
+        self._draw_slate(text)
         self.shown_at = time.monotonic()
-        time.sleep(_EVENT_POLL_S)
+        time.sleep(self._timing.event_poll_s)
 
-    def _draw(self, words: str) -> None:
+    def _draw_slate(self, text: str) -> None:
         now = time.monotonic()
-        if self._slate is None or self._slate[0] != words or now - self._slate[1] >= _SLATE:
-            self._window.show_slate(words)
-            self._slate = words, now
+        if (
+            self._slate is None
+            or self._slate[0] != text
+            or now - self._slate[1] >= self._timing.slate_period_s
+        ):
+            self._window.show_slate(text)
+            self._slate = text, now
         else:
             self._window.attend()
 
     def show_dark(self) -> None:
-        """Show nothing for a moment; to be called again as long as it is to stay so."""
+        """Keep the screen off for a moment; call it again for as long as it is to stay off."""
         now = time.monotonic()
         self._window.attend()
-        # Nobody who went home is on the wall in the morning, nor in memory overnight.
+        # Nobody who went home is on the screen in the morning, nor in memory overnight.
         self._frames.clear()
         self._scenes.clear()
         self.frame = self._scene = self._slate = None
-        if self._dark_at is None or now - self._dark_at >= _SCREEN_OFF_REPEAT_S:
+        off_at = self._screen_off_at
+        if off_at is None or now - off_at >= self._timing.screen_off_period_s:
             self._window.darken()
-            self._dark_at = now
-        time.sleep(2 * _EVENT_POLL_S)
+            self._screen_off_at = now
+        time.sleep(2 * self._timing.event_poll_s)
 
-    def _leave_dark(self) -> None:
-        if self._dark_at is not None:
+    def _turn_screen_on(self) -> None:
+        if self._screen_off_at is not None:
             self._window.lighten()
-            self._dark_at = None
+            self._screen_off_at = None
             self.shown_at = time.monotonic()
 
 
 def idle_words(config: Config) -> tuple[IdleWord, ...]:
-    """Return the words that may be shown, each with its way down from *person*."""
+    """Return the words that may be shown, each with its path down from *person*."""
     synsets = load_synsets()
     shown = zip(synsets, allowed(synsets, config.labels.choice), strict=True)
     return tuple(

@@ -47,7 +47,7 @@ class Recorder:
     def trouble(self) -> str | None:  # noqa: D102  # see above
         return self._keeper.trouble if self._keeper is not None else None
 
-    def saw(self, scene: Scene) -> None:
+    def record_scene(self, scene: Scene) -> None:
         """Take note of a scene; never waits."""
         if self._config.camera.source != "demo":
             if self._keeper is None:
@@ -55,7 +55,7 @@ class Recorder:
             if entries := self._tally.add(scene, time.time()):
                 self._keeper.keep(entries)
 
-    def use(self, config: Config) -> None:
+    def apply(self, config: Config) -> None:
         """Go on by another config."""
         before, self._config = self._config, config
         if _spoken_of(config) != _spoken_of(before):

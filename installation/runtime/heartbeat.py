@@ -1,4 +1,4 @@
-"""Heartbeats: each stage shows that it lives; one that has stopped ends the whole."""
+"""Heartbeats: each worker shows that it is alive; one that hangs ends the process."""
 
 from __future__ import annotations
 
@@ -7,44 +7,50 @@ import time
 from installation.errors import InstallationError
 
 
-class StageHungError(InstallationError):
-    """A stage has stopped without having ended."""
+class WorkerHungError(InstallationError):
+    """A worker has not beaten for longer than its timeout."""
 
 
 class Heartbeat:
-    """That of one stage.
+    """The heartbeat of one worker.
 
     Parameters
     ----------
     name
-        Of the stage.
-    patience
-        Seconds between beats after which it counts as hung.
+        Name of the worker, as shown in the log and on the status page.
+    timeout_s
+        Seconds between two beats after which the worker counts as hung.
 
     Attributes
     ----------
-    patience
-        May be changed as the work changes.
+    timeout_s
+        May be changed while the worker runs.
     """
 
-    def __init__(self, name: str, patience: float) -> None:
+    def __init__(self, name: str, timeout_s: float) -> None:
         self.name = name
-        self.patience = patience
-        self._beaten_at = time.monotonic()
+        self.timeout_s = timeout_s
+        self._last_beat_at = time.monotonic()
 
-    def beat(self, more: float = 0.0) -> None:
-        """Show a sign of life, from the stage's own thread; the next may take some seconds more."""
-        self._beaten_at = time.monotonic() + more
+    def beat(self, grace_s: float = 0.0) -> None:
+        """Show a sign of life.
+
+        Parameters
+        ----------
+        grace_s
+            Seconds that the next beat may take on top of the timeout.
+        """
+        self._last_beat_at = time.monotonic() + grace_s
 
     @property
-    def silent(self) -> float:
-        """Seconds since the last beat; for any thread."""
-        return time.monotonic() - self._beaten_at
+    def age_s(self) -> float:
+        """Seconds since the last beat. Safe to read from any thread."""
+        return time.monotonic() - self._last_beat_at
 
     def check(self) -> None:
-        """Raise `StageHungError` where the last beat is too long ago; from any thread."""
-        silent = self.silent
-        if silent > self.patience:
-            raise StageHungError(
-                f"{self.name} has not answered for {silent:.0f} s; leaving, to be started again"
+        """Raise `WorkerHungError` if the last beat is too old. Safe to call from any thread."""
+        age_s = self.age_s
+        if age_s > self.timeout_s:
+            raise WorkerHungError(
+                f"{self.name} has not answered for {age_s:.0f} s; exiting, to be restarted"
             )

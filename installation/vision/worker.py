@@ -1,4 +1,4 @@
-"""The threads beside the window's: each has a heartbeat, and its failure is kept for all."""
+"""The vision thread's work: turn the newest frame into a scene, from opening engines to closing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
 
 from installation.config.model import Config
 from installation.errors import EXPECTED_ERRORS
 from installation.inference.engine import ManifestError
 from installation.inference.open_engines import CancelledError, DeviceError
-from installation.record.recorder import Recorder
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed, Latest
 from installation.scene import Frame, Scene
@@ -20,92 +21,85 @@ from installation.vision.pipeline import VisionPipeline, open_observer
 
 log = logging.getLogger(__name__)
 
-# Seconds between beats after which a stage counts as hung.
-PATIENCE = 10.0
-# Opening the engines beats only where something is built, and takes long on small machines, as the
-# first look does.
-_OPEN_TIMEOUT_S = 300.0
-# Where looks take long, one may take so many times the longest yet, up to so many seconds.
-_SLOW_FACTOR = 5.0
-_LONGEST = 60.0
-# Seconds after which a stage that waits shows that it lives.
-_BEAT = 1.0
-# Seconds between attempts to open the engines.
-_AGAIN = 30.0
-# Looks a second at the most: each keeps all processors busy, and in between boxes are predicted.
-_MAX_DETECTIONS_PER_S = 20.0
+_SECTIONS = frozenset({"labels", "vision", "theme", "camera", "inference"})
 
 
-class Worker:
-    """A thread.
-
-    Parameters
-    ----------
-    heart
-        By which it shows that it lives; names it, too.
-    work
-        What it does until it is asked to stop.
+@dataclass(frozen=True, slots=True)
+class VisionTiming:
+    """How long things may take, in seconds, and how often faces are looked for.
 
     Attributes
     ----------
-    failure
-        What the work raised, if it did.
+    timeout_s
+        Between two heartbeats.
+    open_timeout_s
+        The same while engines are opened and until the first frame has been processed.
+    slow_factor, max_timeout_s
+        Where frames take long, the timeout is the longest so far times ``slow_factor``, at most
+        ``max_timeout_s``.
+    beat_period_s
+        Between heartbeats while there is nothing to do.
+    retry_period_s
+        Between attempts to open the engines.
+    max_detections_per_s
+        Each detection keeps all processors busy; boxes are predicted in between.
     """
 
-    def __init__(self, heart: Heartbeat, work: Callable[[], None]) -> None:
-        self.heart = heart
-        self.failure: BaseException | None = None
-        self._work = work
-        self._thread = threading.Thread(target=self._run, name=heart.name, daemon=True)
-        heart.beat()
-        self._thread.start()
+    timeout_s: float = 10.0
+    open_timeout_s: float = 300.0
+    slow_factor: float = 5.0
+    max_timeout_s: float = 60.0
+    beat_period_s: float = 1.0
+    retry_period_s: float = 30.0
+    max_detections_per_s: float = 20.0
 
-    def _run(self) -> None:
-        try:
-            self._work()
-        except BaseException as error:
-            self.failure = error
 
-    @property
-    def alive(self) -> bool:
-        """Whether it is still at work."""
-        return self._thread.is_alive()
+class SceneSink(Protocol):
+    """Takes note of every scene, on the vision thread."""
 
-    def join(self, timeout: float) -> None:
-        """Wait for it to end, some seconds at the most."""
-        self._thread.join(max(timeout, 0))
-        if self._thread.is_alive():
-            log.warning("%s did not stop in time", self.heart.name)
+    def record_scene(self, scene: Scene) -> None:
+        """Take note of a scene; must not wait."""
+
+    def apply(self, config: Config) -> None:
+        """Go on with another config."""
+
+    def close(self) -> None:
+        """Finish; called once, after the last scene."""
 
 
 class VisionWorker:
-    """Turns frames into scenes, from opening the engines to closing them.
+    """Turns frames into scenes.
+
+    `run` is for a thread of its own, to which the engines belong. Everything else may be called
+    and read from any thread.
 
     Parameters
     ----------
     config
-        How.
+        The config to start with.
     frames, scenes
-        Where frames come from and scenes go.
-    recorder
-        Takes note of every scene, and is closed with the engines; None for no record.
+        Where frames come from and scenes go to.
+    sink
+        Is given every scene; None: nobody is.
     retry
-        Whether to try again, until it is stopped, where the engines cannot be opened.
+        Whether to try again and again when the engines cannot be opened. If not, `run` raises.
+    timing
+        Timeouts and rates.
 
     Attributes
     ----------
-    heart
-        Beats with every look, and while it waits.
+    heartbeat
+        Beaten with every frame, and while `run` waits.
     ready
-        Set once it could look at a frame.
-    words
-        What to tell those who wait until then.
-    trouble
-        Why the engines cannot be opened, in a line; None while that is not known.
+        Set while the engines are open.
+    progress_text
+        What to show to visitors until then.
+    error
+        Why the engines cannot be opened, in one line; None while that is not known.
     device
-        What the engines run on by now; empty until then.
+        What the engines run on; empty until they are open.
     fallback
-        Whether that is the CPU for now, though something better was asked for.
+        Whether they run on the CPU for now because the device asked for is not available.
     """
 
     def __init__(
@@ -113,115 +107,127 @@ class VisionWorker:
         config: Config,
         frames: Latest[Frame],
         scenes: Latest[Scene],
-        recorder: Recorder | None = None,
+        sink: SceneSink | None = None,
+        *,
         retry: bool = False,
+        timing: VisionTiming | None = None,
     ) -> None:
-        self.heart = Heartbeat("vision", _OPEN_TIMEOUT_S)
+        self._timing = timing or VisionTiming()
+        self.heartbeat = Heartbeat("vision", self._timing.open_timeout_s)
         self.ready = threading.Event()
-        self.words = config.theme.preparing
-        self.trouble: str | None = None
+        self.progress_text = config.theme.preparing
+        self.error: str | None = None
         self.device = ""
         self.fallback = False
         self._config = config
         self._changed = threading.Event()
         self._frames = frames
         self._scenes = scenes
-        self._recorder = recorder
+        self._sink = sink
         self._retry = retry
         self._stopped = False
 
     def stop(self) -> None:
-        """Ask it to return, which may interrupt its preparations."""
+        """Ask `run` to return; building engines is cancelled."""
         self._stopped = True
         self._frames.close()
 
-    def use(self, config: Config) -> None:
-        """Go on by another config, as far as that takes no other engines."""
-        self._config = config
-        self._changed.set()
-
-    def _prepared(self, _what: str, done: float) -> bool:
-        self.heart.beat()
-        self.words = f"{self._config.theme.preparing} {done:.0%}"
-        return not self._stopped
-
-    def _change(self, observer: VisionPipeline) -> None:
-        try:
-            observer.use(self._config)
-            if self._recorder is not None:
-                self._recorder.use(self._config)
-        except (*EXPECTED_ERRORS, OSError) as error:
-            log.warning("%s; going on as before", error)
+    def apply(self, config: Config, changed: Collection[str]) -> None:
+        """Go on with another config; ``changed`` names its sections that differ."""
+        if _SECTIONS & set(changed):
+            self._config = config
+            self._changed.set()
 
     def run(self) -> None:
-        """Turn the newest frame into a scene, again and again, until no more come."""
+        """Process frames until `stop`, or until no more come; then close the scenes' slot.
+
+        Raises
+        ------
+        InstallationError, EngineError
+            The engines cannot be opened, or failed in a way that takes another process.
+        """
         try:
             while True:
                 try:
-                    with open_observer(self._config, self._prepared) as observer:
-                        self._look(observer)
+                    with open_observer(self._config, self._on_progress) as pipeline:
+                        self._process_frames(pipeline)
                 except EXPECTED_ERRORS as error:
-                    self._keep_on(error)
-                self._wait(_AGAIN)
+                    self._note_error(error)
+                self._wait_to_retry()
         except (Closed, CancelledError):
             self._scenes.close()
         finally:
-            if self._recorder is not None:
-                self._recorder.close()
+            if self._sink is not None:
+                self._sink.close()
 
-    def _keep_on(self, error: Exception) -> None:
-        """Take note of an error after which the engines may be opened again; raise any other."""
+    def _on_progress(self, _engine: str, done: float) -> bool:
+        self.heartbeat.beat()
+        self.progress_text = f"{self._config.theme.preparing} {done:.0%}"
+        return not self._stopped
+
+    def _note_error(self, error: Exception) -> None:
+        """Note an error after which opening the engines may succeed; raise any other."""
         # A GPU that failed takes another process.
-        lasting = isinstance(error, DeviceError) or (
+        permanent = isinstance(error, DeviceError) or (
             self.ready.is_set() and not isinstance(error, ManifestError)
         )
-        if lasting or not self._retry or isinstance(error, CancelledError):
+        if permanent or not self._retry or isinstance(error, CancelledError):
             raise error
-        if str(error) != self.trouble:
-            log.error("%s; trying again every %.0f s", error, _AGAIN)
+        if str(error) != self.error:
+            log.error("%s; trying again every %.0f s", error, self._timing.retry_period_s)
         self.ready.clear()
-        self.heart.patience = _OPEN_TIMEOUT_S
-        self.trouble, self.words = str(error), self._config.theme.preparing
+        self.heartbeat.timeout_s = self._timing.open_timeout_s
+        self.error, self.progress_text = str(error), self._config.theme.preparing
 
-    def _wait(self, seconds: float) -> None:
-        """Let time pass, or less where the config is changed meanwhile."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._changed.wait(_BEAT):
-            self.heart.beat()
+    def _wait_to_retry(self) -> None:
+        """Wait for the next attempt, or for another config."""
+        until = time.monotonic() + self._timing.retry_period_s
+        while time.monotonic() < until and not self._changed.wait(self._timing.beat_period_s):
+            self.heartbeat.beat()
             if self._stopped:
                 raise CancelledError("stopped")
         if self._changed.is_set():
             self._changed.clear()
-            if self._recorder is not None:
-                self._recorder.use(self._config)
+            if self._sink is not None:
+                self._sink.apply(self._config)
 
-    def _look(self, observer: VisionPipeline) -> None:
-        version, due, longest = 0, -math.inf, 0.0
-        self.trouble = None
-        self.heart.beat()
+    def _process_frames(self, pipeline: VisionPipeline) -> None:
+        timing, slowest_s = self._timing, 0.0
+        period_s = 1 / timing.max_detections_per_s
+        version, due_at = 0, -math.inf
+        self.error = None
+        self.heartbeat.beat()
         self.ready.set()
         while True:
-            self.heart.beat()
-            self.device, self.fallback = observer.device, observer.fallback
+            self.heartbeat.beat()
+            self.device, self.fallback = pipeline.device, pipeline.fallback
             if self._changed.is_set():
                 self._changed.clear()
-                self._change(observer)
-            newest = self._frames.get(after=version, timeout=_BEAT)
+                self._apply_to(pipeline)
+            newest = self._frames.get(after=version, timeout=timing.beat_period_s)
             if newest is None:
                 continue
             version, frame = newest
-            if frame.captured_at < due:
+            if frame.captured_at < due_at:
                 continue
-            # Looks that come late are not made up for.
-            due = (
-                max(due, frame.captured_at - 1 / _MAX_DETECTIONS_PER_S) + 1 / _MAX_DETECTIONS_PER_S
-            )
+            # Detections that come late are not made up for.
+            due_at = max(due_at, frame.captured_at - period_s) + period_s
             began = time.monotonic()
-            scene = observer.observe(frame)
-            longest = max(longest, time.monotonic() - began)
-            self.heart.patience = min(max(PATIENCE, _SLOW_FACTOR * longest), _LONGEST)
-            # Kept no longer than it takes: the next may come in the morning.
+            scene = pipeline.observe(frame)
+            slowest_s = max(slowest_s, time.monotonic() - began)
+            self.heartbeat.timeout_s = min(
+                max(timing.timeout_s, timing.slow_factor * slowest_s), timing.max_timeout_s
+            )
+            # No frame is kept longer than needed: the next one may come tomorrow.
             del newest, frame
             self._scenes.put(scene)
-            if self._recorder is not None:
-                self._recorder.saw(scene)
+            if self._sink is not None:
+                self._sink.record_scene(scene)
+
+    def _apply_to(self, pipeline: VisionPipeline) -> None:
+        try:
+            pipeline.use(self._config)
+            if self._sink is not None:
+                self._sink.apply(self._config)
+        except (*EXPECTED_ERRORS, OSError) as error:
+            log.warning("%s; vision keeps the previous configuration", error)

@@ -79,7 +79,7 @@ def test_a_picture_counts_once_and_only_when_all_is_warm():
     webcam = Webcam(Footage(()))
     webcam.captured = [0.0] * 9
     tally = Measurement(webcam, warm_up=0.0, seconds=0.0)
-    assert tally.saw(None, None, None)
+    assert tally.on_frame(None, None, None)
     assert tally.presented(5, 3, 1)
     assert tally.presented(5, 4, 1)
     assert tally.count is None

@@ -4,7 +4,7 @@
 
 In turns, in the same run: ``installation classify --output`` over a folder of pictures, opening of
 the engines not counted, and the same pictures sent to the web extension by users, each from an
-address of its own and at once again when the answer is there. Prints pictures a second of both,
+address of its own and at once again when the answer is there. Prints frames per second of both,
 their ratio, how long users waited beyond what a picture takes by itself, how evenly they were
 served, and what became of every request (0: dropped). On a machine that others use too, the
 processor time each takes for the same pictures tells more than the clock.
@@ -173,7 +173,7 @@ def main() -> None:
                     }
                 )
                 print(
-                    f"pictures a second: batch {batch:.2f}, web {web:.2f} "
+                    f"frames per second: batch {batch:.2f}, web {web:.2f} "
                     f"(ratio {web / batch:.2f}; processor time {work:.2f} of the batch's); "
                     f"seconds until an answer: median {waits[0]:.1f}, "
                     f"95 % within {waits[1]:.1f}, all within {waits[2]:.1f} "

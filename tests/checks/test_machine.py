@@ -60,6 +60,7 @@ def test_a_full_disk_of_the_system_is_named_though_nothing_of_ours_is_on_it(tmp_
 def test_a_disk_without_room_for_another_file_is_named(tmp_path, monkeypatch):
     told = list(os.statvfs(tmp_path))
     told[5], told[7] = 1000, 0
+    monkeypatch.setattr(machine, "_SYSTEM", ())
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(told))
     (seen,) = machine.disk(kept(tmp_path))
     assert seen.level == "trouble" and "no room for another file" in seen.said

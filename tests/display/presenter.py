@@ -79,18 +79,18 @@ def test_a_lost_picture_fades_to_a_slate_and_whoever_comes_back_is_somebody_else
     frames.put(frame(0))
     scenes.put(scene(0))
     wall.show()
-    assert (wall.faces, wall.waiting, brightness(window)) == (1, False, 255)
+    assert (wall.face_count, wall.waiting, brightness(window)) == (1, False, 255)
     seen = []
     for _ in range(50):
         clock.now += 0.1
         wall.show()
         seen.append(int(np.median(window.snapshot())))
-    assert wall.waiting and wall.faces == 0 and wall.frame is None
+    assert wall.waiting and wall.face_count == 0 and wall.frame is None
     assert seen[0] > 0 and seen[-1] == 0
     assert sorted(seen, reverse=True) == seen
     frames.put(frame(7))
     wall.show()
-    assert (wall.faces, wall.waiting) == (0, False)
+    assert (wall.face_count, wall.waiting) == (0, False)
     # The camera was away; what it would have given was not left out by us.
     assert wall.metrics.dropped == 0
 
@@ -108,7 +108,7 @@ def test_nobody_of_the_evening_is_on_the_wall_in_the_morning(
     wall.show_dark()
     assert brightness(window) == 0
     wall.show()
-    assert (wall.faces, wall.frame, brightness(window)) == (0, None, 0)
+    assert (wall.face_count, wall.frame, brightness(window)) == (0, None, 0)
     assert frames.get(after=0, timeout=0) is None
     frames.put(frame(2))
     wall.show()
@@ -119,7 +119,7 @@ def test_a_long_preparation_is_not_held_against_the_camera(wall, window, monkeyp
     said = []
     monkeypatch.setattr(window, "show_slate", said.append)
     for _ in range(100):
-        wall.wait("preparing 12%")
+        wall.show_slate("preparing 12%")
     wall.show()
     assert set(said) == {"preparing 12%"}
     # It hardly moves, and is hardly drawn: twice a second.

@@ -33,7 +33,7 @@ def test_the_rate_is_that_of_late():
     assert metrics.rate(now + 60) == 0
     assert metrics.presented == metrics.frame_age.count == 300
     assert metrics.overlay_age.count == 200
-    assert "30.0 pictures a second" in metrics.as_text(now)
+    assert "30.0 frames per second" in metrics.as_text(now)
 
 
 def test_what_has_been_added_since_a_copy():

@@ -37,16 +37,21 @@ def owners(folder):
     return {(each.lstat().st_uid, each.lstat().st_gid) for each in paths}
 
 
-def as_somebody(code, *arguments):
-    """Run Python as its owner would; what it imports is imported before, by root."""
+def as_somebody(code, folder):
+    """Run Python as the folder's owner would; root has imported what it imports."""
+    # The owner may not be allowed to read this repository.
+    program = folder.parent / "program"
+    if not program.exists():
+        ignored = shutil.ignore_patterns("built", "__pycache__")
+        shutil.copytree(ROOT / "engines", program / "engines", ignore=ignored)
     before = (
         "import os, shutil, sys, encodings.cp437; from pathlib import Path\n"
-        "from engines.build import *; load_synsets()\n"
+        "from engines.build import *\n"
         f"os.setgroups([]); os.setgid({SOMEBODY}); os.setuid({SOMEBODY})\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", before + code, *map(str, arguments)],
-        cwd=ROOT,
+        [sys.executable, "-c", before + code, str(folder)],
+        cwd=program,
         capture_output=True,
         text=True,
         check=False,

@@ -7,16 +7,13 @@ from textwrap import dedent
 
 import pytest
 
-from tests.wall_process import Running, needs_xvfb, x_server
+from tests.wall_process import Running, needs_xvfb, with_timing, x_server
 
 pytestmark = needs_xvfb
 
-STREAMING = "pictures a second"
+STREAMING = "frames per second"
 NAMES = ("person-semantic", "face-centerface", "person-glosses", "demo-visitors")
-SOON = """
-    from installation.vision import worker as stages
-    stages._AGAIN = 0.5
-"""
+SOON = with_timing("WallTiming(vision=VisionTiming(retry_period_s=0.5))")
 
 
 @pytest.fixture

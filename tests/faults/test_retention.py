@@ -23,7 +23,7 @@ from tests.strace_capture import (
     to_files,
     under_strace,
 )
-from tests.wall_process import LONG, Running, needs_xvfb, x_server
+from tests.wall_process import LONG, Running, needs_xvfb, with_timing, x_server
 
 pytestmark = [needs_xvfb, needs_strace]
 
@@ -52,10 +52,11 @@ def pixels(crowd_film):
 
 # However slow the machine is under strace, all that waits is recorded at the end.
 UNHURRIED = """
-import installation.wall, installation.record.writer, installation.runtime.signals
-installation.wall._SHUTDOWN_TIMEOUT_S = installation.record.writer._FAREWELL = 300.0
+import installation.record.writer, installation.runtime.signals
+installation.record.writer._FAREWELL = 300.0
 installation.runtime.signals._END_S = 900.0
 """
+UNHURRIED += with_timing("WallTiming(shutdown_timeout_s=300)")
 
 
 class Watched:
@@ -181,7 +182,7 @@ LEAKS = """
 
     def show(wall):
         honest(wall)
-        if wall.frame is not None and wall.faces == 2 and not leaks:
+        if wall.frame is not None and wall.face_count == 2 and not leaks:
             leaks.append(leak(wall.frame.pixels))
 
     Presenter.show = show

@@ -10,17 +10,17 @@ import pytest
 
 from engines.triton_export import export
 from tests.triton_server import Triton, mind, needs_triton
-from tests.wall_process import ROOT, Running, needs_xvfb, x_server
+from tests.wall_process import ROOT, Running, needs_xvfb, with_timing, x_server
 
 pytestmark = [needs_xvfb, needs_triton]
 
-STREAMING = "pictures a second"
+STREAMING = "frames per second"
 # What is tested is not how fast this machine is.
 PATIENT = """
-from installation.vision import worker as stages
 from installation.inference import kserve
-kserve._LIVE_DEADLINE_S, kserve._OPENING, stages.PATIENCE = 15.0, 60.0, 60.0
+kserve._LIVE_DEADLINE_S, kserve._OPENING = 15.0, 60.0
 """
+PATIENT += with_timing("WallTiming(capture_timeout_s=60, vision=VisionTiming(timeout_s=60))")
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import pytest
 
 from installation.labels.synsets import load_synsets
 from tests.mounts import own_mounts
-from tests.wall_process import LONG, Running, needs_xvfb, x_server
+from tests.wall_process import LONG, Running, needs_xvfb, with_timing, x_server
 
 pytestmark = needs_xvfb
 
-STREAMING = "pictures a second"
+STREAMING = "frames per second"
 CLOSED = "{open: [mon-sun 00:00-24:00], closed: [01-01..12-31]}"
 
 
@@ -237,10 +237,11 @@ def test_without_a_good_config_ever_it_does_not_start(start, folder, monkeypatch
 
 # However slow the machine, all that waits is recorded at the end.
 UNHURRIED = """
-import installation.wall, installation.record.writer, installation.runtime.signals
-installation.wall._SHUTDOWN_TIMEOUT_S = installation.record.writer._FAREWELL = 300.0
+import installation.record.writer, installation.runtime.signals
+installation.record.writer._FAREWELL = 300.0
 installation.runtime.signals._END_S = 900.0
 """
+UNHURRIED += with_timing("WallTiming(shutdown_timeout_s=300)")
 
 
 def test_what_settles_is_recorded(start, folder, built, crowd_film):
@@ -266,11 +267,9 @@ def test_what_settles_is_recorded(start, folder, built, crowd_film):
 # So many visitors, and so few seconds between two attempts, that a hundred rounds are soon over.
 CROWDED = """
 import shutil, subprocess, threading, time
-import installation.wall as controller
 import installation.record.writer as keeping
 from installation.record.entry import Entry
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", "disk"], check=True)
-controller._STATUS = controller._WATCHDOG_INTERVAL_S = 0.05
 keeping._FIRST_WAIT = keeping._LAST_WAIT = 0.02
 begin, end = keeping.RecordWriter.__init__, keeping.RecordWriter.close
 def visited(keeper):
@@ -294,7 +293,8 @@ keeping.RecordWriter.__init__, keeping.RecordWriter.close = crowded, closed
 def test_a_hundred_times_full_the_disk_costs_no_row(start, folder, built, crowd_film):
     (folder / "disk").mkdir()
     write(folder, built, camera=f"{{source: {crowd_film}}}", record="{file: disk/said.sqlite}")
-    wall = start(UNHURRIED + CROWDED, under=own_mounts())
+    timing = "WallTiming(shutdown_timeout_s=300, status_period_s=0.05, watchdog_period_s=0.05)"
+    wall = start(UNHURRIED + with_timing(timing) + CROWDED, under=own_mounts())
     wall.wait_for(" 2 faces,", times=2)
     disk = Path(f"/proc/{wall.process.pid}/root") / (folder / "disk").relative_to("/")
     while not (disk / "said.sqlite").exists():
@@ -308,7 +308,7 @@ def test_a_hundred_times_full_the_disk_costs_no_row(start, folder, built, crowd_
                 with suppress(OSError):
                     while ballast.write(bytes(4096)):
                         pass
-        assert "pictures a second" in wall.heard[-1]
+        assert "frames per second" in wall.heard[-1]
         (disk / "ballast").unlink()
         while "recording pauses: " in wall.wait_for("STATUS="):
             assert time.monotonic() < deadline

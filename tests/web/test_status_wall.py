@@ -80,7 +80,7 @@ def test_it_is_told_from_the_start_to_the_end(start, tmp_path):
     (tmp_path / "gate").touch()
     assert until(port, 200, "works") == "works\n"
     before = shown(port)
-    wall.wait_for("pictures a second", times=2)
+    wall.wait_for("frames per second", times=2)
     assert shown(port) > before
     page = ask(port).text
     assert "<h1>works</h1>" in page and "person-semantic, policy safe" in page
@@ -188,7 +188,7 @@ def test_no_crowd_of_rude_clients_stops_the_wall(start):
         for number in range(300):
             idlers.append(socket.create_connection(("127.0.0.1", port), timeout=LONG))
             idlers[-1].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"\r\n" * (number % 2))
-        wall.wait_for("pictures a second", times=2)
+        wall.wait_for("frames per second", times=2)
         assert wall.descriptors <= descriptors + 40
         assert shown(port) > before
     finally:

@@ -105,7 +105,7 @@ def _tiles(history: History) -> Iterator[_Tile]:
             return _Tile(name, "-", "", "", lines)
         return _Tile(name, format(value * per, form), unit, beside, lines)
 
-    yield tile("pictures a second", lambda sample: sample.rate, 1, "", ".1f")
+    yield tile("frames per second", lambda sample: sample.rate, 1, "", ".1f")
     slow = "" if newest.age_99 is None else f"99 % within {1000 * newest.age_99:.0f} ms"
     yield tile("age of the picture", lambda sample: sample.age, 1000, "ms", beside=slow)
     yield tile("age of the boxes", lambda sample: sample.overlay, 1000, "ms")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import threading
-import time
 from asyncio import BaseTransport
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from installation.config import model as config
 from installation.runtime.latest import Latest
+from installation.runtime.periodic import PeriodicTasks
 from installation.supervision.restarts import restarts
+from installation.web.http_server import (
+    TickingServer,
+    bind,
+    server_config,
+    silence_libraries,
+    url_of,
+)
 from installation.web.status.app import StatusApp
 from installation.web.status.history import EVERY
 from installation.web.status.snapshot import StatusSnapshot
@@ -63,9 +66,7 @@ class StatusServer:
         self._thread.join(max(timeout, 0))
 
     def _run(self) -> None:
-        # uvicorn's and asyncio's own words are not for technicians; some hold addresses.
-        for name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        silence_libraries()
         started_again = restarts()
         while not self._stopped.is_set():
             try:
@@ -86,68 +87,23 @@ class StatusServer:
             self._said = line
 
     def _serve(self, started_again: int | None) -> None:
-        with _bound(self._settings) as listening:
-            site = StatusApp(self._settings, self._reports, started_again)
-            server = _Server(
-                uvicorn.Config(
-                    site.app,
-                    http=_Connection,
-                    ws="none",
-                    loop="asyncio",
-                    lifespan="off",
-                    log_config=None,
-                    access_log=False,
-                    proxy_headers=False,
-                    server_header=False,
-                    h11_max_incomplete_event_size=_REQUEST,
-                ),
-                site,
-                self._stopped,
-            )
-            address, port = listening.getsockname()[:2]
-            shown = f"[{address}]" if ":" in address else address
-            log.info("status at http://%s:%d/", shown, port)
+        with bind(self._settings.address, self._settings.port or 0) as listening:
+            # Here, before anything is logged: two may bind at once, but only one listens.
+            listening.listen(_MOST)
+            app = StatusApp(self._settings, self._reports, started_again)
+            tasks = PeriodicTasks()
+            tasks.add("sample", EVERY, lambda _elapsed_s: app.take_a_sample())
+
+            def tick() -> bool:
+                tasks.run_due()
+                return self._stopped.is_set()
+
+            server = TickingServer(server_config(app.app, _Connection, _REQUEST), tick)
+            # Requests in flight are not waited for at the end.
+            server.force_exit = True
+            log.info("status at %s", url_of(listening))
             self._said = ""
             asyncio.run(server.serve(sockets=[listening]))
-
-
-def _bound(settings: config.Status) -> socket.socket:
-    family = socket.AF_INET6 if settings.address.version == 6 else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((str(settings.address), settings.port or 0))
-        # Here, that is before anything is said: two may bind at once, but only one listens.
-        listening.listen(_MOST)
-    except OSError:
-        listening.close()
-        raise
-    return listening
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, ended by an event; it takes the samples, too."""
-
-    def __init__(self, settings: uvicorn.Config, site: StatusApp, stopped: threading.Event) -> None:
-        super().__init__(settings)
-        self._site = site
-        self._ended = stopped
-        self._sampled_at = 0.0
-        # Whoever is being served at the end is not waited for.
-        self.force_exit = True
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the wall."""
-        yield
-
-    async def on_tick(self, counter: int) -> bool:
-        """See `uvicorn.Server`: called ten times a second; True ends it."""
-        now = time.monotonic()
-        if now - self._sampled_at >= EVERY:
-            self._sampled_at = now
-            self._site.take_a_sample()
-        return await super().on_tick(counter) or self._ended.is_set()
 
 
 class _Connection(H11Protocol):

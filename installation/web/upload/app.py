@@ -19,10 +19,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from installation.config.model import Config
+from installation.runtime.tracebacks import error_location
 from installation.web.status.auth import gives, is_local_request
 from installation.web.upload.api import API, describe
 from installation.web.upload.errors import RequestError
-from installation.web.upload.image_service import ImageService, where
+from installation.web.upload.image_service import ImageService
 from installation.web.upload.metrics import WebMetrics
 from installation.web.upload.queue import client_key
 from installation.web.upload.request_body import receive
@@ -138,7 +139,7 @@ class UploadApp:
 
     async def _health(self, _request: Request) -> Response:
         self._watched_at = time.monotonic()
-        refusal = self._studio.refusal
+        refusal = self._studio.unavailable_reason
         return PlainTextResponse(f"{refusal or 'ok'}\n", 200 if refusal is None else 503)
 
     async def _metrics(self, request: Request) -> Response:
@@ -175,7 +176,7 @@ class UploadApp:
 
     async def _failure(self, request: Request, error: Exception) -> Response:
         # Its message may quote what a visitor sent.
-        log.error("a request got no answer: %s at %s", type(error).__name__, where(error))
+        log.error("a request got no answer: %s at %s", type(error).__name__, error_location(error))
         return await self._trouble(
             request, RequestError(500, "Something went wrong here: try another picture.")
         )

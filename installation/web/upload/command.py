@@ -1,176 +1,163 @@
-"""``installation web``: opens the studio and serves the site until it is told to stop."""
+"""Run the web extension: open the engines, then serve uploads until told to stop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
+from collections.abc import Collection
+from dataclasses import dataclass
 from ipaddress import ip_network
+from socket import socket
 
-import uvicorn
-
+from installation.application import Application
 from installation.config.model import Config
-from installation.config.reload import ConfigFile, apply_changes, changes
-from installation.config.watch import ConfigWatch
+from installation.config.reload import ConfigFile
 from installation.errors import InstallationError
 from installation.inference.open_engines import rebuild_damaged
 from installation.labels.glosses import load_glosses
-from installation.runtime.signals import Signals
-from installation.supervision.systemd_notify import Notifier
+from installation.web.http_server import bind, server_config, silence_libraries, url_of
 from installation.web.upload.app import UploadApp
 from installation.web.upload.image_service import ImageService
 from installation.web.upload.metrics import WebMetrics
-from installation.web.upload.server import GRACE, MOST_HEADERS, Connection, Server
+from installation.web.upload.server import (
+    DRAIN_TIMEOUT_S,
+    MAX_HEADER_BYTES,
+    UploadProtocol,
+    UploadServer,
+)
 
 log = logging.getLogger(__name__)
 
-_WATCH = 0.1
-# Seconds for a proxy to notice that this is about to close.
-_DRAIN_S = 3.0
-# Seconds for threads to return at the end.
-_FAREWELL = 0.5
+
+@dataclass(frozen=True, slots=True)
+class WebTiming:
+    """Periods and timeouts, all in seconds.
+
+    Attributes
+    ----------
+    start_poll_s
+        Between two checks whether the engines are open.
+    watchdog_period_s
+        Between two checks of workers and connections; the status line is sent as often.
+    proxy_notice_s
+        That a proxy has to notice, by ``/healthz``, that this worker is about to end.
+    shutdown_timeout_s
+        That threads have to end.
+    """
+
+    start_poll_s: float = 0.1
+    watchdog_period_s: float = 1.0
+    proxy_notice_s: float = 3.0
+    shutdown_timeout_s: float = 0.5
 
 
-def serve(file: ConfigFile) -> None:
+def serve(file: ConfigFile, timing: WebTiming | None = None) -> None:
     """Serve the web extension until SIGTERM or SIGINT.
 
     Parameters
     ----------
     file
-        Says how; read again when it was changed.
+        The config; reloaded when it changes.
+    timing
+        See `WebTiming`.
 
     Raises
     ------
-    InstallationError
-        Something a technician has to mend.
+    InstallationError, EngineError
+        Something a technician can act on.
     """
-    config = file.start()
-    signals = Signals()
-    notifier = Notifier.from_environment()
-    try:
-        with _bound(config) as listening:
+    timing = timing or WebTiming()
+    with Application(file.start(), file) as application:
+        config = application.config
+        with _listen(config) as listening:
             rebuild_damaged(config.inference.engines, ("person-glosses",))
             glosses = load_glosses(config.inference.engines)
-            studio = ImageService(config, config.record.file)
+            service = ImageService(config, config.record.file, application.start_worker)
             try:
-                while studio.refusal is not None:
-                    time.sleep(_WATCH)
-                    studio.check()
-                    if signals.end:
+                application.tasks.add(
+                    "watchdog", timing.watchdog_period_s, application.check_workers
+                )
+                while service.unavailable_reason is not None:
+                    application.run_due()
+                    if application.signals.end:
                         return
-                _Service(config, studio, glosses, file, signals, notifier).run(listening)
+                    time.sleep(timing.start_poll_s)
+                _WebExtension(application, service, glosses, timing).run(listening)
             finally:
-                notifier.stopping()
-                studio.close(_FAREWELL)
-    finally:
-        notifier.close()
-        signals.restore()
+                application.notifier.stopping()
+                service.close(timing.shutdown_timeout_s)
 
 
-def _bound(config: Config) -> socket.socket:
+def _listen(config: Config) -> socket:
     address, port = config.web.address, config.web.port
-    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((str(address), port))
+        return bind(address, port)
     except OSError as error:
-        listening.close()
         raise InstallationError(
             f"web.address {address}, web.port {port}: cannot be used: {error.strerror}; "
-            "set another, or end what uses it"
+            "choose another, or stop the program that uses it"
         ) from error
-    return listening
 
 
-class _Service:
-    """One run: the server, and what is asked of it meanwhile."""
+class _WebExtension:
+    """One run of the server."""
 
     def __init__(
         self,
-        config: Config,
-        studio: ImageService,
+        application: Application,
+        service: ImageService,
         glosses: dict[str, str],
-        file: ConfigFile,
-        signals: Signals,
-        notifier: Notifier,
+        timing: WebTiming,
     ) -> None:
-        self._config = config
-        self._studio = studio
-        self._meters = WebMetrics(studio)
-        self._site = UploadApp(config, studio, glosses, self._meters)
-        self._config_watch = ConfigWatch(file)
-        self._signals = signals
-        self._notifier = notifier
-        self._address = ""
-        self._announced = False
+        self._application = application
+        self._service = service
+        self._timing = timing
+        self._metrics = WebMetrics(service)
+        self._app = UploadApp(application.config, service, glosses, self._metrics)
         self._ends_at: float | None = None
 
-    def run(self, listening: socket.socket) -> None:
-        """Serve until there is a reason to stop; raise what made a thread fail."""
-        # They log tracebacks and what visitors sent; what matters is logged here, without either.
-        for name in ("uvicorn.error", "uvicorn.access", "python_multipart", "asyncio"):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-        proxies = self._config.web.proxies
-        connection = type("Connection", (Connection,), {"proxies": tuple(map(ip_network, proxies))})
-        server = Server(
-            uvicorn.Config(
-                self._site.app,
-                http=connection,
-                ws="none",
-                loop="asyncio",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=bool(proxies),
-                forwarded_allow_ips=list(proxies),
-                server_header=False,
-                h11_max_incomplete_event_size=MOST_HEADERS,
-                timeout_graceful_shutdown=int(GRACE),
-            ),
-            self._over,
-            self._watch,
-            self._studio.queue.shut,
-            self._studio.dismiss,
+    def run(self, listening: socket) -> None:
+        """Serve until there is a reason to stop; raise what made a worker fail."""
+        silence_libraries()
+        application, service = self._application, self._service
+        proxies = application.config.web.proxies
+        protocol = type("Protocol", (UploadProtocol,), {"proxies": tuple(map(ip_network, proxies))})
+        server = UploadServer(
+            server_config(self._app.app, protocol, MAX_HEADER_BYTES, proxies, int(DRAIN_TIMEOUT_S)),
+            self._tick,
+            lambda: self._announce(url_of(listening)),
+            service.queue.shut,
+            service.fail_pending,
         )
-        address, port = listening.getsockname()[:2]
-        self._address = f"http://{f'[{address}]' if ':' in address else address}:{port}/"
-        try:
-            asyncio.run(server.serve(sockets=[listening]))
-        finally:
-            self._config_watch.stop()
+        application.subscribe(self._apply_config)
+        period_s = self._timing.watchdog_period_s
+        application.tasks.add("connections", period_s, server.enforce_timeouts)
+        application.tasks.add("addresses", period_s, lambda _elapsed_s: service.queue.forget())
+        application.tasks.add("status line", period_s, self._send_status)
+        asyncio.run(server.serve(sockets=[listening]))
 
-    def _announce(self) -> None:
-        log.info("serving the web extension at %s", self._address)
-        if warning := self._config.labels.choice.warning:
-            log.warning("%s", warning)
-        self._notifier.ready()
+    def _announce(self, url: str) -> None:
+        log.info("serving the web extension at %s", url)
+        self._application.start_reloading()
+        self._application.notifier.ready()
 
-    def _over(self) -> bool:
-        if not self._signals.end:
+    def _tick(self) -> bool:
+        """Do what is due; return whether to end."""
+        application = self._application
+        application.run_due()
+        if not application.signals.end:
             return False
         if self._ends_at is None:
-            self._studio.leave()
-            self._ends_at = time.monotonic() + (_DRAIN_S if self._site.watched else 0)
+            self._service.begin_drain()
+            notice_s = self._timing.proxy_notice_s if self._app.watched else 0
+            self._ends_at = time.monotonic() + notice_s
         return time.monotonic() >= self._ends_at
 
-    def _watch(self) -> None:
-        if not self._announced:
-            self._announced = True
-            self._announce()
-        self._config_watch.attend(self._signals, self._notifier, self._change_to)
-        self._studio.check()
-        self._studio.queue.forget()
-        self._notifier.alive()
-        self._notifier.status(self._meters.as_text())
+    def _send_status(self, _elapsed_s: float) -> None:
+        self._application.notifier.status(self._metrics.as_text())
 
-    def _change_to(self, config: Config) -> None:
-        now, later = changes(self._config, config)
-        self._config = apply_changes(self._config, config)
-        self._site.use(self._config)
-        if {key.partition(".")[0] for key in now} & {"labels", "theme"}:
-            self._studio.use(self._config)
-        for key in later:
-            log.warning("%s: takes effect at the next start; to have it now, restart", key)
-        log.info("config read again; changed: %s", ", ".join(now) or "nothing")
+    def _apply_config(self, config: Config, changed: Collection[str]) -> None:
+        self._app.use(config)
+        if {"labels", "theme"} & set(changed):
+            self._service.apply(config)

@@ -47,7 +47,7 @@ class WebMetrics:
         gauge("web_places_held", about).set_function(lambda: studio.queue.held)
         gauge("web_places", "How many may be.").set(studio.queue.places)
         about = "Whether pictures are taken, as /healthz says."
-        gauge("web_healthy", about).set_function(lambda: studio.refusal is None)
+        gauge("web_healthy", about).set_function(lambda: studio.unavailable_reason is None)
         about = "Whether this machine stands in for an inference server that is gone."
         gauge("inference_fallback", about).set_function(lambda: studio.fallback)
 

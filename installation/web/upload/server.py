@@ -1,12 +1,11 @@
-"""uvicorn's HTTP, with an end to the patience for whoever sends or reads slowly."""
+"""The upload server: uvicorn with limits on connections, slow clients and shutdown."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from asyncio import Transport
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from socket import socket
 
@@ -14,22 +13,23 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from installation.web.http_server import TickingServer
 from installation.web.upload.queue import client_key
 
-# Bytes that a request's line and headers may have together.
-MOST_HEADERS = 16 * 1024
-# Seconds for a request's head to come, and for anything to be read of an answer.
+# Bytes of a request's line and headers together.
+MAX_HEADER_BYTES = 16 * 1024
+# Seconds for a request's head to arrive, and for a client to read any part of an answer.
 _HEADER_TIMEOUT_S = 10.0
-_READING = 30.0
-# Seconds for the rest of a body that nobody wants any more to go by.
+_WRITE_TIMEOUT_S = 30.0
+# Seconds for which the rest of a refused body is read and discarded.
 DISCARD_BODY_TIMEOUT_S = 10.0
-# Connections at a time; half of them from one address, unless that is a proxy's.
+# Connections at a time. One address may have half of them, unless it is a proxy's.
 _MAX_CONNECTIONS = 400
-# Seconds for those who are here at the end to get their answers: in the first of them who has only
-# just connected may ask still, in the last those who have no answer yet are sent away.
-GRACE = 10.0
-_FIRST = 1.0
-_LAST = 1.0
+# Seconds that requests in flight have at the end. In the first of them, clients that have just
+# connected may still send a request; before the last, uploads without an answer are refused.
+DRAIN_TIMEOUT_S = 10.0
+_FIRST_REQUEST_S = 1.0
+_LAST_ANSWERS_S = 1.0
 # Added to each response, whatever it is.
 HEADERS = {
     "Cache-Control": "no-store",
@@ -48,13 +48,13 @@ HEADERS = {
 }
 
 
-class Connection(H11Protocol):
-    """One connection; `check` is to be called every second or so.
+class UploadProtocol(H11Protocol):
+    """One connection; call `enforce_timeouts` about once a second.
 
     Attributes
     ----------
     proxies
-        Many come through these, each for somebody else.
+        Networks of proxies, which send requests for many clients.
     """
 
     proxies: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -62,22 +62,26 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
         super().connection_made(transport)
-        self._waits_since = self.loop.time()
-        self._unread = 0
-        self._unread_since = self._waits_since
-        self._guest = client_key(self.client[0] if self.client else None)
+        self._idle_since = self.loop.time()
+        self._unsent_bytes = 0
+        self._write_stalled_since = self._idle_since
+        self._client_key = client_key(self.client[0] if self.client else None)
         if len(self.connections) > _MAX_CONNECTIONS or self._over_limit():
             self._refuse(503, "Too many are here just now: try again soon.\n")
 
     def _over_limit(self) -> bool:
         if self.client is None or any(ip_address(self.client[0]) in each for each in self.proxies):
             return False
-        same = [each for each in self.connections if getattr(each, "_guest", "") == self._guest]
+        same = [
+            each
+            for each in self.connections
+            if getattr(each, "_client_key", "") == self._client_key
+        ]
         return len(same) > _MAX_CONNECTIONS // 2
 
     def on_response_complete(self) -> None:
         """See `H11Protocol`."""
-        self._waits_since = self.loop.time()
+        self._idle_since = self.loop.time()
         super().on_response_complete()
 
     def send_400_response(self, _msg: str) -> None:
@@ -108,7 +112,7 @@ class Connection(H11Protocol):
     def shutdown(self) -> None:
         """See `H11Protocol`; a request may be on its way."""
         if self.cycle is None or self.cycle.response_complete:
-            self.loop.call_later(_FIRST, self._hang_up)
+            self.loop.call_later(_FIRST_REQUEST_S, self._hang_up)
         else:
             super().shutdown()
 
@@ -116,79 +120,69 @@ class Connection(H11Protocol):
         if not self.transport.is_closing():
             super().shutdown()
 
-    def check(self) -> None:
-        """Cut off whoever takes too long."""
+    def enforce_timeouts(self) -> None:
+        """Close the connection if its client sends or reads too slowly."""
         now = self.loop.time()
         idle = self.cycle is None or self.cycle.response_complete
-        if idle and now - self._waits_since > _HEADER_TIMEOUT_S:
+        if idle and now - self._idle_since > _HEADER_TIMEOUT_S:
             self.transport.close()
-        unread = self.transport.get_write_buffer_size()
-        if unread == 0 or unread < self._unread:
-            self._unread_since = now
-        self._unread = unread
-        if now - self._unread_since > _READING:
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if unsent_bytes == 0 or unsent_bytes < self._unsent_bytes:
+            self._write_stalled_since = now
+        self._unsent_bytes = unsent_bytes
+        if now - self._write_stalled_since > _WRITE_TIMEOUT_S:
             self.transport.abort()
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server, which leaves signals and log to us.
+class UploadServer(TickingServer):
+    """The upload server, which drains before it ends.
 
     Parameters
     ----------
     config
-        Its own; ``http`` is a `Connection`.
-    over
-        Asked ten times a second whether to end.
-    watch
-        Called every second; what it raises ends the server.
-    shut
-        Called when no more connections are taken: those who are here are served.
-    dismiss
-        Called towards the end of their time: those who have no answer yet are sent away.
+        See `server_config`; its ``http`` is an `UploadProtocol`.
+    tick
+        Called ten times a second; returns True to end the server.
+    on_started
+        Called once the server listens.
+    stop_accepting
+        Called when no more connections are taken: uploads that have begun are finished.
+    fail_pending
+        Called shortly before the drain timeout: uploads without an answer are refused.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
-        over: Callable[[], bool],
-        watch: Callable[[], None],
-        shut: Callable[[], None],
-        dismiss: Callable[[], None],
+        tick: Callable[[], bool],
+        on_started: Callable[[], None],
+        stop_accepting: Callable[[], None],
+        fail_pending: Callable[[], None],
     ) -> None:
-        super().__init__(config)
-        self._over = over
-        self._watch = watch
-        self._shut = shut
-        self._dismiss = dismiss
+        super().__init__(config, tick, on_started)
+        self._stop_accepting = stop_accepting
+        self._fail_pending = fail_pending
 
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """See `uvicorn.Server`."""
-        yield
-
-    async def on_tick(self, counter: int) -> bool:
-        """See `uvicorn.Server`."""
-        if counter % 10 == 0:
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, Connection):
-                    connection.check()
-            self._watch()
-        return await super().on_tick(counter) or self._over()
+    def enforce_timeouts(self, _elapsed_s: float = 0.0) -> None:
+        """Close connections that send or read too slowly; call it about once a second."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, UploadProtocol):
+                connection.enforce_timeouts()
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """See `uvicorn.Server`."""
+        """Drain, then end; see `uvicorn.Server`."""
         loop = asyncio.get_running_loop()
         # What has been accepted is lost unless its transport is made before the server is closed.
         for listening in sockets or ():
             loop.remove_reader(listening)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        endings = (
-            loop.call_later(_FIRST, self._shut),
-            loop.call_later(GRACE - _LAST, self._dismiss),
+        calls = (
+            loop.call_later(_FIRST_REQUEST_S, self._stop_accepting),
+            loop.call_later(DRAIN_TIMEOUT_S - _LAST_ANSWERS_S, self._fail_pending),
         )
         try:
             await super().shutdown(sockets)
         finally:
-            for ending in endings:
-                ending.cancel()
+            for call in calls:
+                call.cancel()

@@ -332,7 +332,7 @@ def main() -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--frames", type=int, default=1_000_000, help="taken from the camera")
     length.add_argument("--hours", type=float, help="go on for so long instead")
-    parser.add_argument("--rate", type=float, default=300, help="pictures a second")
+    parser.add_argument("--rate", type=float, default=300, help="frames per second")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--keep", type=Path, help="a folder for the log and the record")
