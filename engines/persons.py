@@ -17,4 +17,4 @@ def person_wnids() -> tuple[str, ...]:
     tuple of str
         The 2,832 WordNet 3.0 identifiers of ImageNet's person synsets, ascending.
     """
-    return tuple(_TABLE.read_text(encoding="ascii").split())
+    return tuple(_TABLE.read_text(encoding="utf-8").split())
