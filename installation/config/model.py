@@ -188,7 +188,7 @@ class Inference(_Section):
 class Vision(_Section):
     """How faces are found."""
 
-    smallest_face: Annotated[int, Field(ge=12, le=1000), WHOLE] = 32
+    min_face_px: Annotated[int, Field(ge=12, le=1000), WHOLE] = 32
 
 
 def _known(text: str) -> str:

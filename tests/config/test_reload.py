@@ -60,11 +60,11 @@ def test_changes_are_told_by_when_they_take_effect(tmp_path):
 
 
 def test_what_takes_a_restart_stays_as_it_was(tmp_path):
-    old = load(tmp_path, "inference: {device: cpu}\nvision: {smallest_face: 40}")
-    new = load(tmp_path, "inference: {device: gpu}\nvision: {smallest_face: 50}")
+    old = load(tmp_path, "inference: {device: cpu}\nvision: {min_face_px: 40}")
+    new = load(tmp_path, "inference: {device: gpu}\nvision: {min_face_px: 50}")
     after = apply_changes(old, new)
     assert after.inference.device == "cpu"
-    assert after.vision.smallest_face == 50
+    assert after.vision.min_face_px == 50
     # What was put off is told again with the next reload, not forgotten.
     assert changes(after, new)[1] == ["inference.device"]
 

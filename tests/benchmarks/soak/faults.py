@@ -66,7 +66,7 @@ class Faults:
             "camera": {"source": self._camera.url},
             "inference": {"engines": str(self._engines)},
             "display": {"fullscreen": False, "width": SIZE[0], "height": SIZE[1]},
-            "vision": {"smallest_face": 24},
+            "vision": {"min_face_px": 24},
         }
         self._write("".join(f"{k}: {json.dumps(v)}\n" for k, v in (sections | changed).items()))
 
@@ -107,7 +107,7 @@ class Faults:
                 "policy": chance.choice(["safe", "inoffensive"]),
                 "exclude": chance.choice([[], ["boss"]]),
             },
-            "vision": {"smallest_face": chance.choice([20, 24, 32])},
+            "vision": {"min_face_px": chance.choice([20, 24, 32])},
         }
         self.write_config(**self._settings)
         program.process.send_signal(signal.SIGHUP)
