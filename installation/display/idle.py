@@ -67,7 +67,7 @@ class IdleAnimation:
 
     def _rising_words(self, idle: float, screen_wh: tuple[int, int]) -> list[Caption]:
         width, height = screen_wh
-        unit = min(screen_wh) * self._theme.size
+        unit = min(screen_wh) * self._theme.text_scale
         lane_width = width / _LANES
         captions = []
         for place in range(2 * _LANES if self._words else 0):
@@ -96,7 +96,7 @@ class IdleAnimation:
             return []
         width, height = screen_wh
         unit = min(screen_wh)
-        size = round(HUGE * unit * self._theme.size)
+        size = round(HUGE * unit * self._theme.text_scale)
         style = CaptionSpec(self._theme.idle.text, size, width // 2, max_height=height // 2)
         measured = self._measure(style)
         if measured is None:

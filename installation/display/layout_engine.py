@@ -129,7 +129,7 @@ class LayoutEngine:
         captions += drifting
         if scene.whole is not None and brightness == 1:
             word, below = self._say(scene.whole.label, scene.whole.settled)
-            type_size = round(HUGE * unit * self._theme.size)
+            type_size = round(HUGE * unit * self._theme.text_scale)
             style = CaptionSpec(word, type_size, round(0.7 * width), below, height // 2)
             if self._measure(style) is not None or self._whole is None:
                 self._whole = style
@@ -163,7 +163,7 @@ class LayoutEngine:
             kept = habit.size is not None and size <= habit.size
             if face[2] - face[0] <= least * (1 - _KEEPS_SIZE if kept else 1 + _KEEPS_SIZE):
                 continue
-            type_size = round(size * unit * self._theme.size)
+            type_size = round(size * unit * self._theme.text_scale)
             max_width = min(_LINE_PER_TYPE * type_size, screen_wh[0] - 2 * gap)
             style = CaptionSpec(words[0], type_size, max_width, words[1], screen_wh[1] // 2)
             measured = self._measure(style)

@@ -91,7 +91,11 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
         ("camera:\n  format: h264\n", 2, "'mjpg', 'yuyv' or 'nv12'"),
         ("theme:\n  colour: green\n", 2, "theme.colour: green is not of the form"),
         ("theme:\n  colour: red\ncamera:\n  width: 1\n", 2, "theme.colour"),
-        ("theme:\n  size: 9\n", 2, "theme.size: input should be less than or equal to 3, not 9"),
+        (
+            "theme:\n  text_scale: 9\n",
+            2,
+            "theme.text_scale: input should be less than or equal to 3, not 9",
+        ),
         ("theme:\n  idle:\n    after: -1\n", 3, "theme.idle.after"),
         ("theme:\n  idle: 3\n", 2, "needs keys of its own, indented below it: after, text"),
         ("theme:\n  idle:\n    txt: x\n", 3, "theme.idle.txt: unknown key; did you mean text?"),

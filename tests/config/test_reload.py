@@ -79,8 +79,8 @@ class Installed:
         self.copy = self.state / "config.last-good.yaml"
         self.overlay.parent.mkdir(parents=True)
         self.state.mkdir()
-        self.path.write_text("theme: {size: 2, line: 3}\ncamera: {source: film.mp4}\n")
-        self.overlay.write_text("theme: {size: 0.5}\n")
+        self.path.write_text("theme: {text_scale: 2, line: 3}\ncamera: {source: film.mp4}\n")
+        self.overlay.write_text("theme: {text_scale: 0.5}\n")
 
     def start(self):
         return ConfigFile(self.path, self.state).start()
@@ -91,7 +91,14 @@ def installed(tmp_path):
     return Installed(tmp_path)
 
 
-BROKEN = ("theme: {line: 99}", "theme: {size: ", "", "\n", "x: 1", "status: {address: 0.0.0.0}")
+BROKEN = (
+    "theme: {line: 99}",
+    "theme: {text_scale: ",
+    "",
+    "\n",
+    "x: 1",
+    "status: {address: 0.0.0.0}",
+)
 
 
 @pytest.mark.parametrize("text", BROKEN)
@@ -101,7 +108,7 @@ def test_what_breaks_or_is_half_written_changes_nothing_and_outlasts_no_restart(
 ):
     file = ConfigFile(installed.path, installed.state)
     good = file.start()
-    assert (good.theme.size, good.theme.line) == (0.5, 3)
+    assert (good.theme.text_scale, good.theme.line) == (0.5, 3)
     broken = getattr(installed, which)
     broken.write_text(text)
     with pytest.raises(ConfigError):
@@ -110,8 +117,8 @@ def test_what_breaks_or_is_half_written_changes_nothing_and_outlasts_no_restart(
     assert installed.start() == good
     (line,) = [each.message for each in caplog.records if each.levelno == logging.ERROR]
     assert line.startswith(f"{broken}:1: ") and line.endswith(str(installed.copy))
-    broken.write_text("theme: {size: 1}")
-    assert file.reread().theme.size == (1 if which == "overlay" else 0.5)
+    broken.write_text("theme: {text_scale: 1}")
+    assert file.reread().theme.text_scale == (1 if which == "overlay" else 0.5)
     assert file.complaint is None
 
 
@@ -127,9 +134,9 @@ def test_the_copy_is_for_the_walls_user_alone(installed):
 def test_what_is_removed_is_gone_after_a_restart_too(installed):
     installed.start()
     installed.overlay.unlink()
-    assert installed.start().theme.size == 2
-    installed.path.write_text("theme: {size: ")
-    assert installed.start().theme.size == 2
+    assert installed.start().theme.text_scale == 2
+    installed.path.write_text("theme: {text_scale: ")
+    assert installed.start().theme.text_scale == 2
 
 
 def test_the_copy_needs_no_overlay_and_no_config(installed):
@@ -141,15 +148,15 @@ def test_the_copy_needs_no_overlay_and_no_config(installed):
 
 
 def test_a_copy_from_before_there_were_overlays_will_do(installed):
-    installed.copy.write_text("# theirs\ntheme: {size: 3}\n")
+    installed.copy.write_text("# theirs\ntheme: {text_scale: 3}\n")
     installed.overlay.write_text("")
-    assert installed.start().theme.size == 3
+    assert installed.start().theme.text_scale == 3
 
 
-@pytest.mark.parametrize("harm", [b"theme: {size: 9}", b"\xff\xfe", b"[", b"- 1"])
+@pytest.mark.parametrize("harm", [b"theme: {text_scale: 9}", b"\xff\xfe", b"[", b"- 1"])
 def test_a_copy_that_is_none_does_not_hide_what_is_wrong(installed, harm):
     installed.copy.write_bytes(harm)
-    installed.overlay.write_text("theme: {size: 9}")
+    installed.overlay.write_text("theme: {text_scale: 9}")
     with pytest.raises(ConfigError, match=r"wall\.yaml:1: theme\.size"):
         installed.start()
 
@@ -159,7 +166,7 @@ def test_the_copy_is_written_when_something_changed_alone(installed):
     before = installed.copy.stat()
     installed.start()
     assert installed.copy.stat().st_ino == before.st_ino
-    installed.overlay.write_text("theme: {size: 3}")
+    installed.overlay.write_text("theme: {text_scale: 3}")
     installed.start()
     assert installed.copy.stat().st_ino != before.st_ino
 

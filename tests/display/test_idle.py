@@ -110,7 +110,7 @@ def test_another_time_other_words_drift_by(typesetter):
 
 
 def test_a_long_greeting_in_large_type_stays_on_the_screen(typesetter):
-    theme = Theme(size=3, idle={"after": 1, "text": "Kommen Sie näher. " * 11})
+    theme = Theme(text_scale=3, idle={"after": 1, "text": "Kommen Sie näher. " * 11})
     arranging = LayoutEngine(theme, typesetter.measure, ())
     (caption,) = layouts(arranging, range(10))[-1].captions
     width, height = typesetter.measure(caption.style)

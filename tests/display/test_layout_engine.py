@@ -265,7 +265,8 @@ def test_a_theme_scales_words_and_lines(typesetter):
     what = scene((500, 200, 620, 350))
     view = Viewport((1280, 720), (1280, 720), "cover", False)
     once, twice = (
-        arranger(typesetter, size=scale, line=scale).arrange(what, 0.0, view) for scale in (1, 2)
+        arranger(typesetter, text_scale=scale, line=scale).arrange(what, 0.0, view)
+        for scale in (1, 2)
     )
     assert twice.captions[0].style.size == pytest.approx(2 * once.captions[0].style.size, abs=1)
     assert twice.line == 2 * once.line

@@ -16,7 +16,7 @@ _BROKEN = (
     "theme: {colour: green}\n",
     "thme: {size: 1}\n",
     "theme: [\n",
-    "theme: {size: 1}\ntheme: {size: 2}\n",
+    "theme: {text_scale: 1}\ntheme: {text_scale: 2}\n",
     "labels: {policy: harmless}\n",
     "hours: {open: [noon]}\n",
     "\x00\x01",
@@ -98,7 +98,7 @@ class Faults:
         self._settings = {
             "theme": {
                 "colour": f"#{chance.randrange(2**24):06x}",
-                "size": round(chance.uniform(0.5, 2), 1),
+                "text_scale": round(chance.uniform(0.5, 2), 1),
                 "line": round(chance.uniform(0, 4), 1),
                 **{key: chance.random() < 0.5 for key in ("gloss", "score", "reveal")},
                 "idle": {"after": chance.choice([0, 1, 5]), "text": chance.choice(["", "Closer"])},

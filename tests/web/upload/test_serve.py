@@ -428,8 +428,8 @@ class TestBeginningAndEnd:
             shared = tmp_path / "shared.yaml"
             path.rename(shared)
             path.symlink_to(shared)
-            shared.write_text(shared.read_text() + "\ntheme: {size: 2}\n")
-            assert "changed: theme.size" in site.wait_to_log("config read again")
+            shared.write_text(shared.read_text() + "\ntheme: {text_scale: 2}\n")
+            assert "changed: theme.text_scale" in site.wait_to_log("config read again")
             shared.rename(tmp_path / "away.yaml")
             assert "No such file" in site.wait_to_log("going on by the config of before")
             assert site.ask(path="/healthz").status == 200
