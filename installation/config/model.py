@@ -268,7 +268,7 @@ class Theme(_Section):
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#39ff14"
     font: Annotated[Path | None, AfterValidator(_font)] = None
     text_scale: Annotated[Number, Field(ge=0.5, le=3)] = 1
-    line: Annotated[Number, Field(ge=0, le=10)] = 1
+    box_width: Annotated[Number, Field(ge=0, le=10)] = 1
     gloss: Switch = False
     score: Switch = False
     reveal: Switch = True

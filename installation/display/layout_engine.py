@@ -137,7 +137,7 @@ class LayoutEngine:
                 captions.append(Caption(self._whole, *_burn_in_offset(at, unit)))
         else:
             self._whole = None
-        line = max(round(unit * _LINE * self._theme.line), 1) if self._theme.line else 0
+        line = max(round(unit * _LINE * self._theme.box_width), 1) if self._theme.box_width else 0
         return Layout(tuple(_rounded(face) for face in faces), tuple(captions), line, brightness)
 
     def _say(self, label: Label, settled: bool) -> tuple[str, str]:

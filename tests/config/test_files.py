@@ -39,11 +39,11 @@ def test_the_last_one_wins_key_by_key(place):
         place(
             "theme: {colour: '#111111', text_scale: 2, idle: {after: 10, text: all}}\nvision: {}\n",
             b="theme: {colour: '#222222', idle: {text: second}}\n",
-            a="theme: {colour: '#333333', line: 5}\nhours: {timezone: Europe/Berlin}\n",
+            a="theme: {colour: '#333333', box_width: 5}\nhours: {timezone: Europe/Berlin}\n",
         )
     )
     theme = config.theme
-    assert (theme.colour, theme.text_scale, theme.line) == ("#222222", 2, 5)
+    assert (theme.colour, theme.text_scale, theme.box_width) == ("#222222", 2, 5)
     assert (theme.idle.after, theme.idle.text) == (10, "second")
     assert config.hours.timezone == "Europe/Berlin"
     assert config.vision == Config().vision

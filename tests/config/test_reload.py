@@ -79,7 +79,7 @@ class Installed:
         self.copy = self.state / "config.last-good.yaml"
         self.overlay.parent.mkdir(parents=True)
         self.state.mkdir()
-        self.path.write_text("theme: {text_scale: 2, line: 3}\ncamera: {source: film.mp4}\n")
+        self.path.write_text("theme: {text_scale: 2, box_width: 3}\ncamera: {source: film.mp4}\n")
         self.overlay.write_text("theme: {text_scale: 0.5}\n")
 
     def start(self):
@@ -92,7 +92,7 @@ def installed(tmp_path):
 
 
 BROKEN = (
-    "theme: {line: 99}",
+    "theme: {box_width: 99}",
     "theme: {text_scale: ",
     "",
     "\n",
@@ -108,7 +108,7 @@ def test_what_breaks_or_is_half_written_changes_nothing_and_outlasts_no_restart(
 ):
     file = ConfigFile(installed.path, installed.state)
     good = file.start()
-    assert (good.theme.text_scale, good.theme.line) == (0.5, 3)
+    assert (good.theme.text_scale, good.theme.box_width) == (0.5, 3)
     broken = getattr(installed, which)
     broken.write_text(text)
     with pytest.raises(ConfigError):

@@ -121,7 +121,7 @@ def test_a_value_is_taken_as_it_is_written_or_refused_with_what_to_write(tmp_pat
         ("record.keep_days", "30.5", "not 30.5"),
         ("web.rate", "off", "not off"),
         ("status.port", "010000", "not 010000"),
-        ("theme.line", "no", "needs a plain decimal number without quotes, such as 30 or 1.5"),
+        ("theme.box_width", "no", "needs a plain decimal number without quotes, such as 30 or 1.5"),
         ("theme.idle.after", "1:30", "not 1:30"),
         ("camera.fps", ".inf", "not .inf"),
         ("camera.loop", "1", "needs true or false, without quotes, not 1"),
@@ -159,7 +159,7 @@ def test_it_says_what_to_write(tmp_path, path, value, says):
     [
         ("record.keep_days", "30", 30),
         ("record.keep_days", "30.0", 30),
-        ("theme.line", ".5", 0.5),
+        ("theme.box_width", ".5", 0.5),
         ("web.seconds", "20", 20.0),
         ("camera.loop", "FALSE", False),
         ("camera.source", "1", "1"),

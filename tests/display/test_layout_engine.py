@@ -265,12 +265,12 @@ def test_a_theme_scales_words_and_lines(typesetter):
     what = scene((500, 200, 620, 350))
     view = Viewport((1280, 720), (1280, 720), "cover", False)
     once, twice = (
-        arranger(typesetter, text_scale=scale, line=scale).arrange(what, 0.0, view)
+        arranger(typesetter, text_scale=scale, box_width=scale).arrange(what, 0.0, view)
         for scale in (1, 2)
     )
     assert twice.captions[0].style.size == pytest.approx(2 * once.captions[0].style.size, abs=1)
     assert twice.line == 2 * once.line
-    assert arranger(typesetter, line=0).arrange(what, 0.0, view).line == 0
+    assert arranger(typesetter, box_width=0).arrange(what, 0.0, view).line == 0
 
 
 def test_a_caption_never_blinks_while_the_next_words_are_set(typesetter):

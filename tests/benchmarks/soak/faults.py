@@ -99,7 +99,7 @@ class Faults:
             "theme": {
                 "colour": f"#{chance.randrange(2**24):06x}",
                 "text_scale": round(chance.uniform(0.5, 2), 1),
-                "line": round(chance.uniform(0, 4), 1),
+                "box_width": round(chance.uniform(0, 4), 1),
                 **{key: chance.random() < 0.5 for key in ("gloss", "score", "reveal")},
                 "idle": {"after": chance.choice([0, 1, 5]), "text": chance.choice(["", "Closer"])},
             },
