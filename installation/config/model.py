@@ -271,7 +271,7 @@ class Theme(_Section):
     box_width: Annotated[Number, Field(ge=0, le=10)] = 1
     gloss: Switch = False
     score: Switch = False
-    reveal: Switch = True
+    cycle_candidates: Switch = True
     idle: Idle = Idle()
     preparing: Sentence = "preparing"
     lost: Sentence = "no picture from the camera"

@@ -115,7 +115,9 @@ class LayoutEngine:
                 continue
             others = [*(other for other in faces if other is not face), *taken]
             label = (
-                _rotating_candidate(track.verdict, at + track.id) if self._theme.reveal else None
+                _rotating_candidate(track.verdict, at + track.id)
+                if self._theme.cycle_candidates
+                else None
             )
             words = self._say(label or track.verdict.label, track.verdict.settled)
             set_ = self._place_caption(

@@ -230,19 +230,19 @@ def test_the_words_turn_through_the_candidates_until_one_has_won(typesetter):
     labels = tuple(Label(f"n{index}", word, 0.3) for index, word in enumerate(("a", "b", "c")))
     view = Viewport((1280, 720), (1280, 720), "cover", False)
 
-    def words(settled, reveal):
+    def words(settled, cycle_candidates):
         verdict = Verdict(labels[0], settled, labels)
         track = Track(1, 0.0, (500.0, 200.0, 620.0, 350.0), STILL, verdict)
         what = Scene(0, 0.0, 1280, 720, (track,), None)
-        arranging = arranger(typesetter, reveal=reveal)
+        arranging = arranger(typesetter, cycle_candidates=cycle_candidates)
         return {
             arranging.arrange(what, time / 100, view).captions[0].style.words
             for time in range(0, 100, 4)
         }
 
-    assert words(settled=False, reveal=True) == {"a", "b", "c"}
-    assert words(settled=True, reveal=True) == {"a"}
-    assert words(settled=False, reveal=False) == {"a"}
+    assert words(settled=False, cycle_candidates=True) == {"a", "b", "c"}
+    assert words(settled=True, cycle_candidates=True) == {"a"}
+    assert words(settled=False, cycle_candidates=False) == {"a"}
 
 
 def test_gloss_and_score_are_shown_to_curators_who_want_them(typesetter):

@@ -100,7 +100,7 @@ class Faults:
                 "colour": f"#{chance.randrange(2**24):06x}",
                 "text_scale": round(chance.uniform(0.5, 2), 1),
                 "box_width": round(chance.uniform(0, 4), 1),
-                **{key: chance.random() < 0.5 for key in ("gloss", "score", "reveal")},
+                **{key: chance.random() < 0.5 for key in ("gloss", "score", "cycle_candidates")},
                 "idle": {"after": chance.choice([0, 1, 5]), "text": chance.choice(["", "Closer"])},
             },
             "labels": {
