@@ -163,7 +163,7 @@ class _Session:
         self._capture = Capture(source, frames, self._capture_heart.beat)
         # A camera wants to be read from the beginning; a film waits.
         self._live = source.interval_s is None
-        self._wall = Presenter(window, config.theme.lost, frames, scenes, witness)
+        self._wall = Presenter(window, config.theme.text_no_camera, frames, scenes, witness)
         self._doors = OpeningState(config.hours.schedule)
         self._stages: list[Worker] = []
         self._watched_at = self._told_at = self._monitored_at = self._felt_at = -math.inf

@@ -258,7 +258,7 @@ Sentence = Annotated[str, Field(max_length=200)]
 class Idle(_Section):
     """What the wall does when nobody is there."""
 
-    after: Annotated[Number, Field(ge=0, le=86400)] = 60
+    after_s: Annotated[Number, Field(ge=0, le=86400)] = 60
     text: Sentence = ""
 
 
@@ -273,8 +273,8 @@ class Theme(_Section):
     score: Switch = False
     cycle_candidates: Switch = True
     idle: Idle = Idle()
-    preparing: Sentence = "preparing"
-    lost: Sentence = "no picture from the camera"
+    text_preparing: Sentence = "preparing"
+    text_no_camera: Sentence = "no picture from the camera"
 
     @field_validator("idle", mode="before")
     @classmethod

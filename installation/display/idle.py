@@ -56,11 +56,11 @@ class IdleAnimation:
         """Return what drifts by at a time, seconds, and how bright the picture is, 0 to 1."""
         if someone or not 0 <= at - self._looked_at <= _GAP:
             # Another time, other words.
-            self._times += self._looked_at - self._alone_since > self._theme.idle.after
+            self._times += self._looked_at - self._alone_since > self._theme.idle.after_s
             self._alone_since = at
         self._looked_at = at
-        idle = at - self._alone_since - self._theme.idle.after
-        if not self._theme.idle.after or idle < 0:
+        idle = at - self._alone_since - self._theme.idle.after_s
+        if not self._theme.idle.after_s or idle < 0:
             return [], 1.0
         brightness = 1 - (1 - _DIM) * min(idle / _DIMS, 1)
         return [*self._rising_words(idle, screen_wh), *self._greeting(at, screen_wh)], brightness

@@ -106,7 +106,7 @@ class Presenter:
 
     def dress(self, config: Config) -> None:
         """Go on by another config, as far as that takes no other window."""
-        self._lost = config.theme.lost
+        self._lost = config.theme.text_no_camera
         self._window.dress(config.display, config.theme, idle_words(config))
         self._slate = None
 

@@ -118,7 +118,7 @@ class VisionWorker:
     ) -> None:
         self.heart = Heartbeat("vision", _OPEN_TIMEOUT_S)
         self.ready = threading.Event()
-        self.words = config.theme.preparing
+        self.words = config.theme.text_preparing
         self.trouble: str | None = None
         self.device = ""
         self.fallback = False
@@ -142,7 +142,7 @@ class VisionWorker:
 
     def _prepared(self, _what: str, done: float) -> bool:
         self.heart.beat()
-        self.words = f"{self._config.theme.preparing} {done:.0%}"
+        self.words = f"{self._config.theme.text_preparing} {done:.0%}"
         return not self._stopped
 
     def _change(self, observer: VisionPipeline) -> None:
@@ -181,7 +181,7 @@ class VisionWorker:
             log.error("%s; trying again every %.0f s", error, _AGAIN)
         self.ready.clear()
         self.heart.patience = _OPEN_TIMEOUT_S
-        self.trouble, self.words = str(error), self._config.theme.preparing
+        self.trouble, self.words = str(error), self._config.theme.text_preparing
 
     def _wait(self, seconds: float) -> None:
         """Let time pass, or less where the config is changed meanwhile."""

@@ -36,7 +36,7 @@ display:
 theme:
   colour: "#ff0000"
   idle:
-    after: 30
+    after_s: 30
     text: "Tritt näher"
 hours:
   open:

@@ -78,9 +78,9 @@ def main() -> None:
     _people(folder / "turning.jpg", 2.6, _settings({}))
     _people(folder / "gloss.jpg", 12.0, _settings({"gloss": True, "score": True}))
     _people(folder / "portrait.jpg", 9.5, _settings({}, width=720, height=1280))
-    _nobody(folder / "idle.jpg", _settings({"idle": {"after": 5, "text": "Step closer"}}))
-    _slate(folder / "preparing.jpg", f"{theme.preparing} 43%")
-    _slate(folder / "lost.jpg", theme.lost)
+    _nobody(folder / "idle.jpg", _settings({"idle": {"after_s": 5, "text": "Step closer"}}))
+    _slate(folder / "preparing.jpg", f"{theme.text_preparing} 43%")
+    _slate(folder / "lost.jpg", theme.text_no_camera)
 
 
 if __name__ == "__main__":

@@ -37,14 +37,14 @@ def complaint(path):
 def test_the_last_one_wins_key_by_key(place):
     config = configuration.load(
         place(
-            "theme: {colour: '#111111', text_scale: 2, idle: {after: 10, text: all}}\nvision: {}\n",
+            "theme: {colour: '#111111', text_scale: 2, idle: {after_s: 10, text: x}}\nvision: {}\n",
             b="theme: {colour: '#222222', idle: {text: second}}\n",
             a="theme: {colour: '#333333', box_width: 5}\nhours: {timezone: Europe/Berlin}\n",
         )
     )
     theme = config.theme
     assert (theme.colour, theme.text_scale, theme.box_width) == ("#222222", 2, 5)
-    assert (theme.idle.after, theme.idle.text) == (10, "second")
+    assert (theme.idle.after_s, theme.idle.text) == (10, "second")
     assert config.hours.timezone == "Europe/Berlin"
     assert config.vision == Config().vision
 
@@ -58,7 +58,7 @@ def test_a_list_is_replaced(place):
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "theme:\n", "theme:\n  idle:\n", "{}"])
 def test_what_says_nothing_changes_nothing(place, text):
-    path = place("theme: {text_scale: 2, idle: {after: 5}}")
+    path = place("theme: {text_scale: 2, idle: {after_s: 5}}")
     alone = configuration.load(path)
     assert configuration.load(place(path.read_text(), wall=text)) == alone
 

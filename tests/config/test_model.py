@@ -96,7 +96,7 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
             2,
             "theme.text_scale: input should be less than or equal to 3, not 9",
         ),
-        ("theme:\n  idle:\n    after: -1\n", 3, "theme.idle.after"),
+        ("theme:\n  idle:\n    after_s: -1\n", 3, "theme.idle.after_s"),
         ("theme:\n  idle: 3\n", 2, "needs keys of its own, indented below it: after, text"),
         ("theme:\n  idle:\n    txt: x\n", 3, "theme.idle.txt: unknown key; did you mean text?"),
         ("theme:\n  colour: #39ff14\n", 2, "theme.colour: needs quotes, or is a comment"),

@@ -47,14 +47,14 @@ def load(tmp_path, text):
 
 
 def test_changes_are_told_by_when_they_take_effect(tmp_path):
-    old = load(tmp_path, "theme: {idle: {after: 10}}\ndisplay: {mirror: true}")
+    old = load(tmp_path, "theme: {idle: {after_s: 10}}\ndisplay: {mirror: true}")
     new = load(
         tmp_path,
-        "theme: {idle: {after: 20}, colour: '#ffffff'}\ndisplay: {mirror: true, rotate: 90}\n"
+        "theme: {idle: {after_s: 20}, colour: '#ffffff'}\ndisplay: {mirror: true, rotate: 90}\n"
         "labels: {exclude: [boss]}\nrecord: {file: other.sqlite}",
     )
     now, later = changes(old, new)
-    assert now == ["labels.exclude", "theme.colour", "theme.idle.after"]
+    assert now == ["labels.exclude", "theme.colour", "theme.idle.after_s"]
     assert later == ["display.rotate", "record.file"]
     assert changes(new, new) == ([], [])
 
@@ -175,7 +175,8 @@ def test_the_copy_is_written_when_something_changed_alone(installed):
 ODD = """\
 hours: {closed: [2026-12-24, 12-25, "12-26"], open: [mon 10:00-18:00]}
 theme:
-  {lost: "a: b # c", preparing: "yes", colour: "#00ff00", idle: {text: "💡 \\t\\u2028\\x1b 1:30"}}
+  {text_no_camera: "a: b # c", text_preparing: "yes", colour: "#00ff00",
+   idle: {text: "💡 \\t\\u2028\\x1b 1:30"}}
 record: {file: "null", keep_days: 16}
 status: {token: "0123456789012345"}
 camera: {source: "1", fps: 10.}

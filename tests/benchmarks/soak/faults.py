@@ -14,7 +14,7 @@ from tests.benchmarks.soak.program import Program
 
 _BROKEN = (
     "theme: {colour: green}\n",
-    "thme: {size: 1}\n",
+    "thme: {text_scale: 1}\n",
     "theme: [\n",
     "theme: {text_scale: 1}\ntheme: {text_scale: 2}\n",
     "labels: {policy: harmless}\n",
@@ -101,7 +101,10 @@ class Faults:
                 "text_scale": round(chance.uniform(0.5, 2), 1),
                 "box_width": round(chance.uniform(0, 4), 1),
                 **{key: chance.random() < 0.5 for key in ("gloss", "score", "cycle_candidates")},
-                "idle": {"after": chance.choice([0, 1, 5]), "text": chance.choice(["", "Closer"])},
+                "idle": {
+                    "after_s": chance.choice([0, 1, 5]),
+                    "text": chance.choice(["", "Closer"]),
+                },
             },
             "labels": {
                 "policy": chance.choice(["safe", "inoffensive"]),
