@@ -339,7 +339,7 @@ class Web(_Section):
     address: Annotated[Address, RESTART_REQUIRED] = IPv4Address("127.0.0.1")
     port: Annotated[int, Field(ge=0, le=_MOST_PORT), WHOLE, RESTART_REQUIRED] = 8080
     proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], RESTART_REQUIRED] = ()
-    size: Annotated[Number, Field(gt=0, le=100), RESTART_REQUIRED] = 12
+    max_upload_mb: Annotated[Number, Field(gt=0, le=100), RESTART_REQUIRED] = 12
     pixels: Annotated[Number, Field(gt=0, le=150), RESTART_REQUIRED] = 40
     jobs: Annotated[int, Field(ge=1, le=64), WHOLE, RESTART_REQUIRED] = 2
     seconds: Annotated[Number, Field(gt=0, le=600), RESTART_REQUIRED] = 20
