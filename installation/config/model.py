@@ -340,11 +340,11 @@ class Web(_Section):
     port: Annotated[int, Field(ge=0, le=_MOST_PORT), WHOLE, RESTART_REQUIRED] = 8080
     proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], RESTART_REQUIRED] = ()
     max_upload_mb: Annotated[Number, Field(gt=0, le=100), RESTART_REQUIRED] = 12
-    pixels: Annotated[Number, Field(gt=0, le=150), RESTART_REQUIRED] = 40
-    jobs: Annotated[int, Field(ge=1, le=64), WHOLE, RESTART_REQUIRED] = 2
-    seconds: Annotated[Number, Field(gt=0, le=600), RESTART_REQUIRED] = 20
-    places: Annotated[int, Field(ge=2, le=1000), WHOLE, RESTART_REQUIRED] = 64
-    rate: Annotated[int, Field(ge=0, le=100_000), WHOLE, RESTART_REQUIRED] = 120
+    max_megapixels: Annotated[Number, Field(gt=0, le=150), RESTART_REQUIRED] = 40
+    workers: Annotated[int, Field(ge=1, le=64), WHOLE, RESTART_REQUIRED] = 2
+    timeout_s: Annotated[Number, Field(gt=0, le=600), RESTART_REQUIRED] = 20
+    max_in_flight: Annotated[int, Field(ge=2, le=1000), WHOLE, RESTART_REQUIRED] = 64
+    max_per_minute: Annotated[int, Field(ge=0, le=100_000), WHOLE, RESTART_REQUIRED] = 120
 
 
 class Config(_Section):

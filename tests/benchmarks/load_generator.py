@@ -144,7 +144,7 @@ def main() -> None:
         folder = Path(scratch) / "pictures"
         folder.mkdir()
         pictures = _pictures(folder, arguments.pictures)
-        with Serving(Path(scratch), _BUILT, "seconds: 600") as site:
+        with Serving(Path(scratch), _BUILT, "timeout_s: 600") as site:
             alone = []
             for picture in pictures[:5]:
                 began = time.perf_counter()

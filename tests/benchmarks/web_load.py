@@ -312,7 +312,7 @@ def main() -> None:
         for number in range(arguments.workers):
             folder = Path(scratch) / f"worker-{number}"
             folder.mkdir()
-            web = f"proxies: [127.0.0.0/8], jobs: {arguments.jobs}"
+            web = f"proxies: [127.0.0.0/8], workers: {arguments.jobs}"
             worker = Serving(folder, _BUILT, web, inference=inference)
             workers.append(stack.enter_context(worker))
         ports = [worker.port for worker in workers]

@@ -72,7 +72,7 @@ class ImageService:
 
     def __init__(self, config: Config, record: Path | None, readers: int | None = None) -> None:
         limits = config.web
-        self.queue = FairQueue[_Job](limits.places, limits.rate, limits.seconds)
+        self.queue = FairQueue[_Job](limits.max_in_flight, limits.max_per_minute, limits.timeout_s)
         self._leaving = False
         self._at_work: set[_Job] = set()
         self._config = config
@@ -81,8 +81,8 @@ class ImageService:
         self._reading = threading.Semaphore(os.cpu_count() or 1)
         self._eyes = InferencePool(config, readers or readers_for(config))
         # A desk is silent for as long as it waits for what is found.
-        patience = PATIENCE + limits.seconds
-        hearts = [Heartbeat(f"desk {number + 1}", patience) for number in range(limits.jobs)]
+        patience = PATIENCE + limits.timeout_s
+        hearts = [Heartbeat(f"desk {number + 1}", patience) for number in range(limits.workers)]
         self._desks = [Worker(heart, partial(self._work, heart)) for heart in hearts]
 
     @property
@@ -115,7 +115,7 @@ class ImageService:
             The answer, or `RequestError`. To be cancelled when nobody waits for it any more, before
             the place is given back.
         """
-        job = _Job(data, extent, time.monotonic() + self._config.web.seconds)
+        job = _Job(data, extent, time.monotonic() + self._config.web.timeout_s)
         # No circle of job and answer: it would keep the picture until somebody looks for those.
         waiting = weakref.ref(job)
 
@@ -179,9 +179,9 @@ class ImageService:
         limits = self._config.web
         if time.monotonic() > job.until:
             raise RequestError(503, _BUSY, _SOON)
-        deadline = time.monotonic() + limits.seconds
+        deadline = time.monotonic() + limits.timeout_s
         with self._reading:
-            picture = read_photo(job.data, limits.pixels)
+            picture = read_photo(job.data, limits.max_megapixels)
         job.data = b""
         looking = self._eyes.look(picture)
         # Who leaves is not looked at any more.

@@ -38,7 +38,7 @@ def readers_for(config: Config) -> int:
     A processor or a card is busy with one. A server is not, and makes batches of what comes at a
     time.
     """
-    return config.web.jobs if config.inference.server else 1
+    return config.web.workers if config.inference.server else 1
 
 
 @dataclass(slots=True, eq=False)

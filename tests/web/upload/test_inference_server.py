@@ -11,7 +11,7 @@ from tests.web.upload.serving import AWAITED, LONG, Serving
 
 pytestmark = needs_triton
 NAMES = "face-centerface", "person-semantic"
-OPTIONS = "rate: 0, seconds: 600, jobs: 6"
+OPTIONS = "max_per_minute: 0, timeout_s: 600, workers: 6"
 
 
 def until(condition):
