@@ -328,7 +328,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.stage == "inference" and asked:
         raise InstallationError(f"--{next(iter(asked))} belongs to the chain: leave out inference")
     if arguments.device:
-        settings = config.inference.model_copy(update={"device": arguments.device})
+        settings = config.inference.model_copy(update={"device": arguments.device, "server": None})
         config = config.model_copy(update={"inference": settings})
     report: inference.Report | chain.Report
     if arguments.stage == "inference":

@@ -13,7 +13,7 @@ from installation.runtime.redact import is_address, redact_url
 
 _FORMS: dict[Key, str] = {
     ("theme", "colour"): '"#39ff14"',
-    ("inference", "device"): "auto, gpu, cpu or kserve://HOST:PORT",
+    ("inference", "server"): "kserve://HOST:PORT or kserves://HOST:PORT",
     ("inference", "detector"): "face-centerface, the name of a folder",
     ("inference", "classifier"): "person-semantic, the name of a folder",
 }

@@ -136,53 +136,73 @@ def _secret(value: object) -> object:
     return value
 
 
+def _device(value: object) -> object:
+    if isinstance(value, str) and "://" in value:
+        raise ValueError("is auto, gpu or cpu; the address of a server goes into inference.server")
+    return value
+
+
 class Inference(_Section):
     """Which engines are used, where they live and what they run on."""
 
-    device: Annotated[
-        str,
-        Field(pattern=r"^(auto|gpu|cpu|kserves?://([\w.-]+|\[[0-9a-fA-F:.]+\]):[1-9][0-9]{0,4})$"),
+    device: Annotated[Literal["auto", "gpu", "cpu"], BeforeValidator(_device), RESTART_REQUIRED] = (
+        "auto"
+    )
+    server: Annotated[
+        Annotated[
+            str,
+            Field(pattern=r"^kserves?://([\w.-]+|\[[0-9a-fA-F:.]+\]):[1-9][0-9]{0,4}$"),
+        ]
+        | None,
         RESTART_REQUIRED,
-    ] = "auto"
+    ] = None
     offload: Annotated[Literal["classifier", "both"], RESTART_REQUIRED] = "classifier"
-    authority: Annotated[Path | None, RESTART_REQUIRED] = None
+    ca_file: Annotated[Path | None, RESTART_REQUIRED] = None
     token: Annotated[SecretStr | None, BeforeValidator(_secret), RESTART_REQUIRED] = None
     engines: Annotated[Path, RESTART_REQUIRED] = Path("engines/built")
     detector: Annotated[str, Field(pattern=r"^[\w.-]+$"), RESTART_REQUIRED] = "face-centerface"
     classifier: Annotated[str, Field(pattern=r"^[\w.-]+$"), RESTART_REQUIRED] = "person-semantic"
 
-    @field_validator("device")
+    @field_validator("server")
     @classmethod
-    def _has_a_port(cls, device: str) -> str:
-        if "://" in device and int(device.rpartition(":")[2]) > _MOST_PORT:
-            raise ValueError(f"{device} has no port: they are 1 to {_MOST_PORT}")
-        return device
+    def _check_server(cls, server: str | None, info: ValidationInfo) -> str | None:
+        if server and int(server.rpartition(":")[2]) > _MOST_PORT:
+            raise ValueError(f"{server} has no valid port; ports are 1 to {_MOST_PORT}")
+        if server and info.data.get("device") == "gpu":
+            raise ValueError(
+                "with a server, this machine uses its CPU; set inference.device to auto or cpu"
+            )
+        return server
 
-    @field_validator("authority")
+    @field_validator("ca_file")
     @classmethod
-    def _check_authority(cls, authority: Path | None, info: ValidationInfo) -> Path | None:
-        if authority and not info.data.get("device", "kserves:").startswith("kserves:"):
-            raise ValueError("belongs to a server that is spoken to encrypted: kserves://HOST:PORT")
-        return authority
+    def _check_ca_file(cls, ca_file: Path | None, info: ValidationInfo) -> Path | None:
+        # A server that is not valid itself is reported instead.
+        server = info.data.get("server", "kserves://") or ""
+        if ca_file and not server.startswith("kserves://"):
+            raise ValueError("needs an encrypted inference.server: kserves://HOST:PORT")
+        return ca_file
 
     @field_validator("token")
     @classmethod
-    def _is_encrypted(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        scheme, _, address = info.data.get("device", "").partition("://")
+    def _check_token(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        scheme, _, address = (info.data.get("server") or "").partition("://")
         host = address.rpartition(":")[0]
         if token and scheme == "kserve" and host not in ("localhost", "127.0.0.1", "[::1]"):
-            raise ValueError("would be sent unencrypted: let inference.device begin kserves://")
+            raise ValueError(
+                "would be sent unencrypted; let inference.server begin with kserves://"
+            )
         return token
 
     @property
-    def server(self) -> str:
-        """HOST:PORT of the server that ``device`` names; empty for this machine."""
-        return self.device.partition("://")[2]
+    def server_address(self) -> str:
+        """HOST:PORT of the inference server; empty if there is none."""
+        return (self.server or "").partition("://")[2]
 
     @property
     def encrypted(self) -> bool:
-        """Whether that server is spoken to over TLS."""
-        return self.device.startswith("kserves:")
+        """Whether the inference server is contacted over TLS."""
+        return (self.server or "").startswith("kserves://")
 
 
 class Vision(_Section):
@@ -445,8 +465,8 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
         camera = camera.model_copy(update={"source": str(folder / camera.path)})
     engines = folder / config.inference.engines
     inference = config.inference.model_copy(update={"engines": engines})
-    if inference.authority is not None:
-        inference = inference.model_copy(update={"authority": folder / inference.authority})
+    if inference.ca_file is not None:
+        inference = inference.model_copy(update={"ca_file": folder / inference.ca_file})
     record = config.record
     if record.file is not None:
         record = record.model_copy(update={"file": folder / record.file})

@@ -47,29 +47,29 @@ def test_engines_are_found_from_the_configs_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("device", "server", "encrypted"),
+    ("server", "address", "encrypted"),
     [
-        ("auto", "", False),
+        ("null", "", False),
         ("kserve://192.0.2.5:8001", "192.0.2.5:8001", False),
         ("kserves://server.example:443", "server.example:443", True),
         ("kserve://[2001:db8::5]:8001", "[2001:db8::5]:8001", False),
     ],
 )
-def test_a_server_has_an_address(tmp_path, device, server, encrypted):
-    found = load(tmp_path, f"inference: {{device: '{device}'}}").inference
-    assert (found.server, found.encrypted) == (server, encrypted)
+def test_a_server_has_an_address(tmp_path, server, address, encrypted):
+    found = load(tmp_path, f"inference:\n  server: {server}\n").inference
+    assert (found.server_address, found.encrypted) == (address, encrypted)
 
 
-def test_an_authority_is_found_from_the_configs_folder(tmp_path):
-    text = "inference: {device: 'kserves://here:8001', authority: ca.pem}"
-    assert load(tmp_path, text).inference.authority == tmp_path / "ca.pem"
+def test_a_ca_file_is_found_from_the_configs_folder(tmp_path):
+    text = "inference: {server: 'kserves://here:8001', ca_file: ca.pem}"
+    assert load(tmp_path, text).inference.ca_file == tmp_path / "ca.pem"
 
 
 @pytest.mark.parametrize(
-    "device", ["kserves://192.0.2.5:8001", "kserve://127.0.0.1:8001", "kserve://[::1]:8001"]
+    "server", ["kserves://192.0.2.5:8001", "kserve://127.0.0.1:8001", "kserve://[::1]:8001"]
 )
-def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
-    text = f"inference: {{device: '{device}', token: 0123456789abcdefg}}"
+def test_a_token_is_sent_where_nobody_listens_in(tmp_path, server):
+    text = f"inference: {{server: '{server}', token: 0123456789abcdefg}}"
     assert load(tmp_path, text).inference.token.get_secret_value() == "0123456789abcdefg"
 
 
@@ -97,29 +97,45 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, device):
             "theme.text_scale: input should be less than or equal to 3, not 9",
         ),
         ("theme:\n  idle:\n    after_s: -1\n", 3, "theme.idle.after_s"),
-        ("theme:\n  idle: 3\n", 2, "needs keys of its own, indented below it: after, text"),
+        ("theme:\n  idle: 3\n", 2, "needs keys of its own, indented below it: after_s, text"),
         ("theme:\n  idle:\n    txt: x\n", 3, "theme.idle.txt: unknown key; did you mean text?"),
         ("theme:\n  colour: #39ff14\n", 2, "theme.colour: needs quotes, or is a comment"),
         ("theme:\n  font: elsewhere/DejaVuSans.ttf\n", 2, "is no font that can be used"),
         ("display:\n  monitor: 1.5\n", 2, "display.monitor: "),
         ("\ntheme:\n  font: nowhere.ttf\n", 3, "nowhere.ttf is no font that can be used"),
         ("inference:\n  detector: ../x\n", 2, "inference.detector"),
-        ("inference:\n  device: gpus\n", 2, "of the form auto, gpu, cpu or kserve://HOST:PORT"),
-        ("inference:\n  device: kserve://here\n", 2, "not of the form auto, gpu"),
-        ("inference:\n  device: http://here:8001\n", 2, "not of the form auto, gpu"),
-        ("inference:\n  device: kserve://here:0\n", 2, "not of the form auto, gpu"),
-        ("inference:\n  device: kserve://here:70000\n", 2, "has no port: they are 1 to 65535"),
+        ("inference:\n  device: gpus\n", 2, "'auto', 'gpu' or 'cpu', not gpus"),
         (
-            "inference:\n  device: kserve://here:8001\n  authority: ca.pem\n",
+            "inference:\n  device: kserve://here:1\n",
+            2,
+            "address of a server goes into inference.server",
+        ),
+        ("inference:\n  server: here:8001\n", 2, "not of the form kserve://HOST:PORT"),
+        ("inference:\n  server: kserve://here\n", 2, "not of the form kserve://HOST:PORT"),
+        ("inference:\n  server: http://here:8001\n", 2, "not of the form kserve://HOST:PORT"),
+        ("inference:\n  server: kserve://here:0\n", 2, "not of the form kserve://HOST:PORT"),
+        ("inference:\n  server: kserve://here:70000\n", 2, "no valid port; ports are 1 to 65535"),
+        (
+            "inference:\n  device: gpu\n  server: kserve://here:8001\n",
             3,
-            "inference.authority: belongs to a server that is spoken to encrypted",
+            "inference.server: with a server, this machine uses its CPU",
+        ),
+        (
+            "inference:\n  server: kserve://here:8001\n  ca_file: ca.pem\n",
+            3,
+            "inference.ca_file: needs an encrypted inference.server",
+        ),
+        (
+            "inference:\n  ca_file: ca.pem\n",
+            2,
+            "inference.ca_file: needs an encrypted inference.server",
         ),
         ("inference:\n  offload: detector\n", 2, "'classifier' or 'both', not detector"),
         ("inference:\n  token: abc\n", 2, "inference.token: needs 16 letters and digits"),
         (
-            "inference:\n  device: kserve://192.0.2.5:8001\n  token: 0123456789abcdefg\n",
+            "inference:\n  server: kserve://192.0.2.5:8001\n  token: 0123456789abcdefg\n",
             3,
-            "inference.token: would be sent unencrypted: let inference.device begin kserves://",
+            "would be sent unencrypted; let inference.server begin with kserves://",
         ),
         ("- 1\n", 1, "expected sections"),
         ("camera: [\n", 2, "expected"),

@@ -50,8 +50,8 @@ def load(folder, path, value):
         value = f"[{value}]"
     lines = [f"{'  ' * depth}{step}:" for depth, step in enumerate(path)]
     lines[-1] += f" {value}"
-    if path[-1] == "authority":
-        lines.append("  device: kserves://here:8001")
+    if path[-1] == "ca_file":
+        lines.append("  server: kserves://here:8001")
     file = folder / "config.yaml"
     file.write_text("\n" + "\n".join(lines) + "\n")
     found = configuration.load(file)

@@ -54,7 +54,7 @@ def words(future):
 
 def test_a_server_is_asked_for_several_a_processor_for_one(config):
     assert readers_for(config) == 1
-    there = config.inference.model_copy(update={"device": "kserve://inference.example:8001"})
+    there = config.inference.model_copy(update={"server": "kserve://inference.example:8001"})
     far = config.model_copy(update={"inference": there})
     assert readers_for(far) == config.web.workers > 1
 

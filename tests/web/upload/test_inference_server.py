@@ -34,7 +34,7 @@ def models(built, mood, tmp_path):
 
 
 def worker(server, built, tmp_path, offload):
-    inference = f'device: "kserve://{server.address}", offload: {offload}'
+    inference = f'server: "kserve://{server.address}", offload: {offload}'
     return Serving(tmp_path, built, OPTIONS, inference=inference, patch=AWAITED)
 
 
