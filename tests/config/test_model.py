@@ -78,8 +78,19 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, server):
     [
         ("camera:\n  source: file://server/a.mp4\n", 2, "three slashes: file:///srv/video.mp4"),
         ("camera:\n  sorce: 0\n", 2, "camera.sorce: unknown key; did you mean source?"),
-        ("camera:\n  zebra: 0\n", 2, "known here: source, width"),
+        ("camera:\n  zebra: 0\n", 2, "known keys: source, width"),
         ("\n\nkamera: {}\n", 3, "did you mean camera?"),
+        (
+            "web: {size: 12}\n",
+            1,
+            "web.size: unknown key; known keys: address, port, proxies, max_up",
+        ),
+        (
+            "theme: {lost: x}\n",
+            1,
+            "box_width, gloss, score, cycle_candidates, idle, text_preparing",
+        ),
+        ("theme: {preparing: x}\n", 1, "unknown key; did you mean text_preparing?"),
         ("camera: 3\n", 1, "needs keys of its own"),
         ("camera:\n  fps: fast\n", 2, "camera.fps"),
         ("camera:\n  fps: .nan\n", 2, "camera.fps"),

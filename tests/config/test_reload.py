@@ -157,7 +157,7 @@ def test_a_copy_from_before_there_were_overlays_will_do(installed):
 def test_a_copy_that_is_none_does_not_hide_what_is_wrong(installed, harm):
     installed.copy.write_bytes(harm)
     installed.overlay.write_text("theme: {text_scale: 9}")
-    with pytest.raises(ConfigError, match=r"wall\.yaml:1: theme\.size"):
+    with pytest.raises(ConfigError, match=r"wall\.yaml:1: theme\.text_scale"):
         installed.start()
 
 
