@@ -138,6 +138,7 @@ import threading, time
 from contextlib import contextmanager
 from pathlib import Path
 from engines.trt_builder import CancelledError
+from installation.config import loader
 from installation.config import model as config
 from installation import wall as controller
 from installation.vision import worker as stages
@@ -152,7 +153,7 @@ def never(_config, progress):
     yield
 
 stages.open_observer = never
-settings = config.load({config!r})
+settings = loader.load({config!r})
 source = DemoSource(settings.inference.engines, 640, 360, 30)
 controller.run(settings, source, headless=True)
 print([thread.name for thread in threading.enumerate()])

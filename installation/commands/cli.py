@@ -28,7 +28,7 @@ from installation.commands.arguments import (
 )
 from installation.commands.outcome import OK, perform
 from installation.commands.terminal import ProgressBar, complain, confirm, say
-from installation.config import model as configuration
+from installation.config import loader as configuration
 from installation.config.model import Config
 from installation.errors import EXPECTED_ERRORS, FAILURE, InstallationError, printable
 from installation.runtime import logging_setup as journal

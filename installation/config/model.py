@@ -1,13 +1,13 @@
-"""``config.yaml``: its schema, and errors that tell the line."""
+"""The config's sections and keys: types, ranges, defaults.
+
+``config.yaml`` explains each key.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from PIL import ImageFont
 from pydantic import (
@@ -19,7 +19,6 @@ from pydantic import (
     IPvAnyAddress,
     SecretStr,
     Strict,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -27,21 +26,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from installation.config.errors import explain
 from installation.config.file_url import is_file_url, local_path
-from installation.config.files import merge_documents, read
-from installation.config.strict_yaml import ConfigError, Document, Key, config_error
 from installation.labels.policy import Policy, PolicyName, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import select
 from installation.runtime.redact import lacks_scheme
-from installation.supervision.hours import Hours, check_closed, check_span, check_zone
+from installation.supervision.hours import Schedule, check_closed, check_span, check_zone
 
 _MOST_PORT = 65535
-
-SEARCH_PATHS = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
-# What the installed wall keeps of the config that was good last.
-LAST_GOOD = Path("/var/lib/installation/config.last-good.yaml")
 
 
 class _Section(BaseModel):
@@ -306,7 +298,7 @@ Span = Annotated[str, AfterValidator(check_span)]
 Days = Annotated[str, AfterValidator(check_closed)]
 
 
-class Opening(_Section):
+class Hours(_Section):
     """When the wall is open."""
 
     open: Annotated[tuple[Span, ...], Field(max_length=100)] = ()
@@ -314,9 +306,9 @@ class Opening(_Section):
     timezone: Annotated[str, AfterValidator(check_zone)] | None = None
 
     @property
-    def schedule(self) -> Hours:
+    def schedule(self) -> Schedule:
         """What these keys spell out."""
-        return Hours(self.open, self.closed, self.timezone)
+        return Schedule(self.open, self.closed, self.timezone)
 
 
 class Record(_Section):
@@ -376,122 +368,7 @@ class Config(_Section):
     labels: Labels = Labels()
     display: Display = Display()
     theme: Theme = Theme()
-    hours: Opening = Opening()
+    hours: Hours = Hours()
     record: Record = Record()
     status: Status = Status()
     web: Web = Web()
-
-
-def load(path: str | Path) -> Config:
-    """Read and validate a config.
-
-    Parameters
-    ----------
-    path
-        The file; what `overlays` finds beside it is laid over it. Relative paths in any of them
-        are taken from its folder.
-
-    Returns
-    -------
-    Config
-        Complete; keys the files leave out have their defaults.
-
-    Raises
-    ------
-    ConfigError
-        A file cannot be read, is not YAML, or a key or value is wrong.
-    """
-    return validate(read(Path(path)))
-
-
-def validate(documents: Sequence[Document]) -> Config:
-    """Return the config that files come to, the first of them the one that is named; see `load`."""
-    for document in documents:
-        if not isinstance(document.data, dict | None):
-            sections = ", ".join(Config.model_fields)
-            raise config_error(document.path, 1, f"expected sections ({sections})")
-    folder = Path(os.path.realpath(documents[0].path)).parent
-    try:
-        return _resolve_paths(_validated(documents, folder), folder)
-    except ValidationError as error:
-        raise _error_location(error, documents, folder) from error
-
-
-def _validated(documents: Sequence[Document], folder: Path) -> Config:
-    # A section whose keys are all commented out is there, but empty.
-    data = {key: value for key, value in merge_documents(documents).items() if value is not None}
-    return Config.model_validate(data, context={"folder": folder})
-
-
-def _error_location(
-    error: ValidationError, documents: Sequence[Document], folder: Path
-) -> ConfigError:
-    """Say what is wrong first, in the order of files and lines, and where that is."""
-    # Of the first file alone, the first two, and so on.
-    before = [_wrong_keys(documents[:count], folder) for count in range(1, len(documents))]
-
-    def place(each: Any) -> tuple[int, int]:
-        # At fault is the last file that has the key; or the one by which what stands in another
-        # became wrong, such as an address that may be reached by a token that was taken away.
-        key, at = each["loc"], 0
-        for number, document in enumerate(documents):
-            said = key in document.lines and not isinstance(each["input"], dict)
-            if said or (number and key not in before[number - 1]):
-                at = number
-        return at, documents[at].line(key)
-
-    first = min(error.errors(), key=place)
-    at, line = place(first)
-    key = first["loc"]
-    reason = explain(first, documents[at].written.get(key), Config)
-    elsewhere = [each for each in documents[:at] if key in each.lines]
-    if elsewhere and key not in documents[at].lines:
-        reason += f" (it stands in {elsewhere[-1].path}:{elsewhere[-1].lines[key]})"
-    return config_error(documents[at].path, line, reason)
-
-
-def _wrong_keys(documents: Sequence[Document], folder: Path) -> set[Key]:
-    try:
-        _validated(documents, folder)
-    except ValidationError as error:
-        return {each["loc"] for each in error.errors()}
-    return set()
-
-
-def _resolve_paths(config: Config, folder: Path) -> Config:
-    """Make the paths in a config absolute: relative ones start from a folder."""
-    camera = config.camera
-    if camera.path is not None:
-        camera = camera.model_copy(update={"source": str(folder / camera.path)})
-    engines = folder / config.inference.engines
-    inference = config.inference.model_copy(update={"engines": engines})
-    if inference.ca_file is not None:
-        inference = inference.model_copy(update={"ca_file": folder / inference.ca_file})
-    record = config.record
-    if record.file is not None:
-        record = record.model_copy(update={"file": folder / record.file})
-    return config.model_copy(update={"camera": camera, "inference": inference, "record": record})
-
-
-def find() -> Path:
-    """Return the config to use when none is named: here, else the machine's.
-
-    Raises
-    ------
-    ConfigError
-        There is neither.
-    """
-    for place in SEARCH_PATHS:
-        try:
-            if place.is_file():
-                return place
-        except PermissionError:
-            continue  # Somebody else's folder is no place to look for it.
-    kept = ""
-    with suppress(PermissionError):
-        if LAST_GOOD.is_file():
-            kept = f"; what was good last is kept in {LAST_GOOD}"
-    raise ConfigError(
-        f"{SEARCH_PATHS[0]}:1: no such file, nor {SEARCH_PATHS[1]}; name one with --config FILE"
-        f"{kept}"
-    )

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 
 from installation.capture.demo import Crowd
+from installation.config import loader
 from installation.config import model as config
 from installation.display.presenter import idle_words
 from installation.display.window import Window
@@ -30,7 +31,7 @@ _EMPTY = 31.5
 def _settings(theme: dict[str, Any], **display: Any) -> config.Config:
     shown = {"fullscreen": False} | _LANDSCAPE | display
     changed = {"theme": config.Theme(**theme), "display": config.Display(**shown)}
-    return config.load("config.yaml").model_copy(update=changed)
+    return loader.load("config.yaml").model_copy(update=changed)
 
 
 def _open(settings: config.Config) -> tuple[Window, Crowd]:

@@ -23,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from installation.config.model import load
+from installation.config.loader import load
 from installation.scene import Faces
 from installation.vision.detector import Detector
 from installation.vision.pipeline import open_vision

@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from installation.config import model as configuration
-from installation.config.files import ConfigError, overlays
+from installation.config import loader as configuration
+from installation.config.files import overlays
 from installation.config.model import Config
+from installation.config.strict_yaml import ConfigError
 from tests.paths import ROOT
 
 
@@ -220,7 +221,7 @@ def test_what_one_makes_wrong_in_another_is_its_own_fault(place, text, over, say
 
 def test_where_the_fault_is_elsewhere_both_places_are_told(place):
     path = place(f"status:\n  address: 0.0.0.0\n  {SECRET}\n", wall="status: {token: null}\n")
-    assert complaint(path).endswith(f"(it stands in {path}:2)")
+    assert complaint(path).endswith(f"(set in {path}:2)")
 
 
 def test_two_that_need_each_other_may_stand_apart(place):

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from installation.config import model as configuration
-from installation.config.model import Config, ConfigError, Idle
+from installation.config import loader as configuration
+from installation.config.model import Config, Idle
+from installation.config.strict_yaml import ConfigError
 from tests.paths import ROOT
 
 
@@ -36,10 +37,6 @@ def test_the_shipped_config_names_every_key():
 @pytest.mark.parametrize("text", ["", "# nothing\n", "camera:\n", "camera: {}\n"])
 def test_what_is_left_out_has_its_default(tmp_path, text):
     assert load(tmp_path, text).camera == Config().camera
-
-
-def test_a_path_may_be_a_string():
-    assert configuration.load(str(ROOT / "config.yaml")) == configuration.load(ROOT / "config.yaml")
 
 
 def test_engines_are_found_from_the_configs_folder(tmp_path):
@@ -198,32 +195,6 @@ def test_files_are_found_from_the_configs_folder(tmp_path, source):
 @pytest.mark.parametrize("source", ["0", "demo", "rtsp://camera/1", "/dev/video2", "/films/a.mp4"])
 def test_other_sources_are_left_as_they_are(tmp_path, source):
     assert load(tmp_path, f"camera: {{source: '{source}'}}").camera.source == source
-
-
-def test_a_file_that_is_not_there_or_not_text(tmp_path):
-    with pytest.raises(ConfigError, match=r"nowhere.yaml:1: cannot be read"):
-        configuration.load(tmp_path / "nowhere.yaml")
-    (tmp_path / "bytes.yaml").write_bytes(b"# \xfa")
-    with pytest.raises(ConfigError, match=r"bytes.yaml:1: cannot be read: not UTF-8 at byte 0xFA"):
-        configuration.load(tmp_path / "bytes.yaml")
-
-
-def test_without_a_name_the_config_here_comes_first(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "machine.yaml").touch()
-    monkeypatch.setattr(
-        configuration, "SEARCH_PATHS", (Path("config.yaml"), tmp_path / "machine.yaml")
-    )
-    assert configuration.find() == tmp_path / "machine.yaml"
-    (tmp_path / "config.yaml").touch()
-    assert configuration.find() == Path("config.yaml")
-    monkeypatch.setattr(configuration, "SEARCH_PATHS", (Path("a"), Path("b")))
-    with pytest.raises(ConfigError, match=r"name one with --config FILE$"):
-        configuration.find()
-    (tmp_path / "config.last-good.yaml").touch()
-    monkeypatch.setattr(configuration, "LAST_GOOD", tmp_path / "config.last-good.yaml")
-    with pytest.raises(ConfigError, match=r"what was good last is kept in /.*good\.yaml$"):
-        configuration.find()
 
 
 def test_a_font_is_found_from_the_configs_folder(tmp_path):

@@ -6,10 +6,10 @@ import re
 import pytest
 from pydantic import BaseModel
 
-from installation.config import model as config
-from installation.config.files import ConfigError
+from installation.config import loader
 from installation.config.model import Config
 from installation.config.reload import ConfigFile, apply_changes, changes, requires_restart
+from installation.config.strict_yaml import ConfigError
 from tests.benchmarks.mutations import FULL, SHIPPED
 from tests.paths import ROOT
 
@@ -43,7 +43,7 @@ def test_the_config_says_of_each_key_whether_it_takes_a_restart():
 def load(tmp_path, text):
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    return config.load(path)
+    return loader.load(path)
 
 
 def test_changes_are_told_by_when_they_take_effect(tmp_path):

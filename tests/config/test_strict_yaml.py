@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from installation.config import model as configuration
-from installation.config.model import Config, ConfigError
-from installation.config.strict_yaml import compose, dump
+from installation.config import loader as configuration
+from installation.config.model import Config
+from installation.config.strict_yaml import ConfigError, compose, dump
 
 # Without quotes. YAML 1.1 and 1.2 take each for a boolean, nothing or a number of some kind, not
 # always the same.

@@ -217,7 +217,7 @@ def test_when_it_is_gone_the_copy_is_named(program, tmp_path):
     program.path.unlink()
     program.until(lambda: program.lines)
     (line,) = program.lines
-    assert f"; what was good last is kept in {tmp_path}/config.last-good.yaml; going on" in line
+    assert f"; the last good config is kept in {tmp_path}/config.last-good.yaml; going on" in line
     assert (tmp_path / "config.last-good.yaml").is_file()
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from installation.config import model as configuration
-from installation.config.files import ConfigError
+from installation.config import loader as configuration
+from installation.config.strict_yaml import ConfigError
 from installation.runtime.redact import redact_url
 from tests.faults.network_camera import NetworkCamera
 from tests.ports import free_port

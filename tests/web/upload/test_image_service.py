@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import cv2
 import pytest
 
-from installation.config import model as configuration
+from installation.config import loader as configuration
 from installation.inference.engine import InferenceError, OverloadedError
 from installation.runtime import heartbeat
 from installation.vision.still_classifier import ImageClassifier
