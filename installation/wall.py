@@ -177,7 +177,7 @@ class _Wall:
         # Cameras are read from the beginning; videos wait for the engines.
         self._is_live = source.interval_s is None
         self._presenter = Presenter(
-            window, config.theme.lost, frames, scenes, options.observer, timing.presenter
+            window, config.theme.text_no_camera, frames, scenes, options.observer, timing.presenter
         )
         self._opening = OpeningState(config.hours.schedule)
         self._server: StatusServer | None = None

@@ -16,7 +16,7 @@ import installation.inference.cpu  # noqa: F401
 from engines.build import build, wheels
 from engines.fetch import read_member
 from installation.capture.demo import Crowd
-from installation.config import model as configuration
+from installation.config import loader as configuration
 from tests import zones
 from tests.paths import ROOT
 

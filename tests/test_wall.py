@@ -137,6 +137,7 @@ import threading, time
 from contextlib import contextmanager
 from pathlib import Path
 from engines.trt_builder import CancelledError
+from installation.config import loader
 from installation.config import model as config
 from installation import wall as controller
 from installation.vision import worker as stages
@@ -151,7 +152,7 @@ def never(_config, progress):
     yield
 
 stages.open_observer = never
-settings = config.load({config!r})
+settings = loader.load({config!r})
 source = DemoSource(settings.inference.engines, 640, 360, 30)
 controller.run(settings, source, controller.WallOptions(headless=True))
 print([thread.name for thread in threading.enumerate()])

@@ -19,7 +19,7 @@ import numpy as np
 from installation.bench.measurements import Measurement, Sample
 from installation.bench.simulated_camera import FPS, Footage, Webcam, film
 from installation.bench.variants import WAYS
-from installation.config.model import Config
+from installation.config.model import Config, Inference
 from installation.display.screen import has_screen
 from installation.errors import FAILURE, InstallationError
 from installation.inference.open_engines import NoGpuError, find_gpu
@@ -197,7 +197,7 @@ def _machine(config: Config, task: Task, headless: bool) -> Figures:
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "load": round(os.getloadavg()[0], 1),
-        "inference": _device(config.inference.device),
+        "inference": _device(config.inference),
         "drawn": "in memory" if headless else f"on the screen {os.environ['DISPLAY']}",
         "size": list(task.size),
         "fps": FPS,
@@ -209,10 +209,10 @@ def _machine(config: Config, task: Task, headless: bool) -> Figures:
     }
 
 
-def _device(asked: str) -> str:
-    if "://" in asked:
-        return asked
-    if asked != "cpu":
+def _device(settings: Inference) -> str:
+    if settings.server:
+        return settings.server
+    if settings.device != "cpu":
         with suppress(NoGpuError):
             return str(find_gpu())
     return "CPU"

@@ -44,7 +44,7 @@ def ours(config: Config, webcam: Webcam, headless: bool, tally: Measurement) -> 
 
 def naive(config: Config, webcam: Webcam, headless: bool, tally: Measurement) -> None:
     """Read, detect, classify, draw and show, one after the other, in one thread."""
-    with open_vision(config, config.vision.smallest_face, _THRESHOLD) as (detector, classifier):
+    with open_vision(config, config.vision.min_face_px, _THRESHOLD) as (detector, classifier):
         window = _Window(config, headless)
         webcam.open()
         going, seq = True, 0
@@ -78,7 +78,7 @@ def two_thread(config: Config, webcam: Webcam, headless: bool, tally: Measuremen
             waiting.get_nowait()
         waiting.put(item)
 
-    with open_vision(config, config.vision.smallest_face, _THRESHOLD) as (detector, classifier):
+    with open_vision(config, config.vision.min_face_px, _THRESHOLD) as (detector, classifier):
         window = _Window(config, headless)
         worker = threading.Thread(target=work, daemon=True)
         worker.start()

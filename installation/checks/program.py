@@ -54,11 +54,11 @@ def hours(config: Config) -> Iterator[Finding]:
 def device(config: Config) -> Iterator[Finding]:
     """Look at what the engines run on."""
     about, wanted = "inference", config.inference.device
-    if wanted == "cpu":
-        yield ok(about, "on the CPU, as inference.device says")
-        return
     if config.inference.server:
         yield from _server(config.inference)
+        return
+    if wanted == "cpu":
+        yield ok(about, "on the CPU, as inference.device says")
         return
     try:
         found = find_gpu()
@@ -87,9 +87,11 @@ def _server(settings: Inference) -> Iterator[Finding]:
         for engine in found:
             if engine.trouble:
                 remedy = "see docs/scale.md; until then the CPU does its work"
-                yield warning(about, f"server {settings.server}: {engine.trouble}", remedy)
+                yield warning(about, f"server {settings.server_address}: {engine.trouble}", remedy)
                 return
-        yield ok(about, f"{len(found)} of {len(engines)} engines on the server {settings.server}")
+        yield ok(
+            about, f"{len(found)} of {len(engines)} engines on the server {settings.server_address}"
+        )
 
 
 def _has_nvidia() -> bool:

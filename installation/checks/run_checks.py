@@ -12,9 +12,10 @@ from pathlib import Path
 from installation.checks import service
 from installation.checks.finding import Finding, ok, trouble
 from installation.checks.isolated import run_isolated
-from installation.config import model as configuration
-from installation.config.files import ConfigError, overlays
+from installation.config import loader as configuration
+from installation.config.files import overlays
 from installation.config.model import Config
+from installation.config.strict_yaml import ConfigError
 from installation.runtime.advice import is_installed, let_read
 
 

@@ -28,7 +28,7 @@ from installation.commands.arguments import (
 )
 from installation.commands.outcome import OK, perform
 from installation.commands.terminal import ProgressBar, complain, confirm, say
-from installation.config import model as configuration
+from installation.config import loader as configuration
 from installation.config.model import Config
 from installation.errors import EXPECTED_ERRORS, FAILURE, InstallationError, printable
 from installation.runtime import logging_setup as journal
@@ -327,7 +327,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.stage == "inference" and asked:
         raise InstallationError(f"--{next(iter(asked))} belongs to the chain: leave out inference")
     if arguments.device:
-        settings = config.inference.model_copy(update={"device": arguments.device})
+        settings = config.inference.model_copy(update={"device": arguments.device, "server": None})
         config = config.model_copy(update={"inference": settings})
     report: inference.Report | chain.Report
     if arguments.stage == "inference":

@@ -13,7 +13,7 @@ from installation.runtime.redact import is_address, redact_url
 
 _FORMS: dict[Key, str] = {
     ("theme", "colour"): '"#39ff14"',
-    ("inference", "device"): "auto, gpu, cpu or kserve://HOST:PORT",
+    ("inference", "server"): "kserve://HOST:PORT or kserves://HOST:PORT",
     ("inference", "detector"): "face-centerface, the name of a folder",
     ("inference", "classifier"): "person-semantic, the name of a folder",
 }
@@ -51,12 +51,13 @@ def explain(error: Any, written: str | None, model: type[BaseModel]) -> str:
     key = ".".join(str(step)[:VALUE] for step in path)
     if kind == "extra_forbidden":
         known = list(_model(model, path[:-1]).model_fields)
-        close = difflib.get_close_matches(str(path[-1]), known, n=1)
+        # Less alike than this, a key may have been given another name: all of them are listed.
+        close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.7)
         if not close and error["input"] is None and path[:-1]:
             # In braces the rest of a password, behind its comma, becomes such a key.
             section = ".".join(map(str, path[:-1]))
             return f"{section}: unknown key without a value; does a comma in a value need quotes?"
-        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+        hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
     if re.match(r"!(?!!)", written or ""):
         # Not shown: it may be a password that lacks its quotes.

@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from installation.config.strict_yaml import ConfigError as ConfigError
-from installation.config.strict_yaml import Document, compose, config_error, decode
+from installation.config.strict_yaml import ConfigError, Document, compose, config_error, decode
 from installation.runtime.advice import let_read
 
 # Bytes in all that no config needs; reading takes a second for so many on a small computer.

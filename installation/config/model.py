@@ -1,13 +1,13 @@
-"""``config.yaml``: its schema, and errors that tell the line."""
+"""The config's sections and keys: types, ranges, defaults.
+
+``config.yaml`` explains each key.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from PIL import ImageFont
 from pydantic import (
@@ -19,7 +19,6 @@ from pydantic import (
     IPvAnyAddress,
     SecretStr,
     Strict,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -27,21 +26,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from installation.config.errors import explain
 from installation.config.file_url import is_file_url, local_path
-from installation.config.files import merge_documents, read
-from installation.config.strict_yaml import ConfigError, Document, Key, config_error
 from installation.labels.policy import Policy, PolicyName, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import select
 from installation.runtime.redact import lacks_scheme
-from installation.supervision.hours import Hours, check_closed, check_span, check_zone
+from installation.supervision.hours import Schedule, check_closed, check_span, check_zone
 
 _MOST_PORT = 65535
-
-SEARCH_PATHS = (Path("config.yaml"), Path("/etc/installation/config.yaml"))
-# What the installed wall keeps of the config that was good last.
-LAST_GOOD = Path("/var/lib/installation/config.last-good.yaml")
 
 
 class _Section(BaseModel):
@@ -136,59 +128,79 @@ def _secret(value: object) -> object:
     return value
 
 
+def _device(value: object) -> object:
+    if isinstance(value, str) and "://" in value:
+        raise ValueError("is auto, gpu or cpu; the address of a server goes into inference.server")
+    return value
+
+
 class Inference(_Section):
     """Which engines are used, where they live and what they run on."""
 
-    device: Annotated[
-        str,
-        Field(pattern=r"^(auto|gpu|cpu|kserves?://([\w.-]+|\[[0-9a-fA-F:.]+\]):[1-9][0-9]{0,4})$"),
+    device: Annotated[Literal["auto", "gpu", "cpu"], BeforeValidator(_device), RESTART_REQUIRED] = (
+        "auto"
+    )
+    server: Annotated[
+        Annotated[
+            str,
+            Field(pattern=r"^kserves?://([\w.-]+|\[[0-9a-fA-F:.]+\]):[1-9][0-9]{0,4}$"),
+        ]
+        | None,
         RESTART_REQUIRED,
-    ] = "auto"
+    ] = None
     offload: Annotated[Literal["classifier", "both"], RESTART_REQUIRED] = "classifier"
-    authority: Annotated[Path | None, RESTART_REQUIRED] = None
+    ca_file: Annotated[Path | None, RESTART_REQUIRED] = None
     token: Annotated[SecretStr | None, BeforeValidator(_secret), RESTART_REQUIRED] = None
     engines: Annotated[Path, RESTART_REQUIRED] = Path("engines/built")
     detector: Annotated[str, Field(pattern=r"^[\w.-]+$"), RESTART_REQUIRED] = "face-centerface"
     classifier: Annotated[str, Field(pattern=r"^[\w.-]+$"), RESTART_REQUIRED] = "person-semantic"
 
-    @field_validator("device")
+    @field_validator("server")
     @classmethod
-    def _has_a_port(cls, device: str) -> str:
-        if "://" in device and int(device.rpartition(":")[2]) > _MOST_PORT:
-            raise ValueError(f"{device} has no port: they are 1 to {_MOST_PORT}")
-        return device
+    def _check_server(cls, server: str | None, info: ValidationInfo) -> str | None:
+        if server and int(server.rpartition(":")[2]) > _MOST_PORT:
+            raise ValueError(f"{server} has no valid port; ports are 1 to {_MOST_PORT}")
+        if server and info.data.get("device") == "gpu":
+            raise ValueError(
+                "with a server, this machine uses its CPU; set inference.device to auto or cpu"
+            )
+        return server
 
-    @field_validator("authority")
+    @field_validator("ca_file")
     @classmethod
-    def _check_authority(cls, authority: Path | None, info: ValidationInfo) -> Path | None:
-        if authority and not info.data.get("device", "kserves:").startswith("kserves:"):
-            raise ValueError("belongs to a server that is spoken to encrypted: kserves://HOST:PORT")
-        return authority
+    def _check_ca_file(cls, ca_file: Path | None, info: ValidationInfo) -> Path | None:
+        # A server that is not valid itself is reported instead.
+        server = info.data.get("server", "kserves://") or ""
+        if ca_file and not server.startswith("kserves://"):
+            raise ValueError("needs an encrypted inference.server: kserves://HOST:PORT")
+        return ca_file
 
     @field_validator("token")
     @classmethod
-    def _is_encrypted(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        scheme, _, address = info.data.get("device", "").partition("://")
+    def _check_token(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        scheme, _, address = (info.data.get("server") or "").partition("://")
         host = address.rpartition(":")[0]
         if token and scheme == "kserve" and host not in ("localhost", "127.0.0.1", "[::1]"):
-            raise ValueError("would be sent unencrypted: let inference.device begin kserves://")
+            raise ValueError(
+                "would be sent unencrypted; let inference.server begin with kserves://"
+            )
         return token
 
     @property
-    def server(self) -> str:
-        """HOST:PORT of the server that ``device`` names; empty for this machine."""
-        return self.device.partition("://")[2]
+    def server_address(self) -> str:
+        """HOST:PORT of the inference server; empty if there is none."""
+        return (self.server or "").partition("://")[2]
 
     @property
     def encrypted(self) -> bool:
-        """Whether that server is spoken to over TLS."""
-        return self.device.startswith("kserves:")
+        """Whether the inference server is contacted over TLS."""
+        return (self.server or "").startswith("kserves://")
 
 
 class Vision(_Section):
     """How faces are found."""
 
-    smallest_face: Annotated[int, Field(ge=12, le=1000), WHOLE] = 32
+    min_face_px: Annotated[int, Field(ge=12, le=1000), WHOLE] = 32
 
 
 def _known(text: str) -> str:
@@ -258,7 +270,7 @@ Sentence = Annotated[str, Field(max_length=200)]
 class Idle(_Section):
     """What the wall does when nobody is there."""
 
-    after: Annotated[Number, Field(ge=0, le=86400)] = 60
+    after_s: Annotated[Number, Field(ge=0, le=86400)] = 60
     text: Sentence = ""
 
 
@@ -267,14 +279,14 @@ class Theme(_Section):
 
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#39ff14"
     font: Annotated[Path | None, AfterValidator(_font)] = None
-    size: Annotated[Number, Field(ge=0.5, le=3)] = 1
-    line: Annotated[Number, Field(ge=0, le=10)] = 1
+    text_scale: Annotated[Number, Field(ge=0.5, le=3)] = 1
+    box_width: Annotated[Number, Field(ge=0, le=10)] = 1
     gloss: Switch = False
     score: Switch = False
-    reveal: Switch = True
+    cycle_candidates: Switch = True
     idle: Idle = Idle()
-    preparing: Sentence = "preparing"
-    lost: Sentence = "no picture from the camera"
+    text_preparing: Sentence = "preparing"
+    text_no_camera: Sentence = "no picture from the camera"
 
     @field_validator("idle", mode="before")
     @classmethod
@@ -286,7 +298,7 @@ Span = Annotated[str, AfterValidator(check_span)]
 Days = Annotated[str, AfterValidator(check_closed)]
 
 
-class Opening(_Section):
+class Hours(_Section):
     """When the wall is open."""
 
     open: Annotated[tuple[Span, ...], Field(max_length=100)] = ()
@@ -294,9 +306,9 @@ class Opening(_Section):
     timezone: Annotated[str, AfterValidator(check_zone)] | None = None
 
     @property
-    def schedule(self) -> Hours:
+    def schedule(self) -> Schedule:
         """What these keys spell out."""
-        return Hours(self.open, self.closed, self.timezone)
+        return Schedule(self.open, self.closed, self.timezone)
 
 
 class Record(_Section):
@@ -339,12 +351,12 @@ class Web(_Section):
     address: Annotated[Address, RESTART_REQUIRED] = IPv4Address("127.0.0.1")
     port: Annotated[int, Field(ge=0, le=_MOST_PORT), WHOLE, RESTART_REQUIRED] = 8080
     proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], RESTART_REQUIRED] = ()
-    size: Annotated[Number, Field(gt=0, le=100), RESTART_REQUIRED] = 12
-    pixels: Annotated[Number, Field(gt=0, le=150), RESTART_REQUIRED] = 40
-    jobs: Annotated[int, Field(ge=1, le=64), WHOLE, RESTART_REQUIRED] = 2
-    seconds: Annotated[Number, Field(gt=0, le=600), RESTART_REQUIRED] = 20
-    places: Annotated[int, Field(ge=2, le=1000), WHOLE, RESTART_REQUIRED] = 64
-    rate: Annotated[int, Field(ge=0, le=100_000), WHOLE, RESTART_REQUIRED] = 120
+    max_upload_mb: Annotated[Number, Field(gt=0, le=100), RESTART_REQUIRED] = 12
+    max_megapixels: Annotated[Number, Field(gt=0, le=150), RESTART_REQUIRED] = 40
+    workers: Annotated[int, Field(ge=1, le=64), WHOLE, RESTART_REQUIRED] = 2
+    timeout_s: Annotated[Number, Field(gt=0, le=600), RESTART_REQUIRED] = 20
+    max_in_flight: Annotated[int, Field(ge=2, le=1000), WHOLE, RESTART_REQUIRED] = 64
+    max_per_minute: Annotated[int, Field(ge=0, le=100_000), WHOLE, RESTART_REQUIRED] = 120
 
 
 class Config(_Section):
@@ -356,122 +368,7 @@ class Config(_Section):
     labels: Labels = Labels()
     display: Display = Display()
     theme: Theme = Theme()
-    hours: Opening = Opening()
+    hours: Hours = Hours()
     record: Record = Record()
     status: Status = Status()
     web: Web = Web()
-
-
-def load(path: str | Path) -> Config:
-    """Read and validate a config.
-
-    Parameters
-    ----------
-    path
-        The file; what `overlays` finds beside it is laid over it. Relative paths in any of them
-        are taken from its folder.
-
-    Returns
-    -------
-    Config
-        Complete; keys the files leave out have their defaults.
-
-    Raises
-    ------
-    ConfigError
-        A file cannot be read, is not YAML, or a key or value is wrong.
-    """
-    return validate(read(Path(path)))
-
-
-def validate(documents: Sequence[Document]) -> Config:
-    """Return the config that files come to, the first of them the one that is named; see `load`."""
-    for document in documents:
-        if not isinstance(document.data, dict | None):
-            sections = ", ".join(Config.model_fields)
-            raise config_error(document.path, 1, f"expected sections ({sections})")
-    folder = Path(os.path.realpath(documents[0].path)).parent
-    try:
-        return _resolve_paths(_validated(documents, folder), folder)
-    except ValidationError as error:
-        raise _error_location(error, documents, folder) from error
-
-
-def _validated(documents: Sequence[Document], folder: Path) -> Config:
-    # A section whose keys are all commented out is there, but empty.
-    data = {key: value for key, value in merge_documents(documents).items() if value is not None}
-    return Config.model_validate(data, context={"folder": folder})
-
-
-def _error_location(
-    error: ValidationError, documents: Sequence[Document], folder: Path
-) -> ConfigError:
-    """Say what is wrong first, in the order of files and lines, and where that is."""
-    # Of the first file alone, the first two, and so on.
-    before = [_wrong_keys(documents[:count], folder) for count in range(1, len(documents))]
-
-    def place(each: Any) -> tuple[int, int]:
-        # At fault is the last file that has the key; or the one by which what stands in another
-        # became wrong, such as an address that may be reached by a token that was taken away.
-        key, at = each["loc"], 0
-        for number, document in enumerate(documents):
-            said = key in document.lines and not isinstance(each["input"], dict)
-            if said or (number and key not in before[number - 1]):
-                at = number
-        return at, documents[at].line(key)
-
-    first = min(error.errors(), key=place)
-    at, line = place(first)
-    key = first["loc"]
-    reason = explain(first, documents[at].written.get(key), Config)
-    elsewhere = [each for each in documents[:at] if key in each.lines]
-    if elsewhere and key not in documents[at].lines:
-        reason += f" (it stands in {elsewhere[-1].path}:{elsewhere[-1].lines[key]})"
-    return config_error(documents[at].path, line, reason)
-
-
-def _wrong_keys(documents: Sequence[Document], folder: Path) -> set[Key]:
-    try:
-        _validated(documents, folder)
-    except ValidationError as error:
-        return {each["loc"] for each in error.errors()}
-    return set()
-
-
-def _resolve_paths(config: Config, folder: Path) -> Config:
-    """Make the paths in a config absolute: relative ones start from a folder."""
-    camera = config.camera
-    if camera.path is not None:
-        camera = camera.model_copy(update={"source": str(folder / camera.path)})
-    engines = folder / config.inference.engines
-    inference = config.inference.model_copy(update={"engines": engines})
-    if inference.authority is not None:
-        inference = inference.model_copy(update={"authority": folder / inference.authority})
-    record = config.record
-    if record.file is not None:
-        record = record.model_copy(update={"file": folder / record.file})
-    return config.model_copy(update={"camera": camera, "inference": inference, "record": record})
-
-
-def find() -> Path:
-    """Return the config to use when none is named: here, else the machine's.
-
-    Raises
-    ------
-    ConfigError
-        There is neither.
-    """
-    for place in SEARCH_PATHS:
-        try:
-            if place.is_file():
-                return place
-        except PermissionError:
-            continue  # Somebody else's folder is no place to look for it.
-    kept = ""
-    with suppress(PermissionError):
-        if LAST_GOOD.is_file():
-            kept = f"; what was good last is kept in {LAST_GOOD}"
-    raise ConfigError(
-        f"{SEARCH_PATHS[0]}:1: no such file, nor {SEARCH_PATHS[1]}; name one with --config FILE"
-        f"{kept}"
-    )

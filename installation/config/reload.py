@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from installation.config.files import merge_documents, read
-from installation.config.model import LAST_GOOD, RESTART_REQUIRED, Config, validate
+from installation.config.loader import LAST_GOOD, validate
+from installation.config.model import RESTART_REQUIRED, Config
 from installation.config.strict_yaml import ConfigError, compose, dump
 from installation.runtime.files import write_whole
 

@@ -56,18 +56,18 @@ class IdleAnimation:
         """Return what drifts by at a time, seconds, and how bright the picture is, 0 to 1."""
         if someone or not 0 <= at - self._looked_at <= _GAP:
             # Another time, other words.
-            self._times += self._looked_at - self._alone_since > self._theme.idle.after
+            self._times += self._looked_at - self._alone_since > self._theme.idle.after_s
             self._alone_since = at
         self._looked_at = at
-        idle = at - self._alone_since - self._theme.idle.after
-        if not self._theme.idle.after or idle < 0:
+        idle = at - self._alone_since - self._theme.idle.after_s
+        if not self._theme.idle.after_s or idle < 0:
             return [], 1.0
         brightness = 1 - (1 - _DIM) * min(idle / _DIMS, 1)
         return [*self._rising_words(idle, screen_wh), *self._greeting(at, screen_wh)], brightness
 
     def _rising_words(self, idle: float, screen_wh: tuple[int, int]) -> list[Caption]:
         width, height = screen_wh
-        unit = min(screen_wh) * self._theme.size
+        unit = min(screen_wh) * self._theme.text_scale
         lane_width = width / _LANES
         captions = []
         for place in range(2 * _LANES if self._words else 0):
@@ -96,7 +96,7 @@ class IdleAnimation:
             return []
         width, height = screen_wh
         unit = min(screen_wh)
-        size = round(HUGE * unit * self._theme.size)
+        size = round(HUGE * unit * self._theme.text_scale)
         style = CaptionSpec(self._theme.idle.text, size, width // 2, max_height=height // 2)
         measured = self._measure(style)
         if measured is None:

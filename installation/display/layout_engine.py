@@ -115,7 +115,9 @@ class LayoutEngine:
                 continue
             others = [*(other for other in faces if other is not face), *taken]
             label = (
-                _rotating_candidate(track.verdict, at + track.id) if self._theme.reveal else None
+                _rotating_candidate(track.verdict, at + track.id)
+                if self._theme.cycle_candidates
+                else None
             )
             words = self._say(label or track.verdict.label, track.verdict.settled)
             set_ = self._place_caption(
@@ -129,7 +131,7 @@ class LayoutEngine:
         captions += drifting
         if scene.whole is not None and brightness == 1:
             word, below = self._say(scene.whole.label, scene.whole.settled)
-            type_size = round(HUGE * unit * self._theme.size)
+            type_size = round(HUGE * unit * self._theme.text_scale)
             style = CaptionSpec(word, type_size, round(0.7 * width), below, height // 2)
             if self._measure(style) is not None or self._whole is None:
                 self._whole = style
@@ -137,7 +139,7 @@ class LayoutEngine:
                 captions.append(Caption(self._whole, *_burn_in_offset(at, unit)))
         else:
             self._whole = None
-        line = max(round(unit * _LINE * self._theme.line), 1) if self._theme.line else 0
+        line = max(round(unit * _LINE * self._theme.box_width), 1) if self._theme.box_width else 0
         return Layout(tuple(_rounded(face) for face in faces), tuple(captions), line, brightness)
 
     def _say(self, label: Label, settled: bool) -> tuple[str, str]:
@@ -163,7 +165,7 @@ class LayoutEngine:
             kept = habit.size is not None and size <= habit.size
             if face[2] - face[0] <= least * (1 - _KEEPS_SIZE if kept else 1 + _KEEPS_SIZE):
                 continue
-            type_size = round(size * unit * self._theme.size)
+            type_size = round(size * unit * self._theme.text_scale)
             max_width = min(_LINE_PER_TYPE * type_size, screen_wh[0] - 2 * gap)
             style = CaptionSpec(words[0], type_size, max_width, words[1], screen_wh[1] // 2)
             measured = self._measure(style)

@@ -130,7 +130,7 @@ class Presenter:
     def apply(self, config: Config, changed: Collection[str]) -> None:
         """Go on with another config, as far as the window can; see `Window.dress`."""
         if {"labels", "theme", "display"} & set(changed):
-            self._no_camera_text = config.theme.lost
+            self._no_camera_text = config.theme.text_no_camera
             self._window.dress(config.display, config.theme, idle_words(config))
             self._slate = None
 

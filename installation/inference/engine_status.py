@@ -28,10 +28,10 @@ def engine_status(config: Config) -> list[tuple[str, str, str]]:
     lines = [(each.name, each.wrong, each.about) for each in survey(built)]
     plans = PlanCache(built)
     lines += [(f"plans/{kept.file}", kept.wrong, kept.about) for kept in plans.survey()]
+    if config.inference.server:
+        return [*lines, ("device", "", f"server {config.inference.server_address}")]
     if config.inference.device == "cpu":
         return [*lines, ("device", "", "CPU, as inference.device says")]
-    if config.inference.server:
-        return [*lines, ("device", "", f"server {config.inference.server}")]
     try:
         found = find_gpu()
     except NoGpuError as error:

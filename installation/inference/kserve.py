@@ -90,22 +90,22 @@ class KserveClient:
     Raises
     ------
     InferenceError
-        The file of the authority cannot be read.
+        The CA file cannot be read.
     """
 
     def __init__(self, settings: Inference) -> None:
-        self.address = settings.server
+        self.address = settings.server_address
         self.lost_at = -math.inf
-        authority, credentials = settings.authority, None
+        ca_file, credentials = settings.ca_file, None
         if settings.encrypted:
             try:
-                trusted = None if authority is None else authority.read_bytes()
+                trusted = None if ca_file is None else ca_file.read_bytes()
             except OSError as error:
-                reason = f"inference.authority {authority}: {error.strerror}"
+                reason = f"inference.ca_file {ca_file}: {error.strerror}"
                 raise InferenceError(reason) from error
             credentials = grpc.ssl_channel_credentials(trusted)
         self._client: Any = triton.InferenceServerClient(
-            settings.server, creds=credentials, channel_args=_CHANNEL
+            settings.server_address, creds=credentials, channel_args=_CHANNEL
         )
         self._headers: dict[str, str] = {}
         if settings.token is not None:

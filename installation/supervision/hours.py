@@ -78,7 +78,7 @@ def check_zone(name: str) -> str:
     return name
 
 
-class Hours:
+class Schedule:
     """When the installation is open.
 
     Times are what a clock in the room shows. Where clocks are put forward over a time, it is the
@@ -103,7 +103,7 @@ class Hours:
 
     Examples
     --------
-    >>> hours = Hours(["mon-fri 10:00-18:00"], ["12-25"], "Europe/Berlin")
+    >>> hours = Schedule(["mon-fri 10:00-18:00"], ["12-25"], "Europe/Berlin")
     >>> christmas_eve = datetime.fromisoformat("2025-12-24T12:00+01:00")
     >>> hours.is_open(christmas_eve)
     True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from installation.supervision.hours import Hours
+from installation.supervision.hours import Schedule
 
 
 class OpeningState:
@@ -23,7 +23,7 @@ class OpeningState:
         When they open, while they are closed; None if never.
     """
 
-    def __init__(self, hours: Hours) -> None:
+    def __init__(self, hours: Schedule) -> None:
         self.hours = hours
         self.open = True
         self.opens: datetime | None = None

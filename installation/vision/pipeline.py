@@ -91,7 +91,7 @@ class VisionPipeline:
             self._whole = _TrackVotes()
 
     def _use(self, config: Config) -> None:
-        smallest_face = config.vision.smallest_face
+        smallest_face = config.vision.min_face_px
         made = _build(*self._engines, config, smallest_face, _THRESHOLD)
         self._detector, self._classifier = made
         self._config = config

@@ -115,7 +115,7 @@ class VisionWorker:
         self._timing = timing or VisionTiming()
         self.heartbeat = Heartbeat("vision", self._timing.open_timeout_s)
         self.ready = threading.Event()
-        self.progress_text = config.theme.preparing
+        self.progress_text = config.theme.text_preparing
         self.error: str | None = None
         self.device = ""
         self.fallback = False
@@ -162,7 +162,7 @@ class VisionWorker:
 
     def _on_progress(self, _engine: str, done: float) -> bool:
         self.heartbeat.beat()
-        self.progress_text = f"{self._config.theme.preparing} {done:.0%}"
+        self.progress_text = f"{self._config.theme.text_preparing} {done:.0%}"
         return not self._stopped
 
     def _note_error(self, error: Exception) -> None:
@@ -177,7 +177,7 @@ class VisionWorker:
             log.error("%s; trying again every %.0f s", error, self._timing.retry_period_s)
         self.ready.clear()
         self.heartbeat.timeout_s = self._timing.open_timeout_s
-        self.error, self.progress_text = str(error), self._config.theme.preparing
+        self.error, self.progress_text = str(error), self._config.theme.text_preparing
 
     def _wait_to_retry(self) -> None:
         """Wait for the next attempt, or for another config."""

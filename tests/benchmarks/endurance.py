@@ -59,7 +59,7 @@ def main() -> None:
         Label(synset.wnid, synset.words, 0.5, f"a kind of {synset.words}") for synset in synsets
     ]
     words = tuple(IdleWord(synset.words, "person") for synset in synsets)
-    theme = Theme(gloss=True, score=True, idle={"after": 5, "text": "Step closer"})
+    theme = Theme(gloss=True, score=True, idle={"after_s": 5, "text": "Step closer"})
     display = Display(fullscreen=False, width=320, height=240)
     window = Window(display, theme, headless=True, words=words)
     random = np.random.default_rng(0)

@@ -350,7 +350,7 @@ def main() -> int:
     build(_BUILT, print)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Serving(Path(folder), _BUILT, "rate: 0, seconds: 60") as site,
+        Serving(Path(folder), _BUILT, "max_per_minute: 0, timeout_s: 60") as site,
     ):
         report = attack(site, arguments.requests, arguments.seed, arguments.senders)
         print(report.as_text())

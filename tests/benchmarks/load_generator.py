@@ -37,7 +37,7 @@ _SIZE = (1280, 960)
 _CLASSIFY = """
 import sys, time
 from pathlib import Path
-from installation.config import model as config
+from installation.config import loader as config
 from installation.commands.classify import OutputFolder, read_file
 from installation.vision.still_classifier import open_image_classifier
 settings = config.load(sys.argv[1])
@@ -144,7 +144,7 @@ def main() -> None:
         folder = Path(scratch) / "pictures"
         folder.mkdir()
         pictures = _pictures(folder, arguments.pictures)
-        with Serving(Path(scratch), _BUILT, "seconds: 600") as site:
+        with Serving(Path(scratch), _BUILT, "timeout_s: 600") as site:
             alone = []
             for picture in pictures[:5]:
                 began = time.perf_counter()

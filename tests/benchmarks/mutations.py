@@ -16,8 +16,8 @@ from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 
-from installation.config import model as configuration
-from installation.config.model import ConfigError
+from installation.config import loader as configuration
+from installation.config.strict_yaml import ConfigError
 from tests.paths import ROOT
 
 SHIPPED = (ROOT / "config.yaml").read_text()
@@ -36,7 +36,7 @@ display:
 theme:
   colour: "#ff0000"
   idle:
-    after: 30
+    after_s: 30
     text: "Tritt näher"
 hours:
   open:

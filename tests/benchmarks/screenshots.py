@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 
 from installation.capture.demo import Crowd
+from installation.config import loader
 from installation.config import model as config
 from installation.display.presenter import idle_words
 from installation.display.window import Window
@@ -30,7 +31,7 @@ _EMPTY = 31.5
 def _settings(theme: dict[str, Any], **display: Any) -> config.Config:
     shown = {"fullscreen": False} | _LANDSCAPE | display
     changed = {"theme": config.Theme(**theme), "display": config.Display(**shown)}
-    return config.load("config.yaml").model_copy(update=changed)
+    return loader.load("config.yaml").model_copy(update=changed)
 
 
 def _open(settings: config.Config) -> tuple[Window, Crowd]:
@@ -78,9 +79,9 @@ def main() -> None:
     _people(folder / "turning.jpg", 2.6, _settings({}))
     _people(folder / "gloss.jpg", 12.0, _settings({"gloss": True, "score": True}))
     _people(folder / "portrait.jpg", 9.5, _settings({}, width=720, height=1280))
-    _nobody(folder / "idle.jpg", _settings({"idle": {"after": 5, "text": "Step closer"}}))
-    _slate(folder / "preparing.jpg", f"{theme.preparing} 43%")
-    _slate(folder / "lost.jpg", theme.lost)
+    _nobody(folder / "idle.jpg", _settings({"idle": {"after_s": 5, "text": "Step closer"}}))
+    _slate(folder / "preparing.jpg", f"{theme.text_preparing} 43%")
+    _slate(folder / "lost.jpg", theme.text_no_camera)
 
 
 if __name__ == "__main__":

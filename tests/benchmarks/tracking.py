@@ -23,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from installation.config.model import load
+from installation.config.loader import load
 from installation.scene import Faces
 from installation.vision.detector import Detector
 from installation.vision.pipeline import open_vision
@@ -284,7 +284,7 @@ def main() -> None:
         sys.exit(f"tracking: norfair or trackers is missing; {_INSTALL}")
     config = load(Path("config.yaml"))
     results, everything = {}, []
-    with open_vision(config, config.vision.smallest_face, _THRESHOLD) as (detector, _):
+    with open_vision(config, config.vision.min_face_px, _THRESHOLD) as (detector, _):
         for condition in conditions(config.inference.engines):
             rows = measure(record(condition, seed, detector) for seed in condition.seeds)
             results[condition.name] = rows

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from installation.capture.video import decode
-from installation.config import model as config
+from installation.config import loader
 from installation.scene import Frame
 from installation.vision.pipeline import open_observer
 from installation.vision.verdict import VoteAccumulator
@@ -119,7 +119,7 @@ def _watch(pictures: Pictures) -> list[_Face]:
 
     with (
         patch.object(VoteAccumulator, "cast", listen),
-        open_observer(config.load("config.yaml")) as looking,
+        open_observer(loader.load("config.yaml")) as looking,
     ):
         for seq, (at, picture) in enumerate(pictures):
             looking.observe(Frame(seq, at, picture))

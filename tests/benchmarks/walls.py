@@ -177,7 +177,7 @@ def at_a_server(
         local = _Shared(folder, load_manifest(folder))
         engines = []
         for _ in range(walls):
-            connection = KserveClient(Inference(device=f"kserve://{address}"))
+            connection = KserveClient(Inference(server=f"kserve://{address}"))
             stack.callback(connection.close)
             engines.append(KserveEngine(connection, CLASSIFIER, local, waits=pace is None))
             stack.callback(engines[-1].close)

@@ -1,8 +1,8 @@
 """What do several workers of the web extension carry, and what becomes of the rest?
 
     python -m tests.benchmarks.web_load [--workers 3] [--rate LABELS] [--seconds 600] [--overload 5]
-        [--pictures portrait|crowd|telephone] [--device kserve://HOST:PORT|triton] [--jobs N]
-        [--offload classifier|both] [--through nginx|haproxy] [--json FILE]
+        [--pictures portrait|crowd|telephone] [--device cpu|triton] [--server kserve://HOST:PORT]
+        [--jobs N] [--offload classifier|both] [--through nginx|haproxy] [--json FILE]
 
 Starts workers, each a process with a port of its own, and has visitors send them pictures: they
 come when they come (Poisson), whether or not others are answered, each from an address of their
@@ -293,6 +293,7 @@ def main() -> None:
         "--pictures", choices=("portrait", "crowd", "telephone"), default="portrait"
     )
     parser.add_argument("--device", default="cpu", help="triton starts a server of its own")
+    parser.add_argument("--server", help="kserve://HOST:PORT of one that runs already")
     parser.add_argument("--offload", choices=("classifier", "both"), default="both")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--through", choices=("nginx", "haproxy"))
@@ -300,19 +301,21 @@ def main() -> None:
     arguments = parser.parse_args()
     build(_BUILT, print)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
-        server, device = None, arguments.device
-        if device == "triton":
+        server, address = None, arguments.server
+        if arguments.device == "triton":
             names = ["face-centerface", "person-semantic"]
             export(_BUILT, names, Path(scratch) / "models", "python")
             server = Triton(Path(scratch) / "models", Path(scratch))
             stack.callback(server.close)
-            device = f"kserve://{server.address}"
-        inference = f'device: "{device}", offload: {arguments.offload}'
+            address = f"kserve://{server.address}"
+        inference = f"device: {arguments.device}"
+        if address:
+            inference = f'server: "{address}", offload: {arguments.offload}'
         workers = []
         for number in range(arguments.workers):
             folder = Path(scratch) / f"worker-{number}"
             folder.mkdir()
-            web = f"proxies: [127.0.0.0/8], jobs: {arguments.jobs}"
+            web = f"proxies: [127.0.0.0/8], workers: {arguments.jobs}"
             worker = Serving(folder, _BUILT, web, inference=inference)
             workers.append(stack.enter_context(worker))
         ports = [worker.port for worker in workers]

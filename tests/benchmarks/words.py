@@ -37,7 +37,7 @@ from engines.conse_head import (
 )
 from engines.efficientnet import INPUT_SIZE, GraphBuilder
 from engines.fetch import read_member
-from installation.config import model as config
+from installation.config import loader
 from installation.inference.crop import crop_resize
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import load_synsets
@@ -108,7 +108,7 @@ class _Gaze:
     """Everybody's face, to be looked at in several ways."""
 
     def __init__(self, photographs: Path) -> None:
-        settings = config.load("config.yaml")
+        settings = loader.load("config.yaml")
         self._network = _open_network(settings.inference.engines)
         self._faces: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = []
         with open_vision(settings, _SMALLEST_FACE, _CERTAIN) as (detector, _):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from installation.config import model as configuration
+from installation.config import loader as configuration
 from tests.fake_v4l2 import installation_over, needs_compiler, preloaded
 
 pytestmark = needs_compiler

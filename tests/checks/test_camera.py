@@ -31,7 +31,7 @@ def folder(tmp_path):
 
 LOOK = """
 import json
-from installation.config import model as configuration
+from installation.config import loader as configuration
 from installation.checks import isolated as apart
 from installation.checks import camera
 config = configuration.load("config.yaml")

@@ -95,8 +95,8 @@ def test_a_config_that_cannot_be_used_is_told_and_the_services_are_looked_at(fol
 def test_what_is_laid_over_the_config_is_named(folder):
     over = folder / "config.d"
     over.mkdir()
-    (over / "wall.yaml").write_text("theme: {size: 2}\n")
+    (over / "wall.yaml").write_text("theme: {text_scale: 2}\n")
     _, found = by_name(check(folder, "--json"))
     assert found["config"]["said"] == f"{folder}/config.yaml, config.d/wall.yaml"
-    (over / "wall.yaml").write_text("\ntheme: {size: 9}\n")
-    assert f"{over}/wall.yaml:2: theme.size" in check(folder).stdout.splitlines()[0]
+    (over / "wall.yaml").write_text("\ntheme: {text_scale: 9}\n")
+    assert f"{over}/wall.yaml:2: theme.text_scale" in check(folder).stdout.splitlines()[0]

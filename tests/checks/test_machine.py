@@ -10,7 +10,7 @@ import pytest
 
 from installation.checks import machine
 from installation.checks.isolated import run_isolated
-from installation.config.model import Camera, Config, Inference, Opening, Record
+from installation.config.model import Camera, Config, Hours, Inference, Record
 from installation.record.entry import Entry
 from installation.record.expiry import Expiry
 from installation.record.store import Store
@@ -91,7 +91,7 @@ def clock(monkeypatch):
 
     def check(shows, **hours):
         monkeypatch.setattr(Clock, "shows", shows)
-        (seen,) = machine.clock(Config(hours=Opening(**hours)))
+        (seen,) = machine.clock(Config(hours=Hours(**hours)))
         return seen
 
     return check

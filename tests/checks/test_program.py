@@ -3,7 +3,7 @@ from datetime import datetime, timezone
 import pytest
 
 from installation.checks import program
-from installation.config.model import Config, Inference, Labels, Opening, Theme
+from installation.config.model import Config, Hours, Inference, Labels, Theme
 from installation.inference.open_engines import NoGpuError
 
 
@@ -20,12 +20,12 @@ def test_words_that_wound_are_warned_of():
 
 def test_it_says_when_the_doors_open(monkeypatch):
     assert only(program.hours(Config())).said == "open, always"
-    seen = only(program.hours(Config(hours=Opening(closed=("01-01..12-31",)))))
+    seen = only(program.hours(Config(hours=Hours(closed=("01-01..12-31",)))))
     assert seen.level == "warning"
     tomorrow = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")[
         (datetime.now(timezone.utc).weekday() + 2) % 7
     ]
-    opening = Opening(open=(f"{tomorrow} 10:00-18:00",), timezone="UTC")
+    opening = Hours(open=(f"{tomorrow} 10:00-18:00",), timezone="UTC")
     seen = only(program.hours(Config(hours=opening)))
     assert seen.said.startswith("closed until ") and "10:00" in seen.said
 

@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from installation.config import model as configuration
-from installation.config.files import ConfigError, overlays
+from installation.config import loader as configuration
+from installation.config.files import overlays
 from installation.config.model import Config
+from installation.config.strict_yaml import ConfigError
 from tests.paths import ROOT
 
 
@@ -37,14 +38,14 @@ def complaint(path):
 def test_the_last_one_wins_key_by_key(place):
     config = configuration.load(
         place(
-            "theme: {colour: '#111111', size: 2, idle: {after: 10, text: all}}\nvision: {}\n",
+            "theme: {colour: '#111111', text_scale: 2, idle: {after_s: 10, text: x}}\nvision: {}\n",
             b="theme: {colour: '#222222', idle: {text: second}}\n",
-            a="theme: {colour: '#333333', line: 5}\nhours: {timezone: Europe/Berlin}\n",
+            a="theme: {colour: '#333333', box_width: 5}\nhours: {timezone: Europe/Berlin}\n",
         )
     )
     theme = config.theme
-    assert (theme.colour, theme.size, theme.line) == ("#222222", 2, 5)
-    assert (theme.idle.after, theme.idle.text) == (10, "second")
+    assert (theme.colour, theme.text_scale, theme.box_width) == ("#222222", 2, 5)
+    assert (theme.idle.after_s, theme.idle.text) == (10, "second")
     assert config.hours.timezone == "Europe/Berlin"
     assert config.vision == Config().vision
 
@@ -58,7 +59,7 @@ def test_a_list_is_replaced(place):
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "theme:\n", "theme:\n  idle:\n", "{}"])
 def test_what_says_nothing_changes_nothing(place, text):
-    path = place("theme: {size: 2, idle: {after: 5}}")
+    path = place("theme: {text_scale: 2, idle: {after_s: 5}}")
     alone = configuration.load(path)
     assert configuration.load(place(path.read_text(), wall=text)) == alone
 
@@ -132,10 +133,13 @@ def test_a_lock_of_emacs_which_is_a_link_to_nowhere_is_not_followed(place):
         ("- 1\n", "1: expected sections (camera, "),
         ("yes\n", "1: expected sections"),
         ("camera: 3\n", "1: camera: needs keys of its own"),
-        ("theme:\n  size: 9\n", "2: theme.size: input should be less than or equal to 3, not 9"),
         (
-            "theme:\n  size: null\n",
-            "2: theme.size: needs a plain decimal number without quotes",
+            "theme:\n  text_scale: 9\n",
+            "2: theme.text_scale: input should be less than or equal to 3, not 9",
+        ),
+        (
+            "theme:\n  text_scale: null\n",
+            "2: theme.text_scale: needs a plain decimal number without quotes",
         ),
         ("labels:\n  exclude:\n    - curator\n    - criminel\n", "4: labels.exclude.1: 'criminel'"),
         ("# " + "x" * 70_000, "1: more than 64 KB with the files before it"),
@@ -143,7 +147,9 @@ def test_a_lock_of_emacs_which_is_a_link_to_nowhere_is_not_followed(place):
     ],
 )
 def test_a_mistake_in_it_is_told_with_its_own_line(place, text, says):
-    path = place("camera:\n  fps: 25\ntheme:\n  size: 2\nlabels: {exclude: [boss]}\n", wall=text)
+    path = place(
+        "camera:\n  fps: 25\ntheme:\n  text_scale: 2\nlabels: {exclude: [boss]}\n", wall=text
+    )
     assert complaint(path).startswith(f"config.d/wall.yaml:{says}")
 
 
@@ -153,17 +159,19 @@ def test_a_mistake_in_the_config_is_told_whatever_is_laid_over_it(place):
 
 
 def test_of_several_mistakes_the_first_is_told(place):
-    path = place("theme: {size: 2}\n\n\n\nweb: {port: -1}", a="camera: {fps: 0}", b="x: 1")
+    path = place("theme: {text_scale: 2}\n\n\n\nweb: {port: -1}", a="camera: {fps: 0}", b="x: 1")
     assert complaint(path).startswith("config.yaml:5: web.port")
 
 
 def test_of_several_that_say_a_thing_the_last_is_at_fault(place):
-    path = place("theme: {size: 9}", a="\ntheme: {size: 8}", b="\n\ntheme: {size: 7}")
-    assert complaint(path).startswith("config.d/b.yaml:3: theme.size: ")
+    path = place(
+        "theme: {text_scale: 9}", a="\ntheme: {text_scale: 8}", b="\n\ntheme: {text_scale: 7}"
+    )
+    assert complaint(path).startswith("config.d/b.yaml:3: theme.text_scale: ")
     assert "not 7" in complaint(path)
     # And what is put right over it needs no mending below.
-    path = place("theme: {size: 9}", a="theme: {size: 8}", b="theme: {size: 1}")
-    assert configuration.load(path).theme.size == 1
+    path = place("theme: {text_scale: 9}", a="theme: {text_scale: 8}", b="theme: {text_scale: 1}")
+    assert configuration.load(path).theme.text_scale == 1
 
 
 SECRET = "token: 0123456789abcdef"
@@ -213,7 +221,7 @@ def test_what_one_makes_wrong_in_another_is_its_own_fault(place, text, over, say
 
 def test_where_the_fault_is_elsewhere_both_places_are_told(place):
     path = place(f"status:\n  address: 0.0.0.0\n  {SECRET}\n", wall="status: {token: null}\n")
-    assert complaint(path).endswith(f"(it stands in {path}:2)")
+    assert complaint(path).endswith(f"(set in {path}:2)")
 
 
 def test_two_that_need_each_other_may_stand_apart(place):

@@ -7,10 +7,11 @@ import jsonschema
 import pytest
 import yaml
 
-from installation.config import model as configuration
+from installation.config import loader as configuration
 from installation.config.json_schema import explanations, schema
-from installation.config.model import Config, ConfigError
+from installation.config.model import Config
 from installation.config.reload import requires_restart
+from installation.config.strict_yaml import ConfigError
 from tests.paths import ROOT
 
 TEXT = (ROOT / "config.yaml").read_text()

@@ -6,10 +6,10 @@ import re
 import pytest
 from pydantic import BaseModel
 
-from installation.config import model as config
-from installation.config.files import ConfigError
+from installation.config import loader
 from installation.config.model import Config
 from installation.config.reload import ConfigFile, apply_changes, changes, requires_restart
+from installation.config.strict_yaml import ConfigError
 from tests.benchmarks.mutations import FULL, SHIPPED
 from tests.paths import ROOT
 
@@ -43,28 +43,28 @@ def test_the_config_says_of_each_key_whether_it_takes_a_restart():
 def load(tmp_path, text):
     path = tmp_path / "config.yaml"
     path.write_text(text)
-    return config.load(path)
+    return loader.load(path)
 
 
 def test_changes_are_told_by_when_they_take_effect(tmp_path):
-    old = load(tmp_path, "theme: {idle: {after: 10}}\ndisplay: {mirror: true}")
+    old = load(tmp_path, "theme: {idle: {after_s: 10}}\ndisplay: {mirror: true}")
     new = load(
         tmp_path,
-        "theme: {idle: {after: 20}, colour: '#ffffff'}\ndisplay: {mirror: true, rotate: 90}\n"
+        "theme: {idle: {after_s: 20}, colour: '#ffffff'}\ndisplay: {mirror: true, rotate: 90}\n"
         "labels: {exclude: [boss]}\nrecord: {file: other.sqlite}",
     )
     now, later = changes(old, new)
-    assert now == ["labels.exclude", "theme.colour", "theme.idle.after"]
+    assert now == ["labels.exclude", "theme.colour", "theme.idle.after_s"]
     assert later == ["display.rotate", "record.file"]
     assert changes(new, new) == ([], [])
 
 
 def test_what_takes_a_restart_stays_as_it_was(tmp_path):
-    old = load(tmp_path, "inference: {device: cpu}\nvision: {smallest_face: 40}")
-    new = load(tmp_path, "inference: {device: gpu}\nvision: {smallest_face: 50}")
+    old = load(tmp_path, "inference: {device: cpu}\nvision: {min_face_px: 40}")
+    new = load(tmp_path, "inference: {device: gpu}\nvision: {min_face_px: 50}")
     after = apply_changes(old, new)
     assert after.inference.device == "cpu"
-    assert after.vision.smallest_face == 50
+    assert after.vision.min_face_px == 50
     # What was put off is told again with the next reload, not forgotten.
     assert changes(after, new)[1] == ["inference.device"]
 
@@ -79,8 +79,8 @@ class Installed:
         self.copy = self.state / "config.last-good.yaml"
         self.overlay.parent.mkdir(parents=True)
         self.state.mkdir()
-        self.path.write_text("theme: {size: 2, line: 3}\ncamera: {source: film.mp4}\n")
-        self.overlay.write_text("theme: {size: 0.5}\n")
+        self.path.write_text("theme: {text_scale: 2, box_width: 3}\ncamera: {source: film.mp4}\n")
+        self.overlay.write_text("theme: {text_scale: 0.5}\n")
 
     def start(self):
         return ConfigFile(self.path, self.state).start()
@@ -91,7 +91,14 @@ def installed(tmp_path):
     return Installed(tmp_path)
 
 
-BROKEN = ("theme: {line: 99}", "theme: {size: ", "", "\n", "x: 1", "status: {address: 0.0.0.0}")
+BROKEN = (
+    "theme: {box_width: 99}",
+    "theme: {text_scale: ",
+    "",
+    "\n",
+    "x: 1",
+    "status: {address: 0.0.0.0}",
+)
 
 
 @pytest.mark.parametrize("text", BROKEN)
@@ -101,7 +108,7 @@ def test_what_breaks_or_is_half_written_changes_nothing_and_outlasts_no_restart(
 ):
     file = ConfigFile(installed.path, installed.state)
     good = file.start()
-    assert (good.theme.size, good.theme.line) == (0.5, 3)
+    assert (good.theme.text_scale, good.theme.box_width) == (0.5, 3)
     broken = getattr(installed, which)
     broken.write_text(text)
     with pytest.raises(ConfigError):
@@ -110,8 +117,8 @@ def test_what_breaks_or_is_half_written_changes_nothing_and_outlasts_no_restart(
     assert installed.start() == good
     (line,) = [each.message for each in caplog.records if each.levelno == logging.ERROR]
     assert line.startswith(f"{broken}:1: ") and line.endswith(str(installed.copy))
-    broken.write_text("theme: {size: 1}")
-    assert file.reread().theme.size == (1 if which == "overlay" else 0.5)
+    broken.write_text("theme: {text_scale: 1}")
+    assert file.reread().theme.text_scale == (1 if which == "overlay" else 0.5)
     assert file.complaint is None
 
 
@@ -127,9 +134,9 @@ def test_the_copy_is_for_the_walls_user_alone(installed):
 def test_what_is_removed_is_gone_after_a_restart_too(installed):
     installed.start()
     installed.overlay.unlink()
-    assert installed.start().theme.size == 2
-    installed.path.write_text("theme: {size: ")
-    assert installed.start().theme.size == 2
+    assert installed.start().theme.text_scale == 2
+    installed.path.write_text("theme: {text_scale: ")
+    assert installed.start().theme.text_scale == 2
 
 
 def test_the_copy_needs_no_overlay_and_no_config(installed):
@@ -141,16 +148,16 @@ def test_the_copy_needs_no_overlay_and_no_config(installed):
 
 
 def test_a_copy_from_before_there_were_overlays_will_do(installed):
-    installed.copy.write_text("# theirs\ntheme: {size: 3}\n")
+    installed.copy.write_text("# theirs\ntheme: {text_scale: 3}\n")
     installed.overlay.write_text("")
-    assert installed.start().theme.size == 3
+    assert installed.start().theme.text_scale == 3
 
 
-@pytest.mark.parametrize("harm", [b"theme: {size: 9}", b"\xff\xfe", b"[", b"- 1"])
+@pytest.mark.parametrize("harm", [b"theme: {text_scale: 9}", b"\xff\xfe", b"[", b"- 1"])
 def test_a_copy_that_is_none_does_not_hide_what_is_wrong(installed, harm):
     installed.copy.write_bytes(harm)
-    installed.overlay.write_text("theme: {size: 9}")
-    with pytest.raises(ConfigError, match=r"wall\.yaml:1: theme\.size"):
+    installed.overlay.write_text("theme: {text_scale: 9}")
+    with pytest.raises(ConfigError, match=r"wall\.yaml:1: theme\.text_scale"):
         installed.start()
 
 
@@ -159,7 +166,7 @@ def test_the_copy_is_written_when_something_changed_alone(installed):
     before = installed.copy.stat()
     installed.start()
     assert installed.copy.stat().st_ino == before.st_ino
-    installed.overlay.write_text("theme: {size: 3}")
+    installed.overlay.write_text("theme: {text_scale: 3}")
     installed.start()
     assert installed.copy.stat().st_ino != before.st_ino
 
@@ -168,7 +175,8 @@ def test_the_copy_is_written_when_something_changed_alone(installed):
 ODD = """\
 hours: {closed: [2026-12-24, 12-25, "12-26"], open: [mon 10:00-18:00]}
 theme:
-  {lost: "a: b # c", preparing: "yes", colour: "#00ff00", idle: {text: "💡 \\t\\u2028\\x1b 1:30"}}
+  {text_no_camera: "a: b # c", text_preparing: "yes", colour: "#00ff00",
+   idle: {text: "💡 \\t\\u2028\\x1b 1:30"}}
 record: {file: "null", keep_days: 16}
 status: {token: "0123456789012345"}
 camera: {source: "1", fps: 10.}

@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from installation.config import model as configuration
-from installation.config.model import Config, ConfigError
-from installation.config.strict_yaml import compose, dump
+from installation.config import loader as configuration
+from installation.config.model import Config
+from installation.config.strict_yaml import ConfigError, compose, dump
 
 # Without quotes. YAML 1.1 and 1.2 take each for a boolean, nothing or a number of some kind, not
 # always the same.
@@ -50,8 +50,8 @@ def load(folder, path, value):
         value = f"[{value}]"
     lines = [f"{'  ' * depth}{step}:" for depth, step in enumerate(path)]
     lines[-1] += f" {value}"
-    if path[-1] == "authority":
-        lines.append("  device: kserves://here:8001")
+    if path[-1] == "ca_file":
+        lines.append("  server: kserves://here:8001")
     file = folder / "config.yaml"
     file.write_text("\n" + "\n".join(lines) + "\n")
     found = configuration.load(file)
@@ -119,10 +119,10 @@ def test_a_value_is_taken_as_it_is_written_or_refused_with_what_to_write(tmp_pat
         ("record.keep_days", "030", "such as 30, not 030"),
         ("record.keep_days", '"30"', 'not "30"'),
         ("record.keep_days", "30.5", "not 30.5"),
-        ("web.rate", "off", "not off"),
+        ("web.max_per_minute", "off", "not off"),
         ("status.port", "010000", "not 010000"),
-        ("theme.line", "no", "needs a plain decimal number without quotes, such as 30 or 1.5"),
-        ("theme.idle.after", "1:30", "not 1:30"),
+        ("theme.box_width", "no", "needs a plain decimal number without quotes, such as 30 or 1.5"),
+        ("theme.idle.after_s", "1:30", "not 1:30"),
         ("camera.fps", ".inf", "not .inf"),
         ("camera.loop", "1", "needs true or false, without quotes, not 1"),
         ("display.mirror", "off", "needs true or false, without quotes, not off"),
@@ -132,8 +132,8 @@ def test_a_value_is_taken_as_it_is_written_or_refused_with_what_to_write(tmp_pat
         ("camera.source", "010", '010 is not taken as a text; put it in quotes: "010"'),
         ("theme.idle.text", "yes", 'yes is not taken as a text; put it in quotes: "yes"'),
         ("theme.idle.text", "2024", 'put it in quotes: "2024"'),
-        ("theme.lost", "~", "needs a text in quotes, not ~"),
-        ("theme.lost", "", "needs a text in quotes; nothing is written here"),
+        ("theme.text_no_camera", "~", "needs a text in quotes, not ~"),
+        ("theme.text_no_camera", "", "needs a text in quotes; nothing is written here"),
         ("record.file", "no", 'put it in quotes: "no", or write null for none'),
         ("record.file", "none", "or write null for none"),
         ("record.file", "!!str 2024", 'put it in quotes: "2024"'),
@@ -159,15 +159,15 @@ def test_it_says_what_to_write(tmp_path, path, value, says):
     [
         ("record.keep_days", "30", 30),
         ("record.keep_days", "30.0", 30),
-        ("theme.line", ".5", 0.5),
-        ("web.seconds", "20", 20.0),
+        ("theme.box_width", ".5", 0.5),
+        ("web.timeout_s", "20", 20.0),
         ("camera.loop", "FALSE", False),
         ("camera.source", "1", "1"),
         ("camera.source", '"010"', "010"),
         ("display.rotate", "90", 90),
         ("theme.idle.text", "10:00", "10:00"),
         ("theme.idle.text", '"yes"', "yes"),
-        ("theme.lost", "2026-13-45", "2026-13-45"),
+        ("theme.text_no_camera", "2026-13-45", "2026-13-45"),
         ("hours.closed", "2026-12-24", ("2026-12-24",)),
         ("hours.closed", "12-30..01-02", ("12-30..01-02",)),
         ("hours.open", "fri 22:00-02:00", ("fri 22:00-02:00",)),
@@ -205,7 +205,10 @@ TEXTS = (
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_what_is_written_for_a_text_reads_back_as_it(tmp_path, text):
-    data = {"theme": {"lost": text, "idle": {"text": text}}, "labels": {"include": [text, text]}}
+    data = {
+        "theme": {"text_no_camera": text, "idle": {"text": text}},
+        "labels": {"include": [text, text]},
+    }
     assert compose(tmp_path, dump(data)).data == data
 
 
@@ -223,10 +226,10 @@ GERMAN = """\
 # As an editor of another system writes it.
 theme:
   idle:
-    after: 30
+    after_s: 30
 
     text: "Tritt näher, 5 €"
-  lost: keine Kamera
+  text_no_camera: keine Kamera
 """
 LINE = 6
 
@@ -309,9 +312,9 @@ PLACES = (
     ("hours:\n  open:\n    -{}mon 10:00-18:00\n", 3),
     ("hours:\n  open:\n    - {}mon 10:00-18:00\n", 3),
     ("hours:\n  open: [mon 10:00-18:00,{}tue 10:00-18:00]\n", 2),
-    ("theme: {{idle: {{text: one,{}after: 3}}}}\n", 1),
-    ("theme:\n  lost: one\n  {}two: three\n", 3),
-    ("theme:\n  lost: one\n    {}two\n", 3),
+    ("theme: {{idle: {{text: one,{}after_s: 3}}}}\n", 1),
+    ("theme:\n  text_no_camera: one\n  {}two: three\n", 3),
+    ("theme:\n  text_no_camera: one\n    {}two\n", 3),
     ("camera:\n  s{}ource: 0\n", 2),
     ("camera:\n  {}# a comment\n  fps: 25\n", 2),
 )
@@ -329,10 +332,10 @@ def test_what_looks_like_a_space_is_named_with_its_own_line(tmp_path, letter, pl
     "text",
     [
         "# Attention\u00a0: un commentaire\ncamera: {fps: 25}\n",
-        'theme: {lost: "\u00a0a\u00a0"}\n',
-        "theme:\n  lost: Rien ici\u00a0!\n  preparing: 5\u202f€ et\u00a0plus\n",
+        'theme: {text_no_camera: "\u00a0a\u00a0"}\n',
+        "theme:\n  text_no_camera: Rien ici\u00a0!\n  text_preparing: 5\u202f€ et\u00a0plus\n",
         "theme: {idle: {text: 👩\u200d🎨 painter}}\n",
-        "theme:\n  lost: >-\n    one\u00a0two\n",
+        "theme:\n  text_no_camera: >-\n    one\u00a0two\n",
     ],
 )
 def test_in_comments_quotes_and_between_words_it_may_be(tmp_path, text):
@@ -341,14 +344,14 @@ def test_in_comments_quotes_and_between_words_it_may_be(tmp_path, text):
 
 
 def test_many_of_them_take_no_time(tmp_path):
-    text = "theme:\n  lost: x" + "\u00a0 " * 20_000 + "y\n"
+    text = "theme:\n  text_no_camera: x" + "\u00a0 " * 20_000 + "y\n"
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ConfigError, match="at most 200 characters"):
         configuration.load(tmp_path / "config.yaml")
 
 
 @pytest.mark.parametrize("value", ['"a\\0b"', '"\\ud800"'])
-@pytest.mark.parametrize("path", ["camera.source", "record.file", "theme.lost"])
+@pytest.mark.parametrize("path", ["camera.source", "record.file", "theme.text_no_camera"])
 def test_what_no_file_may_be_called_is_refused(tmp_path, path, value):
     with pytest.raises(ConfigError, match=r"config\.yaml:3: .* may not be in a text"):
         load(tmp_path, tuple(path.split(".")), value)

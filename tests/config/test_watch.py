@@ -27,7 +27,7 @@ class Program:
         self.shared = folder / "shared"
         self.shared.mkdir()
         self.target = self.shared / "config.yaml"
-        self.target.write_text("theme: {size: 1}\n")
+        self.target.write_text("theme: {text_scale: 1}\n")
         self.path = folder / "etc" / "config.yaml"
         self.overlays = folder / "etc" / "config.d"
         self.overlays.mkdir(parents=True)
@@ -43,7 +43,7 @@ class Program:
         caplog.set_level(logging.INFO)
 
     def start(self, replace_s=0.2, hang_s=NEVER):
-        assert self.file.start().theme.size == 1
+        assert self.file.start().theme.text_scale == 1
         self.watch = ConfigWatch(self.file, Timing(0.02, 0.05, replace_s, hang_s))
 
     def close(self):
@@ -54,7 +54,7 @@ class Program:
 
     @property
     def sizes(self):
-        return [config.theme.size for config in self.used]
+        return [config.theme.text_scale for config in self.used]
 
     @property
     def lines(self):
@@ -144,7 +144,7 @@ def lay_a_link_over_it(program, text):
 def test_a_change_is_noticed(program, change):
     program.start()
     program.rest(0.2)
-    change(program, "theme: {size: 2}\n")
+    change(program, "theme: {text_scale: 2}\n")
     program.until(lambda: program.used)
     program.rest()
     assert program.sizes == [2] and program.lines == [] and program.states == []
@@ -152,9 +152,9 @@ def test_a_change_is_noticed(program, change):
 
 def test_what_is_laid_over_it_may_change_and_go(program):
     program.start()
-    lay_a_link_over_it(program, "theme: {size: 2}")
+    lay_a_link_over_it(program, "theme: {text_scale: 2}")
     program.until(lambda: program.used)
-    (program.shared / "west.yaml").write_text("theme: {size: 3}")
+    (program.shared / "west.yaml").write_text("theme: {text_scale: 3}")
     program.until(lambda: len(program.used) == 2)
     (program.overlays / "wall.yaml").unlink()
     program.until(lambda: len(program.used) == 3)
@@ -164,7 +164,7 @@ def test_what_is_laid_over_it_may_change_and_go(program):
 def test_what_was_changed_while_it_started_is_noticed(program):
     program.start()
     program.watch.stop()
-    write_in_place(program, "theme: {size: 2}")
+    write_in_place(program, "theme: {text_scale: 2}")
     program.watch = ConfigWatch(program.file, Timing(0.02, 0.05, 0.2, NEVER))
     program.until(lambda: program.used)
     assert program.sizes == [2]
@@ -187,14 +187,14 @@ def test_replaced_meanwhile_it_is_the_new_one(program):
     program.rest(0.3)
     program.target.write_text("")
     program.rest(0.3)
-    program.target.write_text("theme: {size: ")
+    program.target.write_text("theme: {text_scale: ")
     program.rest(0.3)
-    program.target.write_text("theme: {size: 2}")
+    program.target.write_text("theme: {text_scale: 2}")
     program.until(lambda: program.used)
     assert program.sizes == [2] and program.lines == []
 
 
-@pytest.mark.parametrize("broken", [None, "", "theme: {size: 9}"])
+@pytest.mark.parametrize("broken", [None, "", "theme: {text_scale: 9}"])
 def test_a_mistake_that_lasts_is_told_once_and_so_is_its_end(program, broken):
     program.start()
     if broken is None:
@@ -206,7 +206,7 @@ def test_a_mistake_that_lasts_is_told_once_and_so_is_its_end(program, broken):
     (line,) = program.lines
     assert line.startswith(f"{program.path}:1: ") and line.endswith("by the config of before")
     assert program.file.complaint and line.startswith(program.file.complaint)
-    program.target.write_text("theme: {size: 2}")
+    program.target.write_text("theme: {text_scale: 2}")
     program.until(lambda: program.used)
     assert program.sizes == [2] and len(program.lines) == 1 and program.file.complaint is None
 
@@ -217,7 +217,7 @@ def test_when_it_is_gone_the_copy_is_named(program, tmp_path):
     program.path.unlink()
     program.until(lambda: program.lines)
     (line,) = program.lines
-    assert f"; what was good last is kept in {tmp_path}/config.last-good.yaml; going on" in line
+    assert f"; the last good config is kept in {tmp_path}/config.last-good.yaml; going on" in line
     assert (tmp_path / "config.last-good.yaml").is_file()
 
 
@@ -225,7 +225,7 @@ def test_what_becomes_readable_is_read(program):
     program.start()
     program.target.write_bytes(b"# \xff")
     program.until(lambda: program.lines)
-    program.target.write_text("theme: {size: 2}")
+    program.target.write_text("theme: {text_scale: 2}")
     program.until(lambda: program.used)
     assert program.sizes == [2]
 
@@ -239,7 +239,7 @@ def test_asked_for_it_is_read_at_once_and_then_no_more(program):
     program.watch = ConfigWatch(program.file, Timing(NEVER, NEVER, NEVER, NEVER))
     program.file.start()
     for size in (2, 3):
-        write_in_place(program, f"theme: {{size: {size}}}")
+        write_in_place(program, f"theme: {{text_scale: {size}}}")
         send(program)
         program.until(lambda size=size: program.sizes[-1:] == [size])
     heard = program.states
@@ -253,7 +253,7 @@ def test_the_same_again_is_answered_and_nothing_else(program):
     for _ in range(3):
         send(program)
         program.until(lambda: heard.extend(program.states) or "READY=1" in heard[-1:])
-    write_in_place(program, "theme: {size: 2}")
+    write_in_place(program, "theme: {text_scale: 2}")
     send(program)
     program.until(lambda: program.used)
     os.utime(program.target)
@@ -264,13 +264,13 @@ def test_the_same_again_is_answered_and_nothing_else(program):
 
 def test_a_mistake_is_told_at_once_where_somebody_asks(program):
     program.start(replace_s=NEVER)
-    write_in_place(program, "theme: {size: 9}")
+    write_in_place(program, "theme: {text_scale: 9}")
     send(program)
     program.until(lambda: program.lines)
     send(program)
     program.rest()
     (line,) = program.lines
-    assert "theme.size" in line
+    assert "theme.text_scale" in line
 
 
 def test_but_not_that_it_is_missing(program):
@@ -279,7 +279,7 @@ def test_but_not_that_it_is_missing(program):
     send(program)
     program.rest()
     assert program.lines == [] and "READY=1" not in program.states
-    program.target.write_text("theme: {size: 1}\n")
+    program.target.write_text("theme: {text_scale: 1}\n")
     heard = []
     program.until(lambda: heard.extend(program.states) or "READY=1" in heard)
     assert program.used == [] and program.lines == []
@@ -300,7 +300,7 @@ def test_a_file_server_that_does_not_answer_holds_nobody_up(program, monkeypatch
     program.rest()
     (line,) = program.lines
     assert line.startswith(f"{program.path}:1: does not answer; ")
-    write_in_place(program, "theme: {size: 2}")
+    write_in_place(program, "theme: {text_scale: 2}")
     answers.set()
     program.until(lambda: program.used)
     assert program.sizes == [2] and len(program.lines) == 1

@@ -36,7 +36,7 @@ def words(layout):
 
 
 def test_the_picture_dims_and_words_drift_after_a_while_alone(typesetter):
-    seen = layouts(wall(typesetter, after=10), range(60))
+    seen = layouts(wall(typesetter, after_s=10), range(60))
     assert all(layout.brightness == 1 and words(layout) == {"wallflower"} for layout in seen[:10])
     brightness = [layout.brightness for layout in seen[10:]]
     assert brightness == sorted(brightness, reverse=True)
@@ -48,7 +48,7 @@ def test_the_picture_dims_and_words_drift_after_a_while_alone(typesetter):
 
 
 def test_words_rise_and_stay_off_each_other(typesetter):
-    arranging = wall(typesetter, after=1)
+    arranging = wall(typesetter, after_s=1)
     before = {}
     for layout in layouts(arranging, [index / 4 for index in range(400)]):
         places = []
@@ -68,7 +68,7 @@ def test_words_rise_and_stay_off_each_other(typesetter):
 
 
 def test_whoever_comes_has_the_wall_to_themselves_at_once(typesetter):
-    arranging = wall(typesetter, after=5)
+    arranging = wall(typesetter, after_s=5)
     layouts(arranging, range(30))
     (met,) = layouts(arranging, [30], SOMEONE)
     assert met.brightness == 1
@@ -77,11 +77,11 @@ def test_whoever_comes_has_the_wall_to_themselves_at_once(typesetter):
 
 
 def test_never_is_never(typesetter):
-    assert layouts(wall(typesetter, after=0), [0, 1e6])[1].brightness == 1
+    assert layouts(wall(typesetter, after_s=0), [0, 1e6])[1].brightness == 1
 
 
 def test_the_greeting_is_shown_in_the_curators_words_and_moves(typesetter):
-    seen = layouts(wall(typesetter, after=1, text="Kommen Sie näher"), range(100))[5:]
+    seen = layouts(wall(typesetter, after_s=1, text="Kommen Sie näher"), range(100))[5:]
     places = [
         (caption.x, caption.y)
         for layout in seen
@@ -93,7 +93,7 @@ def test_the_greeting_is_shown_in_the_curators_words_and_moves(typesetter):
 
 
 def test_a_camera_that_was_gone_says_nothing_about_who_was_there(typesetter):
-    arranging = wall(typesetter, after=10)
+    arranging = wall(typesetter, after_s=10)
     layouts(arranging, range(5), SOMEONE)
     (back,) = layouts(arranging, [100])
     assert back.brightness == 1
@@ -102,7 +102,7 @@ def test_a_camera_that_was_gone_says_nothing_about_who_was_there(typesetter):
 
 
 def test_another_time_other_words_drift_by(typesetter):
-    arranging = wall(typesetter, after=1)
+    arranging = wall(typesetter, after_s=1)
     first = words(layouts(arranging, range(60))[-1])
     layouts(arranging, [60], SOMEONE)
     second = words(layouts(arranging, range(61, 121))[-1])
@@ -110,7 +110,7 @@ def test_another_time_other_words_drift_by(typesetter):
 
 
 def test_a_long_greeting_in_large_type_stays_on_the_screen(typesetter):
-    theme = Theme(size=3, idle={"after": 1, "text": "Kommen Sie näher. " * 11})
+    theme = Theme(text_scale=3, idle={"after_s": 1, "text": "Kommen Sie näher. " * 11})
     arranging = LayoutEngine(theme, typesetter.measure, ())
     (caption,) = layouts(arranging, range(10))[-1].captions
     width, height = typesetter.measure(caption.style)

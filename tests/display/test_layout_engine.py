@@ -230,19 +230,19 @@ def test_the_words_turn_through_the_candidates_until_one_has_won(typesetter):
     labels = tuple(Label(f"n{index}", word, 0.3) for index, word in enumerate(("a", "b", "c")))
     view = Viewport((1280, 720), (1280, 720), "cover", False)
 
-    def words(settled, reveal):
+    def words(settled, cycle_candidates):
         verdict = Verdict(labels[0], settled, labels)
         track = Track(1, 0.0, (500.0, 200.0, 620.0, 350.0), STILL, verdict)
         what = Scene(0, 0.0, 1280, 720, (track,), None)
-        arranging = arranger(typesetter, reveal=reveal)
+        arranging = arranger(typesetter, cycle_candidates=cycle_candidates)
         return {
             arranging.arrange(what, time / 100, view).captions[0].style.words
             for time in range(0, 100, 4)
         }
 
-    assert words(settled=False, reveal=True) == {"a", "b", "c"}
-    assert words(settled=True, reveal=True) == {"a"}
-    assert words(settled=False, reveal=False) == {"a"}
+    assert words(settled=False, cycle_candidates=True) == {"a", "b", "c"}
+    assert words(settled=True, cycle_candidates=True) == {"a"}
+    assert words(settled=False, cycle_candidates=False) == {"a"}
 
 
 def test_gloss_and_score_are_shown_to_curators_who_want_them(typesetter):
@@ -265,11 +265,12 @@ def test_a_theme_scales_words_and_lines(typesetter):
     what = scene((500, 200, 620, 350))
     view = Viewport((1280, 720), (1280, 720), "cover", False)
     once, twice = (
-        arranger(typesetter, size=scale, line=scale).arrange(what, 0.0, view) for scale in (1, 2)
+        arranger(typesetter, text_scale=scale, box_width=scale).arrange(what, 0.0, view)
+        for scale in (1, 2)
     )
     assert twice.captions[0].style.size == pytest.approx(2 * once.captions[0].style.size, abs=1)
     assert twice.line == 2 * once.line
-    assert arranger(typesetter, line=0).arrange(what, 0.0, view).line == 0
+    assert arranger(typesetter, box_width=0).arrange(what, 0.0, view).line == 0
 
 
 def test_a_caption_never_blinks_while_the_next_words_are_set(typesetter):

@@ -43,7 +43,7 @@ class Visited:
         (folder / "config.yaml").write_text(
             f"inference: {{engines: {built}, device: cpu}}\n"
             "record: {file: said.sqlite}\n"
-            f"web: {{port: {self.port}, seconds: 600}}\n"
+            f"web: {{port: {self.port}, timeout_s: 600}}\n"
         )
         self.trace, self.log = folder / "trace", folder / "log"
         command = [sys.executable, "-m", "installation", "web"]

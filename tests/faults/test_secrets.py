@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from installation.config import model as configuration
-from installation.config.files import ConfigError
+from installation.config import loader as configuration
+from installation.config.strict_yaml import ConfigError
 from installation.runtime.redact import redact_url
 from tests.faults.network_camera import NetworkCamera
 from tests.ports import free_port
@@ -213,7 +213,12 @@ MISTAKES = [
             *("theme: {colour", "theme: {font", "labels: {policy", "labels: {include"),
             *("hours: {open", "hours: {timezone", "display: {fit", "display: {rotate"),
             *("web: {port", "web: {address", "status: {address", "record: {keep_days"),
-            *("inference: {device", "inference: {detector", "inference: {offload"),
+            *(
+                "inference: {device",
+                "inference: {server",
+                "inference: {detector",
+                "inference: {offload",
+            ),
         )
     ),
     f"labels: {{include: ['rtsp://a:{SECRET}@camera/1']}}",
@@ -221,9 +226,10 @@ MISTAKES = [
     f"hours: {{open: ['rtsp://a:{SECRET}@camera/1'], closed: ['a:{SECRET}@camera/1']}}",
     f"hours: {{closed: ['a:{SECRET}@camera/1']}}",
     f"web: {{proxies: ['rtsp://a:{SECRET}@camera/1']}}",
-    f"inference: {{device: 'kserve://a:{SECRET}@server:8001'}}",
+    f"inference: {{server: 'kserve://a:{SECRET}@server:8001'}}",
+    f"inference: {{server: 'kserves://server:8001/{SECRET}'}}",
     f"inference: {{device: 'kserves://server:8001/{SECRET}'}}",
-    f"inference: {{device: 'kserve://192.0.2.1:8001', token: {TOKEN}}}",
+    f"inference: {{server: 'kserve://192.0.2.1:8001', token: {TOKEN}}}",
     f"inference: {{token: [{TOKEN}]}}",
     f"inference: {{tokn: {TOKEN}}}",
     f"status: {{token: *{TOKEN}}}",

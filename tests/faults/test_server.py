@@ -42,7 +42,7 @@ def server(built, tmp_path):
 def wall(server, built, screen, tmp_path):
     (tmp_path / "config.yaml").write_text(
         "camera: {source: demo, width: 320, height: 240}\n"
-        f"inference: {{engines: {built}, device: 'kserve://{server.address}'}}\n"
+        f"inference: {{engines: {built}, server: 'kserve://{server.address}'}}\n"
         "record: {file: null}\n"
     )
     wall = Running(tmp_path, screen, PATIENT)
@@ -89,7 +89,7 @@ def inference(folder):
 def test_the_check_asks_the_server(server, built, tmp_path):
     (tmp_path / "config.yaml").write_text(
         "camera: {source: demo}\n"
-        f"inference: {{engines: {built}, device: 'kserve://{server.address}'}}\n"
+        f"inference: {{engines: {built}, server: 'kserve://{server.address}'}}\n"
     )
     found = inference(tmp_path)
     assert found["level"] == "ok" and f"on the server {server.address}" in found["said"]

@@ -35,7 +35,7 @@ def test_inference_servers_tell_it(built, tmp_path):
 
 
 def test_the_web_tells_it(built, tmp_path, hopper):
-    with Serving(tmp_path, built, "rate: 0, seconds: 600") as site:
+    with Serving(tmp_path, built, "max_per_minute: 0, timeout_s: 600") as site:
         assert site.send(encoded(cv2.resize(hopper, (256, 300)))).status == 200
         answer = site.ask(path="/metrics")
     assert answer.status == 200

@@ -67,7 +67,7 @@ def server(running, mood):
 
 @contextmanager
 def opened(built, address, waits=False, **more):
-    settings = Inference(device=f"kserve://{address}", engines=built, **more)
+    settings = Inference(server=f"kserve://{address}", engines=built, **more)
     with open_engines(settings, NAMES, waits=waits) as engines:
         yield engines
 
@@ -354,22 +354,22 @@ TOKEN = "open-sesame-0123456789"
 
 
 @pytest.mark.parametrize(
-    ("authority", "token", "trouble"),
+    ("ca_file", "token", "trouble"),
     [
         ("ca.pem", TOKEN, ""),
         ("ca.pem", None, "token"),
         ("ca.pem", "another-token-0123456789", "token"),
         ("other.pem", TOKEN, "connect|failed|time"),
     ],
-    ids=["right", "no token", "wrong token", "wrong authority"],
+    ids=["right", "no token", "wrong token", "wrong CA file"],
 )
 def test_it_is_spoken_to_encrypted_and_with_a_token(
-    authority, token, trouble, guarded, certificates, built, local, seen
+    ca_file, token, trouble, guarded, certificates, built, local, seen
 ):
     settings = Inference(
-        device=f"kserves://{guarded.address}",
+        server=f"kserves://{guarded.address}",
         engines=built,
-        authority=certificates / authority,
+        ca_file=certificates / ca_file,
         token=token,
     )
     with open_engines(settings, NAMES) as (_, naming):
@@ -403,10 +403,10 @@ def test_no_thread_is_left_over_and_no_memory(server, mood, built, seen):
 
 def test_a_file_that_vouches_for_nobody_is_one_line(built, tmp_path):
     settings = Inference(
-        device="kserves://127.0.0.1:1", engines=built, authority=tmp_path / "nowhere.pem"
+        server="kserves://127.0.0.1:1", engines=built, ca_file=tmp_path / "nowhere.pem"
     )
     with (
-        pytest.raises(kserve.InferenceError, match=r"inference\.authority .*nowhere\.pem: No such"),
+        pytest.raises(kserve.InferenceError, match=r"inference\.ca_file .*nowhere\.pem: No such"),
         open_engines(settings, NAMES),
     ):
         pass

@@ -493,8 +493,8 @@ def bad_config(machine: Machine) -> str:
 def overlay(machine: Machine) -> str:
     pid, file = machine.until_active(), OVERLAY
     steps = (
-        f"echo 'theme: {{size: 2}}' >{file}",
-        f"echo 'theme: {{size: 3}}' >{file}",
+        f"echo 'theme: {{text_scale: 2}}' >{file}",
+        f"echo 'theme: {{text_scale: 3}}' >{file}",
         f"rm {file}",
     )
     try:
@@ -503,9 +503,9 @@ def overlay(machine: Machine) -> str:
             machine.do(step)
 
             def told(since: str = since) -> bool:
-                return "changed: theme.size" in machine.said(since)
+                return "changed: theme.text_scale" in machine.said(since)
 
-            machine.until(20, told, "changed: theme.size in the journal")
+            machine.until(20, told, "changed: theme.text_scale in the journal")
             time.sleep(5)
         return expect(machine.pid == pid, "taken up three times")
     finally:

@@ -56,7 +56,7 @@ def test_a_row_that_is_not_there_is_wrong_use(drive):
 
 
 def test_the_configs_that_it_saves_are_what_it_means(tmp_path):
-    from installation.config import model as configuration
+    from installation.config import loader as configuration
 
     spec = importlib.util.spec_from_file_location("drive", DRIVE)
     drive = importlib.util.module_from_spec(spec)

@@ -17,10 +17,10 @@ from installation.record.reader import Period
 from installation.record.report_plot import save
 from installation.record.store import Store
 from installation.record.summary import summarise
-from installation.supervision.hours import Hours
+from installation.supervision.hours import Schedule
 from tests.paths import ROOT
 
-ZONE = Hours(zone="Europe/Berlin").zone
+ZONE = Schedule(zone="Europe/Berlin").zone
 
 
 def entries(number):

@@ -149,8 +149,8 @@ def test_in_a_text_several_are():
     [
         "config.yaml:3: camera.source: no such file",
         "/dev/v4l/by-id/usb-a:1.0-index0: gone",
-        "let inference.device begin kserves://",
-        "auto, gpu, cpu or kserve://HOST:PORT",
+        "let inference.server begin with kserves://",
+        "kserve://HOST:PORT or kserves://HOST:PORT",
         "status at http://127.0.0.1:8090/",
         "see /srv/http/films, or me@example.com",
     ],

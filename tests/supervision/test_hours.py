@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from installation.supervision import hours as opening
-from installation.supervision.hours import Hours, check_closed, check_span, check_zone
+from installation.supervision.hours import Schedule, check_closed, check_span, check_zone
 from tests.zones import zone_file
 
 UTC = timezone.utc
@@ -126,7 +126,7 @@ def test_every_change_of_a_year_is_where_the_clock_says(name, year):
         spans, texts = _some_spans(chance)
         closed, is_closed = _some_closed(chance, year)
         is_open = reference(moments, shown, spans, is_closed)
-        hours = Hours(texts, closed, name)
+        hours = Schedule(texts, closed, name)
         changes = [moments[index + 1] for index in np.flatnonzero(np.diff(is_open))]
         begin, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
         expected = [each for each in changes if begin < each < end]
@@ -144,7 +144,7 @@ def test_every_change_of_a_year_is_where_the_clock_says(name, year):
 
 
 def test_a_week():
-    hours = Hours(["tue-fri 10:00-18:00", "sat,sun 11:00-20:00"], (), "Test/Berlin")
+    hours = Schedule(["tue-fri 10:00-18:00", "sat,sun 11:00-20:00"], (), "Test/Berlin")
     assert times(hours, at("2026-06-01T12:00"), 12) == [
         *("Tue 02 Jun 10:00", "Tue 02 Jun 18:00", "Wed 03 Jun 10:00", "Wed 03 Jun 18:00"),
         *("Thu 04 Jun 10:00", "Thu 04 Jun 18:00", "Fri 05 Jun 10:00", "Fri 05 Jun 18:00"),
@@ -153,7 +153,7 @@ def test_a_week():
 
 
 def test_the_first_moment_is_open_and_the_last_is_not():
-    hours = Hours(["mon 10:00-18:00"], (), "Test/Berlin")
+    hours = Schedule(["mon 10:00-18:00"], (), "Test/Berlin")
     second = timedelta(microseconds=1)
     start, end = at("2026-06-01T10:00"), at("2026-06-01T18:00")
     assert [hours.is_open(each) for each in (start - second, start)] == [False, True]
@@ -162,15 +162,15 @@ def test_the_first_moment_is_open_and_the_last_is_not():
 
 
 def test_without_hours_it_is_always_open():
-    hours = Hours()
+    hours = Schedule()
     assert hours.is_open(datetime.now(UTC)) and hours.next_change(datetime.now(UTC)) is None
-    written_out = Hours(["mon-sun 00:00-24:00"], (), "Test/Berlin")
+    written_out = Schedule(["mon-sun 00:00-24:00"], (), "Test/Berlin")
     assert written_out.is_open(datetime.now(UTC))
     assert written_out.next_change(datetime.now(UTC)) is None
 
 
 def test_without_hours_closed_days_are_closed_from_midnight_to_midnight():
-    hours = Hours((), ["12-25", "2026-12-31"], "Test/Berlin")
+    hours = Schedule((), ["12-25", "2026-12-31"], "Test/Berlin")
     assert times(hours, at("2026-06-01T12:00"), 5) == [
         *("Fri 25 Dec 00:00", "Sat 26 Dec 00:00", "Thu 31 Dec 00:00", "Fri 01 Jan 00:00"),
         "Sat 25 Dec 00:00",
@@ -178,7 +178,7 @@ def test_without_hours_closed_days_are_closed_from_midnight_to_midnight():
 
 
 def test_a_night_runs_to_its_end_though_the_day_it_ends_on_is_closed():
-    hours = Hours(["fri,sat 22:00-02:00"], ["2026-06-06"], "Test/Berlin")
+    hours = Schedule(["fri,sat 22:00-02:00"], ["2026-06-06"], "Test/Berlin")
     assert times(hours, at("2026-06-05T12:00"), 3) == [
         *("Fri 05 Jun 22:00", "Sat 06 Jun 02:00"),
         "Fri 12 Jun 22:00",
@@ -186,12 +186,12 @@ def test_a_night_runs_to_its_end_though_the_day_it_ends_on_is_closed():
 
 
 def test_days_that_touch_are_one_opening():
-    hours = Hours(["fri 18:00-24:00", "sat 00:00-02:00", "sat 01:00-03:00"], (), "Test/Berlin")
+    hours = Schedule(["fri 18:00-24:00", "sat 00:00-02:00", "sat 01:00-03:00"], (), "Test/Berlin")
     assert times(hours, at("2026-06-05T12:00"), 2) == ["Fri 05 Jun 18:00", "Sat 06 Jun 03:00"]
 
 
 def test_a_range_of_days_may_go_over_the_weekend():
-    hours = Hours(["sat-mon 10:00-11:00"], (), "Test/Berlin")
+    hours = Schedule(["sat-mon 10:00-11:00"], (), "Test/Berlin")
     assert times(hours, at("2026-06-05T12:00"), 6)[::2] == [
         *("Sat 06 Jun 10:00", "Sun 07 Jun 10:00"),
         "Mon 08 Jun 10:00",
@@ -201,46 +201,46 @@ def test_a_range_of_days_may_go_over_the_weekend():
 def test_holidays_over_the_years_end():
     spans = ["mon-sun 10:00-18:00"]
     for closed in ("12-24..01-02", "2026-12-24..2027-01-02"):
-        hours = Hours(spans, [closed], "Test/Berlin")
+        hours = Schedule(spans, [closed], "Test/Berlin")
         assert times(hours, at("2026-12-23T12:00"), 2) == ["Wed 23 Dec 18:00", "Sun 03 Jan 10:00"]
-    assert times(Hours(spans, ["12-24..01-02"], "Test/Berlin"), at("2027-12-23T19:00"), 1) == [
+    assert times(Schedule(spans, ["12-24..01-02"], "Test/Berlin"), at("2027-12-23T19:00"), 1) == [
         "Mon 03 Jan 10:00"
     ]
     assert times(
-        Hours(spans, ["2026-12-24..2027-01-02"], "Test/Berlin"), at("2027-12-23T19:00"), 1
+        Schedule(spans, ["2026-12-24..2027-01-02"], "Test/Berlin"), at("2027-12-23T19:00"), 1
     ) == ["Fri 24 Dec 10:00"]
 
 
 def test_a_leap_day_is_a_day():
-    hours = Hours((), ["02-29"], "Test/Berlin")
+    hours = Schedule((), ["02-29"], "Test/Berlin")
     assert times(hours, at("2026-06-01T12:00"), 2) == ["Tue 29 Feb 00:00", "Wed 01 Mar 00:00"]
 
 
 def test_never_open_is_never():
-    hours = Hours(["mon 10:00-18:00"], ["01-01..12-31"])
+    hours = Schedule(["mon 10:00-18:00"], ["01-01..12-31"])
     assert not hours.is_open(datetime.now(UTC)) and hours.next_change(datetime.now(UTC)) is None
 
 
 def test_clocks_put_forward_shorten_the_night():
     # On 29 March 2026 2:00 becomes 3:00.
-    hours = Hours(["sat 22:00-04:00"], (), "Test/Berlin")
+    hours = Schedule(["sat 22:00-04:00"], (), "Test/Berlin")
     start = hours.next_change(at("2026-03-28T12:00"))
     assert hours.next_change(start) - start == timedelta(hours=5)
 
 
 def test_a_time_that_clocks_leave_out_is_the_moment_after():
-    hours = Hours(["sun 02:30-05:00"], (), "Test/Berlin")
+    hours = Schedule(["sun 02:30-05:00"], (), "Test/Berlin")
     assert times(hours, at("2026-03-28T12:00"), 2) == ["Sun 29 Mar 03:00", "Sun 29 Mar 05:00"]
-    hours = Hours(["sun 00:00-02:30"], (), "Test/Berlin")
+    hours = Schedule(["sun 00:00-02:30"], (), "Test/Berlin")
     assert times(hours, at("2026-03-28T12:00"), 2) == ["Sun 29 Mar 00:00", "Sun 29 Mar 03:00"]
     # Nothing is left of this one, that week.
-    hours = Hours(["sun 02:15-02:45"], (), "Test/Berlin")
+    hours = Schedule(["sun 02:15-02:45"], (), "Test/Berlin")
     assert times(hours, at("2026-03-28T12:00"), 1) == ["Sun 05 Apr 02:15"]
 
 
 def test_a_time_that_comes_twice_opens_at_the_first_and_closes_at_the_last():
     # On 25 October 2026 3:00 becomes 2:00.
-    hours = Hours(["sun 02:15-02:45"], (), "Test/Berlin")
+    hours = Schedule(["sun 02:15-02:45"], (), "Test/Berlin")
     start = hours.next_change(at("2026-10-24T12:00"))
     end = hours.next_change(start)
     assert (start.isoformat(), end.isoformat()) == (
@@ -251,7 +251,7 @@ def test_a_time_that_comes_twice_opens_at_the_first_and_closes_at_the_last():
 
 
 def test_a_moment_may_be_told_in_any_zone():
-    hours = Hours(["mon 10:00-18:00"], (), "Test/Kolkata")
+    hours = Schedule(["mon 10:00-18:00"], (), "Test/Kolkata")
     moment = datetime(2026, 6, 1, 4, 30, tzinfo=UTC)
     for zone in (UTC, ZoneInfo("Test/Berlin"), timezone(timedelta(hours=-9))):
         assert hours.is_open(moment.astimezone(zone))
@@ -260,13 +260,13 @@ def test_a_moment_may_be_told_in_any_zone():
 
 def test_a_moment_without_a_zone_is_refused():
     with pytest.raises(ValueError, match="time zone"):
-        Hours().is_open(datetime(2026, 6, 1))  # noqa: DTZ001
+        Schedule().is_open(datetime(2026, 6, 1))  # noqa: DTZ001
 
 
 def test_the_machines_zone_is_followed_when_it_is_changed(tmp_path, monkeypatch):
     local = tmp_path / "localtime"
     monkeypatch.setattr(opening, "_LOCALTIME", local)
-    hours = Hours(["mon 10:00-18:00"])
+    hours = Schedule(["mon 10:00-18:00"])
     noon = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
     seen = {}
     for name in ("Test/Berlin", "Test/New_York", "Test/Kolkata"):
@@ -289,7 +289,7 @@ def test_a_machine_that_does_not_know_its_zone_goes_by_utc(tmp_path, monkeypatch
     if content is not None:
         local.write_bytes(content)
     monkeypatch.setattr(opening, "_LOCALTIME", local)
-    hours = Hours(["mon 10:00-18:00"])
+    hours = Schedule(["mon 10:00-18:00"])
     assert hours.is_open(datetime(2026, 6, 1, 10, 0, tzinfo=UTC))
     assert not hours.is_open(datetime(2026, 6, 1, 9, 59, tzinfo=UTC))
 
@@ -326,7 +326,7 @@ def test_openings_are_understood(text):
     ],
 )
 def test_openings_that_are_none_say_what_would_be(text, reason):
-    for understand in (check_span, lambda text: Hours([text])):
+    for understand in (check_span, lambda text: Schedule([text])):
         with pytest.raises(ValueError, match=reason) as caught:
             understand(text)
         assert "\n" not in str(caught.value)
@@ -355,7 +355,7 @@ def test_closed_days_are_understood(text):
     ],
 )
 def test_closed_days_that_are_none_say_what_would_be(text, reason):
-    for understand in (check_closed, lambda text: Hours((), [text])):
+    for understand in (check_closed, lambda text: Schedule((), [text])):
         with pytest.raises(ValueError, match=reason) as caught:
             understand(text)
         assert "\n" not in str(caught.value)
@@ -379,14 +379,14 @@ def test_zones_are_understood():
     ],
 )
 def test_zones_that_are_none_say_what_would_be(name, reason):
-    for understand in (check_zone, lambda name: Hours((), (), name)):
+    for understand in (check_zone, lambda name: Schedule((), (), name)):
         with pytest.raises(ValueError, match=reason) as caught:
             understand(name)
         assert "\n" not in str(caught.value)
 
 
 def test_changes_alternate():
-    hours = Hours(["mon-fri 10:00-18:00", "fri 22:00-02:00"], ["12-25"], "Test/New_York")
+    hours = Schedule(["mon-fri 10:00-18:00", "fri 22:00-02:00"], ["12-25"], "Test/New_York")
     now = datetime(2026, 1, 1, tzinfo=UTC)
     states = []
     for _ in range(400):

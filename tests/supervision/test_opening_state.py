@@ -2,7 +2,7 @@ from datetime import datetime
 
 import pytest
 
-from installation.supervision.hours import Hours
+from installation.supervision.hours import Schedule
 from installation.supervision.opening_state import OpeningState
 
 ZONE = "Test/Berlin"
@@ -14,7 +14,7 @@ def at(text):
 
 @pytest.fixture
 def doors():
-    return OpeningState(Hours(["mon-fri 10:00-18:00"], ["2026-11-25"], ZONE))
+    return OpeningState(Schedule(["mon-fri 10:00-18:00"], ["2026-11-25"], ZONE))
 
 
 def test_each_change_is_told_once(doors):
@@ -41,8 +41,8 @@ def test_only_what_the_clock_shows_now_counts(doors):
 
 def test_other_hours_hold_from_the_next_look_on(doors):
     doors.look(at("22T12:00"))
-    doors.hours = Hours()
+    doors.hours = Schedule()
     assert doors.look(at("22T12:00"))
-    doors.hours = Hours([], ["01-01..12-31"], ZONE)
+    doors.hours = Schedule([], ["01-01..12-31"], ZONE)
     assert doors.look(at("22T12:00"))
     assert str(doors) == "closed"

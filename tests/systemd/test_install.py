@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from installation.config import model as configuration
+from installation.config import loader as configuration
 from tests.paths import ROOT
 
 PARTS = (

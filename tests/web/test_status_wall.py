@@ -147,7 +147,7 @@ def test_a_gpu_that_is_left_alone_is_told(start, tmp_path, built):
 
 def test_a_server_that_is_not_there_is_told(start, built):
     port, nobody = free_port(), f"127.0.0.1:{free_port()}"
-    wall = start(port, inference=f"{{engines: {built}, device: 'kserve://{nobody}'}}")
+    wall = start(port, inference=f"{{engines: {built}, server: 'kserve://{nobody}'}}")
     assert f"warning: inference on the CPU (server {nobody} is gone)" in until(port, 200, "gone")
     assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
     wall.wait_for("is gone) for now")

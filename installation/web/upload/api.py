@@ -33,7 +33,8 @@ def describe(limits: Web) -> dict[str, Any]:
     refusals = {
         "400": "No picture, or not a JPEG, PNG or WebP picture",
         "408": "The picture came too slowly",
-        "413": f"More than {limits.size:g} megabytes or {limits.pixels:g} megapixels",
+        "413": f"More than {limits.max_upload_mb:g} megabytes "
+        f"or {limits.max_megapixels:g} megapixels",
         "415": "Another kind of picture, or another kind of body",
         "422": "The picture is damaged",
         "429": "Too many pictures from one address",
@@ -66,8 +67,8 @@ def describe(limits: Web) -> dict[str, Any]:
                         }
                     ],
                     "requestBody": {
-                        "description": f"At most {limits.size:g} megabytes and "
-                        f"{limits.pixels:g} megapixels",
+                        "description": f"At most {limits.max_upload_mb:g} megabytes and "
+                        f"{limits.max_megapixels:g} megapixels",
                         "required": True,
                         "content": {
                             "image/jpeg": binary,

@@ -74,7 +74,7 @@ class UploadApp:
         self._studio = studio
         self._glosses = glosses
         self._pages = Pages(config, glosses)
-        self._most = int(config.web.size * 1e6)
+        self._most = int(config.web.max_upload_mb * 1e6)
         routes = [
             Route("/", self._page),
             Route("/", self._answer_page, methods=["POST"]),

@@ -86,7 +86,7 @@ class ImageService:
         inference_threads: int | None = None,
     ) -> None:
         limits = config.web
-        self.queue = FairQueue[_Job](limits.places, limits.rate, limits.seconds)
+        self.queue = FairQueue[_Job](limits.max_in_flight, limits.max_per_minute, limits.timeout_s)
         self._draining = False
         self._in_progress: set[_Job] = set()
         self._config = config
@@ -95,8 +95,8 @@ class ImageService:
         self._decoding = threading.Semaphore(os.cpu_count() or 1)
         self._pool = InferencePool(config, inference_threads or pool_size(config), start_worker)
         # A request thread does not beat while it waits for the result.
-        timeout_s = IMAGE_TIMEOUT_S + limits.seconds
-        heartbeats = [Heartbeat(f"request {n + 1}", timeout_s) for n in range(limits.jobs)]
+        timeout_s = IMAGE_TIMEOUT_S + limits.timeout_s
+        heartbeats = [Heartbeat(f"request {n + 1}", timeout_s) for n in range(limits.workers)]
         self._workers = [start_worker(each, partial(self._run, each)) for each in heartbeats]
 
     @property
@@ -129,7 +129,7 @@ class ImageService:
             The answer, or `RequestError`. Cancel it when nobody waits for it any more, before the
             slot is released.
         """
-        job = _Job(data, detail, time.monotonic() + self._config.web.seconds)
+        job = _Job(data, detail, time.monotonic() + self._config.web.timeout_s)
         # A reference cycle of job and answer would keep the image until a garbage collection.
         reference = weakref.ref(job)
 
@@ -186,9 +186,9 @@ class ImageService:
         limits = self._config.web
         if time.monotonic() > job.start_by:
             raise RequestError(503, _BUSY, _RETRY_AFTER_S)
-        deadline = time.monotonic() + limits.seconds
+        deadline = time.monotonic() + limits.timeout_s
         with self._decoding:
-            image = read_photo(job.data, limits.pixels)
+            image = read_photo(job.data, limits.max_megapixels)
         job.data = b""
         result = self._pool.submit(image)
         # An upload whose client has gone is not classified.

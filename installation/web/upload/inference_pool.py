@@ -45,7 +45,7 @@ def pool_size(config: Config) -> int:
     One image keeps a processor or a GPU busy. An inference server makes batches of what arrives at
     the same time.
     """
-    return config.web.jobs if config.inference.server else 1
+    return config.web.workers if config.inference.server else 1
 
 
 @dataclass(slots=True, eq=False)

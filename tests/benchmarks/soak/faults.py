@@ -14,9 +14,9 @@ from tests.benchmarks.soak.program import Program
 
 _BROKEN = (
     "theme: {colour: green}\n",
-    "thme: {size: 1}\n",
+    "thme: {text_scale: 1}\n",
     "theme: [\n",
-    "theme: {size: 1}\ntheme: {size: 2}\n",
+    "theme: {text_scale: 1}\ntheme: {text_scale: 2}\n",
     "labels: {policy: harmless}\n",
     "hours: {open: [noon]}\n",
     "\x00\x01",
@@ -66,7 +66,7 @@ class Faults:
             "camera": {"source": self._camera.url},
             "inference": {"engines": str(self._engines)},
             "display": {"fullscreen": False, "width": SIZE[0], "height": SIZE[1]},
-            "vision": {"smallest_face": 24},
+            "vision": {"min_face_px": 24},
         }
         self._write("".join(f"{k}: {json.dumps(v)}\n" for k, v in (sections | changed).items()))
 
@@ -98,16 +98,19 @@ class Faults:
         self._settings = {
             "theme": {
                 "colour": f"#{chance.randrange(2**24):06x}",
-                "size": round(chance.uniform(0.5, 2), 1),
-                "line": round(chance.uniform(0, 4), 1),
-                **{key: chance.random() < 0.5 for key in ("gloss", "score", "reveal")},
-                "idle": {"after": chance.choice([0, 1, 5]), "text": chance.choice(["", "Closer"])},
+                "text_scale": round(chance.uniform(0.5, 2), 1),
+                "box_width": round(chance.uniform(0, 4), 1),
+                **{key: chance.random() < 0.5 for key in ("gloss", "score", "cycle_candidates")},
+                "idle": {
+                    "after_s": chance.choice([0, 1, 5]),
+                    "text": chance.choice(["", "Closer"]),
+                },
             },
             "labels": {
                 "policy": chance.choice(["safe", "inoffensive"]),
                 "exclude": chance.choice([[], ["boss"]]),
             },
-            "vision": {"smallest_face": chance.choice([20, 24, 32])},
+            "vision": {"min_face_px": chance.choice([20, 24, 32])},
         }
         self.write_config(**self._settings)
         program.process.send_signal(signal.SIGHUP)

@@ -9,7 +9,9 @@ from tests.web.upload.serving import Serving, encoded
 def site(built, tmp_path_factory):
     """The web extension with its limits as shipped, but for rate and patience: one
     address asks for all, on a machine that may be busy."""
-    with Serving(tmp_path_factory.mktemp("web"), built, "rate: 0, seconds: 600") as serving:
+    with Serving(
+        tmp_path_factory.mktemp("web"), built, "max_per_minute: 0, timeout_s: 600"
+    ) as serving:
         yield serving
 
 

@@ -245,7 +245,7 @@ def test_a_picture_is_dropped(visit, files):
 def test_what_is_too_large_is_shrunk_before_it_is_sent(visit, files, built, tmp_path):
     folder = tmp_path / "strict"
     folder.mkdir()
-    with Serving(folder, built, "size: 0.4, seconds: 600") as strict:
+    with Serving(folder, built, "max_upload_mb: 0.4, timeout_s: 600") as strict:
         assert (files / "large.png").stat().st_size > 400_000
         page = visit(where=strict)
         page.set_input_files("#pick", files / "large.png")

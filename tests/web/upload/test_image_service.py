@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import cv2
 import pytest
 
-from installation.config import model as configuration
+from installation.config import loader as configuration
 from installation.inference.engine import InferenceError, OverloadedError
 from installation.runtime import heartbeat
 from installation.vision.still_classifier import ImageClassifier
@@ -54,9 +54,9 @@ def words(future):
 
 def test_a_server_is_asked_for_several_a_processor_for_one(config):
     assert readers_for(config) == 1
-    there = config.inference.model_copy(update={"device": "kserve://inference.example:8001"})
+    there = config.inference.model_copy(update={"server": "kserve://inference.example:8001"})
     far = config.model_copy(update={"inference": there})
-    assert readers_for(far) == config.web.jobs > 1
+    assert readers_for(far) == config.web.workers > 1
 
 
 def test_two_readers_look_at_a_time_and_see_the_same(opened, small, monkeypatch):
@@ -67,13 +67,13 @@ def test_two_readers_look_at_a_time_and_see_the_same(opened, small, monkeypatch)
         return look(self, picture)
 
     monkeypatch.setattr(ImageClassifier, "look", looked)
-    studio = opened("jobs: 2, seconds: 600", readers=2)
+    studio = opened("workers: 2, timeout_s: 600", readers=2)
     answers = [submit(studio, small) for _ in range(8)]
     assert len({words(answer) for answer in answers}) == 1
 
 
 def test_another_config_reaches_every_reader(opened, small, built, tmp_path):
-    studio = opened("jobs: 2, seconds: 600", readers=2)
+    studio = opened("workers: 2, timeout_s: 600", readers=2)
     path = tmp_path / "full.yaml"
     path.write_text(f"inference: {{engines: {built}, device: cpu}}\nlabels: {{policy: full}}\n")
     before = [submit(studio, small) for _ in range(4)]
@@ -93,7 +93,7 @@ def test_who_waits_for_a_slow_look_does_not_count_as_hung(opened, small, monkeyp
         return look(self, picture)
 
     monkeypatch.setattr(ImageClassifier, "look", looked)
-    slow = opened("jobs: 2, seconds: 600")
+    slow = opened("workers: 2, timeout_s: 600")
     answers = [submit(slow, small) for _ in range(2)]
     assert looking.wait(LONG)
     # So much later that the reader would count as hung; the desks wait for it.
@@ -119,7 +119,7 @@ def test_a_picture_is_gone_with_its_answer(opened, small, monkeypatch, becomes):
         return look(self, picture)
 
     monkeypatch.setattr(ImageClassifier, "look", looked)
-    studio = opened(f"jobs: 1, seconds: {3 if becomes == 'late' else 600}")
+    studio = opened(f"workers: 1, timeout_s: {3 if becomes == 'late' else 600}")
     # Not only once somebody looks for circles.
     gc.disable()
     try:
@@ -148,7 +148,7 @@ def test_a_server_that_has_too_much_to_do_costs_one_picture_its_answer(opened, s
         return look(self, picture)
 
     monkeypatch.setattr(ImageClassifier, "look", looked)
-    studio = opened("jobs: 1, seconds: 600")
+    studio = opened("workers: 1, timeout_s: 600")
     answers = [submit(studio, small) for _ in range(5)]
     for refused in (answers[0], answers[2]):
         with pytest.raises(RequestError) as told:
@@ -181,7 +181,7 @@ def test_a_look_that_takes_too_long_is_not_waited_for(opened, small, monkeypatch
         return look(self, picture)
 
     monkeypatch.setattr(ImageClassifier, "look", looked)
-    studio = opened("jobs: 1, seconds: 0.5")
+    studio = opened("workers: 1, timeout_s: 0.5")
     late = submit(studio, small)
     with pytest.raises(RequestError) as told:
         late.result(LONG)
@@ -198,7 +198,7 @@ def test_who_leaves_while_a_picture_waits_frees_its_desk(opened, small, hopper, 
         return look(self, picture)
 
     monkeypatch.setattr(ImageClassifier, "look", looked)
-    studio = opened("jobs: 2, seconds: 600")
+    studio = opened("workers: 2, timeout_s: 600")
     first = submit(studio, small)
     while not seen:
         time.sleep(0.01)

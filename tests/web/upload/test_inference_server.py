@@ -11,7 +11,7 @@ from tests.web.upload.serving import AWAITED, LONG, Serving
 
 pytestmark = needs_triton
 NAMES = "face-centerface", "person-semantic"
-OPTIONS = "rate: 0, seconds: 600, jobs: 6"
+OPTIONS = "max_per_minute: 0, timeout_s: 600, workers: 6"
 
 
 def until(condition):
@@ -34,7 +34,7 @@ def models(built, mood, tmp_path):
 
 
 def worker(server, built, tmp_path, offload):
-    inference = f'device: "kserve://{server.address}", offload: {offload}'
+    inference = f'server: "kserve://{server.address}", offload: {offload}'
     return Serving(tmp_path, built, OPTIONS, inference=inference, patch=AWAITED)
 
 

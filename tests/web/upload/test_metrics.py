@@ -10,7 +10,7 @@ TOKEN = "0123456789abcdef"
 
 
 def test_it_counts_what_it_does_and_nobody(built, tmp_path, small, faceless):
-    with Serving(tmp_path, built, "rate: 0, seconds: 600, places: 7") as site:
+    with Serving(tmp_path, built, "max_per_minute: 0, timeout_s: 600, max_in_flight: 7") as site:
         for source in ("127.0.0.71", "127.0.0.72"):
             assert site.send(small, source=source).status == 200
         assert site.send(b"x", source="127.0.0.73").status == 400

@@ -26,7 +26,7 @@ def balanced(request, built, tmp_path):
         for number in range(3):
             folder = tmp_path / f"worker-{number}"
             folder.mkdir()
-            options = "rate: 0, seconds: 600, proxies: [127.0.0.0/8]"
+            options = "max_per_minute: 0, timeout_s: 600, proxies: [127.0.0.0/8]"
             workers.append(stack.enter_context(Serving(folder, built, options)))
         found = Balanced(request.param, tmp_path, workers)
         stack.callback(found.close)

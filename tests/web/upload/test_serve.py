@@ -37,7 +37,7 @@ def test_damaged_engines_are_built_again_from_the_kept_wheels(built, tmp_path, s
         shutil.copytree(built / name, tmp_path / "engines" / name)
     os.truncate(tmp_path / "engines/person-semantic/model.onnx", 1000)
     os.truncate(tmp_path / "engines/person-glosses/glosses.tsv", 1000)
-    with Serving(tmp_path, tmp_path / "engines", "seconds: 100") as site:
+    with Serving(tmp_path, tmp_path / "engines", "timeout_s: 100") as site:
         assert site.send(small, "image/png").status == 200
         assert site.end() == 0
     assert sum("building it again" in line for line in site.lines) == 2
@@ -54,7 +54,7 @@ class TestNothingIsKept:
         with Serving(
             tmp_path,
             built,
-            "seconds: 600",
+            "timeout_s: 600",
             env={"TMPDIR": str(scratch)},
             preexec_fn=nothing_may_be_written,
         ) as site:
@@ -74,7 +74,7 @@ class TestNothingIsKept:
         assert ran.returncode != 0
 
     def test_the_log_knows_neither_addresses_nor_names(self, built, tmp_path, small):
-        with Serving(tmp_path, built, "seconds: 600") as site:
+        with Serving(tmp_path, built, "timeout_s: 600") as site:
             site.submit(small, name="myself-naked.jpg", source="127.0.0.77")
             site.submit(b"x", name="myself-naked.jpg", source="127.0.0.77")
             site.ask(path="/secret-path", source="127.0.0.77")
@@ -95,7 +95,7 @@ class TestNothingIsKept:
                 folder = tmp_path / str(number)
                 folder.mkdir()
                 more = f"record: {{file: {path}}}"
-                options = "seconds: 600, rate: 0"
+                options = "timeout_s: 600, max_per_minute: 0"
                 worker = Serving(folder, built, options, more, patch=RECORDED)
                 workers.append(stack.enter_context(worker))
             with ThreadPoolExecutor(6) as crowd:
@@ -112,7 +112,9 @@ class TestNothingIsKept:
         entry = Entry(472222, "n10104064", 0.5, 3, "wall", "safe", "person-semantic")
         more = f"record: {{file: {path}}}"
         monkeypatch.setattr(keeping, "_FAREWELL", LONG)
-        with Serving(tmp_path, built, "seconds: 600, rate: 0", more, patch=RECORDED) as site:
+        with Serving(
+            tmp_path, built, "timeout_s: 600, max_per_minute: 0", more, patch=RECORDED
+        ) as site:
             wall = RecordWriter(path)
             both = encoded(cv2.hconcat([hopper, hopper]))
             for _ in range(5):
@@ -160,7 +162,7 @@ ImageClassifier.look = looked
 
 class TestWhoWaits:
     def test_too_many_are_told_to_come_again(self, built, tmp_path, small):
-        options = "places: 2, jobs: 1, rate: 0, seconds: 600"
+        options = "max_in_flight: 2, workers: 1, max_per_minute: 0, timeout_s: 600"
         with Serving(tmp_path, built, options, patch=RECEIVED) as site:
             with site.connect() as slow:
                 slow.sendall(
@@ -181,7 +183,7 @@ class TestWhoWaits:
                 assert time.monotonic() < deadline
 
     def test_a_rate_for_each_address(self, built, tmp_path, small):
-        with Serving(tmp_path, built, "rate: 2, seconds: 600") as site:
+        with Serving(tmp_path, built, "max_per_minute: 2, timeout_s: 600") as site:
             statuses = [site.send(b"x").status for _ in range(3)]
             assert statuses == [400, 400, 429]
             assert site.send(b"x", source="127.0.0.2").status == 400
@@ -194,9 +196,9 @@ class TestWhoWaits:
                 for each in addresses
             ]  # fmt: skip
 
-        with Serving(tmp_path, built, "rate: 1") as site:
+        with Serving(tmp_path, built, "max_per_minute: 1") as site:
             assert statuses(site, "192.0.2.1", "192.0.2.2") == [400, 429]
-        with Serving(tmp_path, built, "rate: 1, proxies: [127.0.0.0/8]") as site:
+        with Serving(tmp_path, built, "max_per_minute: 1, proxies: [127.0.0.0/8]") as site:
             assert statuses(site, "192.0.2.1", "192.0.2.2", "192.0.2.1") == [400, 400, 429]
 
     def test_who_leaves_is_not_worked_for(self, built, tmp_path, hopper):
@@ -205,7 +207,7 @@ class TestWhoWaits:
             "POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
             f"Content-Length: {len(picture)}\r\n\r\n"
         )
-        options = "places: 64, jobs: 1, rate: 0, seconds: 600"
+        options = "max_in_flight: 64, workers: 1, max_per_minute: 0, timeout_s: 600"
         with Serving(tmp_path, built, options, patch=GATE) as site:
             leaving = [site.connect() for _ in range(30)]
             for connection in leaving:
@@ -221,7 +223,9 @@ class TestWhoWaits:
 
     def test_five_times_too_many_are_shed_and_the_rest_served(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (800, 938)))
-        with Serving(tmp_path, built, "places: 10, jobs: 1, rate: 0, seconds: 60") as site:
+        with Serving(
+            tmp_path, built, "max_in_flight: 10, workers: 1, max_per_minute: 0, timeout_s: 60"
+        ) as site:
 
             def ask(number):
                 response = site.send(picture, source=f"127.0.1.{number % 200 + 1}")
@@ -239,7 +243,9 @@ class TestWhoWaits:
             assert site.memory < before + 200
 
     def test_health_tells_whether_pictures_are_taken(self, built, tmp_path):
-        with Serving(tmp_path, built, "places: 2, rate: 0", patch=RECEIVED) as site:
+        with Serving(
+            tmp_path, built, "max_in_flight: 2, max_per_minute: 0", patch=RECEIVED
+        ) as site:
             assert site.ask(path="/healthz").text == "ok\n"
             assert site.metrics["installation_web_healthy"] == 1
             slow = [site.connect(f"127.0.0.{number}") for number in (2, 3)]
@@ -259,7 +265,9 @@ class TestWhoWaits:
             assert site.ask(path="/healthz").status == 200
 
     def test_nobody_starves_beside_one_who_sends_much(self, built, tmp_path, small):
-        with Serving(tmp_path, built, "places: 16, jobs: 1, rate: 0, seconds: 600") as site:
+        with Serving(
+            tmp_path, built, "max_in_flight: 16, workers: 1, max_per_minute: 0, timeout_s: 600"
+        ) as site:
             over = threading.Event()
 
             def flood():
@@ -371,7 +379,7 @@ class TestBeginningAndEnd:
 
     def test_who_is_here_at_the_end_is_served_and_nobody_else(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (800, 938)))
-        options = "jobs: 1, rate: 0, seconds: 600"
+        options = "workers: 1, max_per_minute: 0, timeout_s: 600"
         with Serving(tmp_path, built, options, patch=ANSWERED) as site:
             with ThreadPoolExecutor(4) as crowd:
                 asked = [crowd.submit(site.send, picture) for _ in range(4)]
@@ -388,7 +396,7 @@ class TestBeginningAndEnd:
             assert site.process.wait(LONG) == 0
 
     def test_a_proxy_that_asks_is_told_first_and_served_meanwhile(self, built, tmp_path, small):
-        with Serving(tmp_path, built, "rate: 0, seconds: 600", patch=NOTICED) as site:
+        with Serving(tmp_path, built, "max_per_minute: 0, timeout_s: 600", patch=NOTICED) as site:
             assert site.ask(path="/healthz").status == 200
             site.process.send_signal(signal.SIGTERM)
             statuses, deadline = set(), time.monotonic() + LONG
@@ -402,7 +410,7 @@ class TestBeginningAndEnd:
 
     def test_who_would_take_too_long_at_the_end_is_sent_away(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (1600, 1600)))
-        options = "places: 200, jobs: 1, rate: 0, seconds: 600"
+        options = "max_in_flight: 200, workers: 1, max_per_minute: 0, timeout_s: 600"
         with Serving(tmp_path, built, options, patch=SLOW) as site:
             with ThreadPoolExecutor(100) as crowd:
                 asked = [crowd.submit(site.send, picture) for _ in range(100)]
@@ -428,8 +436,8 @@ class TestBeginningAndEnd:
             shared = tmp_path / "shared.yaml"
             path.rename(shared)
             path.symlink_to(shared)
-            shared.write_text(shared.read_text() + "\ntheme: {size: 2}\n")
-            assert "changed: theme.size" in site.wait_to_log("config read again")
+            shared.write_text(shared.read_text() + "\ntheme: {text_scale: 2}\n")
+            assert "changed: theme.text_scale" in site.wait_to_log("config read again")
             shared.rename(tmp_path / "away.yaml")
             assert "No such file" in site.wait_to_log("going on by the config of before")
             assert site.ask(path="/healthz").status == 200
