@@ -21,7 +21,6 @@ from installation.web.upload.app import UploadApp
 from installation.web.upload.image_service import ImageService
 from installation.web.upload.metrics import WebMetrics
 from installation.web.upload.server import (
-    DRAIN_TIMEOUT_S,
     MAX_HEADER_BYTES,
     UploadProtocol,
     UploadServer,
@@ -42,6 +41,8 @@ class WebTiming:
         Between two checks of workers and connections; the status line is sent as often.
     proxy_notice_s
         That a proxy has to notice, by ``/healthz``, that this worker is about to end.
+    drain_timeout_s
+        That uploads in flight have to be answered at the end.
     shutdown_timeout_s
         That threads have to end.
     """
@@ -49,6 +50,7 @@ class WebTiming:
     start_poll_s: float = 0.1
     watchdog_period_s: float = 1.0
     proxy_notice_s: float = 3.0
+    drain_timeout_s: float = 10.0
     shutdown_timeout_s: float = 0.5
 
 
@@ -124,11 +126,18 @@ class _WebExtension:
         proxies = application.config.web.proxies
         protocol = type("Protocol", (UploadProtocol,), {"proxies": tuple(map(ip_network, proxies))})
         server = UploadServer(
-            server_config(self._app.app, protocol, MAX_HEADER_BYTES, proxies, int(DRAIN_TIMEOUT_S)),
+            server_config(
+                self._app.app,
+                protocol,
+                MAX_HEADER_BYTES,
+                proxies,
+                int(self._timing.drain_timeout_s),
+            ),
             self._tick,
             lambda: self._announce(url_of(listening)),
             service.queue.shut,
             service.fail_pending,
+            self._timing.drain_timeout_s,
         )
         application.subscribe(self._apply_config)
         period_s = self._timing.watchdog_period_s

@@ -25,9 +25,8 @@ _WRITE_TIMEOUT_S = 30.0
 DISCARD_BODY_TIMEOUT_S = 10.0
 # Connections at a time. One address may have half of them, unless it is a proxy's.
 _MAX_CONNECTIONS = 400
-# Seconds that requests in flight have at the end. In the first of them, clients that have just
-# connected may still send a request; before the last, uploads without an answer are refused.
-DRAIN_TIMEOUT_S = 10.0
+# At the end, clients that have just connected may still send a request for so many seconds; so many
+# seconds before the drain timeout, uploads without an answer are refused.
 _FIRST_REQUEST_S = 1.0
 _LAST_ANSWERS_S = 1.0
 # Added to each response, whatever it is.
@@ -149,6 +148,8 @@ class UploadServer(TickingServer):
         Called when no more connections are taken: uploads that have begun are finished.
     fail_pending
         Called shortly before the drain timeout: uploads without an answer are refused.
+    drain_timeout_s
+        Seconds that uploads in flight have to be answered at the end.
     """
 
     def __init__(
@@ -158,10 +159,12 @@ class UploadServer(TickingServer):
         on_started: Callable[[], None],
         stop_accepting: Callable[[], None],
         fail_pending: Callable[[], None],
+        drain_timeout_s: float,
     ) -> None:
         super().__init__(config, tick, on_started)
         self._stop_accepting = stop_accepting
         self._fail_pending = fail_pending
+        self._drain_timeout_s = drain_timeout_s
 
     def enforce_timeouts(self, _elapsed_s: float = 0.0) -> None:
         """Close connections that send or read too slowly; call it about once a second."""
@@ -179,7 +182,7 @@ class UploadServer(TickingServer):
         await asyncio.sleep(0)
         calls = (
             loop.call_later(_FIRST_REQUEST_S, self._stop_accepting),
-            loop.call_later(DRAIN_TIMEOUT_S - _LAST_ANSWERS_S, self._fail_pending),
+            loop.call_later(self._drain_timeout_s - _LAST_ANSWERS_S, self._fail_pending),
         )
         try:
             await super().shutdown(sockets)

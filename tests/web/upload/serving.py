@@ -23,20 +23,29 @@ from tests.paths import ROOT
 
 # Far beyond what anything here takes, on the slowest of machines.
 LONG = 600.0
+
+
+def with_timing(timing):
+    """Return code for `Serving` that serves with another `WebTiming`, given its arguments."""
+    return (
+        "from installation.web.upload import command\n"
+        "serve = command.serve\n"
+        f"command.serve = lambda file: serve(file, command.WebTiming({timing}))\n"
+    )
+
+
 # For `Serving`: however slow the machine, all that waits is recorded at the end, ...
 RECORDED = """
-import installation.record.writer as keeping, installation.web.upload.command as serving
+import installation.record.writer as keeping
 import installation.runtime.signals
-keeping._FAREWELL = serving._FAREWELL = 300.0
+keeping._FAREWELL = 300.0
 installation.runtime.signals._END_S = 900.0
-"""
+""" + with_timing("shutdown_timeout_s=300")
 # ... whoever is here at the end is answered, ...
 ANSWERED = """
-import installation.web.upload.server as connecting, installation.web.upload.command as serving
 import installation.runtime.signals
-connecting.GRACE = serving.GRACE = 300.0
 installation.runtime.signals._END_S = 900.0
-"""
+""" + with_timing("drain_timeout_s=300")
 # ... who sends a picture slowly is waited for, ...
 RECEIVED = """
 import installation.web.upload.request_body as receiving

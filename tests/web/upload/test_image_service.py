@@ -13,26 +13,41 @@ import pytest
 from installation.config import loader as configuration
 from installation.inference.engine import InferenceError, OverloadedError
 from installation.runtime import heartbeat
+from installation.runtime.worker import Worker
 from installation.vision.still_classifier import ImageClassifier
 from installation.web.upload.errors import RequestError
 from installation.web.upload.image_service import ImageService
-from installation.web.upload.inference_pool import PATIENCE, readers_for
+from installation.web.upload.inference_pool import IMAGE_TIMEOUT_S, pool_size
 from tests.web.upload.serving import LONG, encoded
+
+WORKERS = []
+
+
+def start(heartbeat, run):
+    """Start a worker as an application does."""
+    WORKERS.append(Worker(heartbeat, run))
+    return WORKERS[-1]
+
+
+def check():
+    for worker in WORKERS:
+        worker.check()
 
 
 @pytest.fixture
 def opened(built, tmp_path):
     """Open a studio with some keys of the config's ``web``, and wait until it works."""
     studios = []
+    WORKERS.clear()
 
     def open_one(web="", readers=None):
         path = tmp_path / "config.yaml"
         path.write_text(f"inference: {{engines: {built}, device: cpu}}\nweb: {{{web}}}\n")
-        studio = ImageService(configuration.load(path), None, readers)
+        studio = ImageService(configuration.load(path), None, start, readers)
         studios.append(studio)
         deadline = time.monotonic() + LONG
-        while studio.refusal is not None:
-            studio.check()
+        while studio.unavailable_reason is not None:
+            check()
             assert time.monotonic() < deadline
             time.sleep(0.05)
         return studio
@@ -53,10 +68,10 @@ def words(future):
 
 
 def test_a_server_is_asked_for_several_a_processor_for_one(config):
-    assert readers_for(config) == 1
+    assert pool_size(config) == 1
     there = config.inference.model_copy(update={"server": "kserve://inference.example:8001"})
     far = config.model_copy(update={"inference": there})
-    assert readers_for(far) == config.web.workers > 1
+    assert pool_size(far) == config.web.workers > 1
 
 
 def test_two_readers_look_at_a_time_and_see_the_same(opened, small, monkeypatch):
@@ -77,7 +92,7 @@ def test_another_config_reaches_every_reader(opened, small, built, tmp_path):
     path = tmp_path / "full.yaml"
     path.write_text(f"inference: {{engines: {built}, device: cpu}}\nlabels: {{policy: full}}\n")
     before = [submit(studio, small) for _ in range(4)]
-    studio.use(configuration.load(path))
+    studio.apply(configuration.load(path))
     after = [submit(studio, small) for _ in range(4)]
     policies = [each.result(LONG).config.labels.policy for each in (*before, *after)]
     assert policies[-4:] == ["full"] * 4
@@ -97,11 +112,12 @@ def test_who_waits_for_a_slow_look_does_not_count_as_hung(opened, small, monkeyp
     answers = [submit(slow, small) for _ in range(2)]
     assert looking.wait(LONG)
     # So much later that the reader would count as hung; the desks wait for it.
-    for stage in slow._eyes.stages:
-        stage.heart.patience = math.inf
-    later = SimpleNamespace(monotonic=lambda: time.monotonic() + PATIENCE + 1)
+    for worker in WORKERS:
+        if worker.heartbeat.name.startswith("inference"):
+            worker.heartbeat.timeout_s = math.inf
+    later = SimpleNamespace(monotonic=lambda: time.monotonic() + IMAGE_TIMEOUT_S + 1)
     monkeypatch.setattr(heartbeat, "time", later)
-    slow.check()
+    check()
     over.set()
     assert all(words(answer) for answer in answers)
 
@@ -156,7 +172,7 @@ def test_a_server_that_has_too_much_to_do_costs_one_picture_its_answer(opened, s
         assert told.value.status == 503 and told.value.retry_after > 0
         assert "inference.example" not in str(told.value)
     assert all(words(answers[index]) for index in (1, 3, 4))
-    studio.check()
+    check()
 
 
 def test_an_engine_that_fails_ends_the_process(opened, small, monkeypatch):
@@ -170,7 +186,7 @@ def test_an_engine_that_fails_ends_the_process(opened, small, monkeypatch):
     assert told.value.status == 500
     with pytest.raises(InferenceError):
         while True:
-            studio.check()
+            check()
 
 
 def test_a_look_that_takes_too_long_is_not_waited_for(opened, small, monkeypatch):

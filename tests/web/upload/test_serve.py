@@ -29,6 +29,7 @@ from tests.web.upload.serving import (
     encoded,
     form,
     nothing_may_be_written,
+    with_timing,
 )
 
 
@@ -361,13 +362,12 @@ class TestSlowAndRude:
 
 
 # Whoever asks after its health hears of the end, however seldom the machine lets them ask.
-NOTICED = (
-    ANSWERED
-    + """
+NOTICED = """
+import installation.runtime.signals
 import installation.web.upload.app as site
-site._WATCHED, serving._NOTICE = 600.0, 20.0
-"""
-)
+installation.runtime.signals._END_S = 900.0
+site._WATCHED = 600.0
+""" + with_timing("drain_timeout_s=300, proxy_notice_s=20")
 
 
 class TestBeginningAndEnd:
