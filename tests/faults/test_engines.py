@@ -101,7 +101,7 @@ def test_an_engine_of_somebodys_own_is_left_as_it_is_and_another_can_be_chosen(s
     wall.send(signal.SIGHUP)
     wall.wait_for(STREAMING)
     assert (engines / "person-mine" / "model.onnx").read_bytes() == before
-    assert "changed: inference.classifier" in wall.log.read_text()
+    assert "configuration reloaded: inference.classifier" in wall.log.read_text()
     assert wall.end() == 0
 
 

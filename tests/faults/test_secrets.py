@@ -97,7 +97,7 @@ class Wall:
         self.write(source)
         self._reloads += 1
         self.running.send(signal.SIGHUP)
-        self.running.wait_to_log("config read again", self._reloads)
+        self.running.wait_to_log("configuration reloaded", self._reloads)
 
     def until(self, path, words):
         """Ask until the answer has these words; keep it, and what the wall tells meanwhile."""

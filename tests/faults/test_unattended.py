@@ -84,7 +84,7 @@ HANGS = """
 @pytest.mark.parametrize(
     ("stage", "room", "owner", "work"),
     [
-        ("vision", "installation.vision.pipeline", "Observer", "observe"),
+        ("vision", "installation.vision.pipeline", "VisionPipeline", "observe"),
         ("capture", "installation.capture.demo", "DemoSource", "read"),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_good_config_takes_effect_where_it_stands(start, folder, built, hopper
     reload(wall)
     assert "hopper.png" in wall.wait_for("hopper.png")
     wall.wait_for("1 face,")
-    assert "changed: camera.source, camera.width, camera.height, labels.policy" in (
+    assert "configuration reloaded: camera.source, camera.width, camera.height, labels.policy" in (
         wall.log.read_text()
     )
 
@@ -157,12 +157,12 @@ def test_a_config_that_is_linked_elsewhere_is_noticed(start, folder, built):
     (other / "config.yaml").write_text(text + "theme: {text_scale: 2}\n")
     shared.rename(folder / "before")
     other.rename(shared)
-    wall.wait_to_log("config read again; changed: theme.text_scale")
+    wall.wait_to_log("configuration reloaded: theme.text_scale")
     shared.rename(folder / "away")
     wall.wait_to_log("config.yaml:1: cannot be read: No such file or directory")
     (folder / "away").rename(shared)
     (shared / "config.yaml").write_text(text + "theme: {text_scale: 3}\n")
-    wall.wait_to_log("config read again; changed: theme.text_scale", times=2)
+    wall.wait_to_log("configuration reloaded: theme.text_scale", times=2)
     assert "RELOADING=1" not in "".join(wall.heard)
     wall.wait_for(STREAMING)
     assert wall.end() == 0
@@ -175,7 +175,7 @@ def test_what_takes_a_restart_says_so(start, folder, built):
     reload(wall)
     log = wall.log.read_text()
     assert "WARNING display.rotate: takes effect at the next start; to have it now, restart" in log
-    assert "changed: display.mirror" in log
+    assert "configuration reloaded: display.mirror" in log
 
 
 def test_a_hundred_times_broken_closed_and_opened_it_is_as_before(start, folder, built):
@@ -390,7 +390,7 @@ def test_at_closing_time_nothing_is_seen_and_nothing_sees(start, folder, built):
         DemoSource.read = note
         DemoSource.close = lambda source: Path({str(closed)!r}).touch()
         """
-        + indent(TURNS.format(work="stay_dark"), " " * 8)
+        + indent(TURNS.format(work="show_dark"), " " * 8)
     )
     wall.wait_for("camera demo")
     write(folder, built, hours=CLOSED)

@@ -503,9 +503,9 @@ def overlay(machine: Machine) -> str:
             machine.do(step)
 
             def told(since: str = since) -> bool:
-                return "changed: theme.text_scale" in machine.said(since)
+                return "configuration reloaded: theme.text_scale" in machine.said(since)
 
-            machine.until(20, told, "changed: theme.text_scale in the journal")
+            machine.until(20, told, "configuration reloaded: theme.text_scale in the journal")
             time.sleep(5)
         return expect(machine.pid == pid, "taken up three times")
     finally:

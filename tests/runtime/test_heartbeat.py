@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from installation.runtime import heartbeat
-from installation.runtime.heartbeat import Heartbeat, StageHungError
+from installation.runtime.heartbeat import Heartbeat, WorkerHungError
 
 
 @pytest.fixture(autouse=True)
@@ -13,33 +13,33 @@ def clock(monkeypatch):
     return clock
 
 
-def test_silence_beyond_patience_is_told_in_one_line(clock):
-    heart = Heartbeat("vision", 10.0)
+def test_a_worker_that_hangs_is_one_line(clock):
+    heartbeat_ = Heartbeat("vision", 10.0)
     clock.now += 10.0
-    heart.check()
+    heartbeat_.check()
     clock.now += 0.1
     with pytest.raises(
-        StageHungError, match=r"^vision has not answered for \d+ s; leaving"
+        WorkerHungError, match=r"^vision has not answered for \d+ s; exiting"
     ) as caught:
-        heart.check()
+        heartbeat_.check()
     assert "\n" not in str(caught.value)
-    heart.beat()
-    heart.check()
+    heartbeat_.beat()
+    heartbeat_.check()
 
 
-def test_patience_can_be_had_for_longer_work(clock):
-    heart = Heartbeat("vision", 10.0)
-    heart.patience = 3600.0
+def test_the_timeout_can_be_changed_for_longer_work(clock):
+    heartbeat_ = Heartbeat("vision", 10.0)
+    heartbeat_.timeout_s = 3600.0
     clock.now += 60.0
-    heart.check()
+    heartbeat_.check()
 
 
-def test_a_beat_may_ask_for_more_time(clock):
-    heart = Heartbeat("capture", 10.0)
-    heart.beat(3600.0)
+def test_a_beat_can_grant_more_time(clock):
+    heartbeat_ = Heartbeat("capture", 10.0)
+    heartbeat_.beat(3600.0)
     clock.now += 3610.0
-    heart.check()
-    heart.beat()
+    heartbeat_.check()
+    heartbeat_.beat()
     clock.now += 10.1
-    with pytest.raises(StageHungError):
-        heart.check()
+    with pytest.raises(WorkerHungError):
+        heartbeat_.check()

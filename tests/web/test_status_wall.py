@@ -125,7 +125,7 @@ def test_closed_until_a_day_it_tells_when_it_opens(start):
 # A card and a TensorRT, as the driver and Python would tell of them.
 FOUND = """
 import installation.inference.open_engines as room
-card = room.Card("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
+card = room.CudaDevice("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
 room.find_gpu = lambda: room.GpuInfo(card, room.Library("tensorrt", "10.3.0", None))
 """
 

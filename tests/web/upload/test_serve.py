@@ -428,7 +428,7 @@ class TestBeginningAndEnd:
             with (tmp_path / "config.yaml").open("a") as file:
                 file.write("\n# so that it is another\n")
             site.process.send_signal(signal.SIGHUP)
-            assert "changed: nothing" in site.wait_to_log("config read again")
+            assert "nothing has changed" in site.wait_to_log("configuration reloaded")
 
     def test_a_config_that_is_linked_elsewhere_is_noticed(self, built, tmp_path):
         with Serving(tmp_path, built) as site:
@@ -437,7 +437,7 @@ class TestBeginningAndEnd:
             path.rename(shared)
             path.symlink_to(shared)
             shared.write_text(shared.read_text() + "\ntheme: {text_scale: 2}\n")
-            assert "changed: theme.text_scale" in site.wait_to_log("config read again")
+            assert "theme.text_scale" in site.wait_to_log("configuration reloaded")
             shared.rename(tmp_path / "away.yaml")
             assert "No such file" in site.wait_to_log("going on by the config of before")
             assert site.ask(path="/healthz").status == 200

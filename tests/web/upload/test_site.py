@@ -128,8 +128,8 @@ class TestApi:
                 types = {"string": str, "integer": int, "number": (int, float)}
                 assert isinstance(value, types[schema["type"]])
 
-        check(site.send(portrait).json, {"$ref": "#/components/schemas/Reply"})
-        check(site.send(b"x").json, {"$ref": "#/components/schemas/Refusal"})
+        check(site.send(portrait).json, {"$ref": "#/components/schemas/ClassifyResponse"})
+        check(site.send(b"x").json, {"$ref": "#/components/schemas/ErrorResponse"})
         page = site.ask(path="/api").text
         assert all(name in page for name in schemas)
 
@@ -319,7 +319,7 @@ def test_the_curators_colour_and_words_apply(built, tmp_path, hopper, small):
         # What is saved takes effect at once; what is wrong is told, and changes nothing.
         site.write('theme: {colour: "#00aaff"}\nrecord: {file: null}')
         site.process.send_signal(1)
-        site.wait_to_log("changed: ")
+        site.wait_to_log("configuration reloaded: ")
         assert "#00aaff" in site.ask(path="/style.css").text
         assert site.send(small).json["policy"] == "safe"
         site.write("labels: {policy: everything}")
