@@ -31,7 +31,7 @@ from installation.commands.terminal import ProgressBar, complain, confirm, say
 from installation.config import loader as configuration
 from installation.config.model import Config
 from installation.errors import EXPECTED_ERRORS, FAILURE, InstallationError, printable
-from installation.runtime import logging_setup as journal
+from installation.runtime import logging_setup
 from installation.supervision.core_dumps import disable_core_dumps
 
 if TYPE_CHECKING:
@@ -463,5 +463,5 @@ def _command(argv: Sequence[str] | None) -> int:
         # A file's name may hold bytes that are no text.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    journal.configure_logging(arguments.told)
+    logging_setup.configure_logging(arguments.told)
     return int(arguments.work(arguments))

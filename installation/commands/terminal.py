@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 
-from installation.runtime import logging_setup as journal
+from installation.runtime import logging_setup
 
 # The name of that file in errors.
 STANDARD_OUTPUT = "standard output"
@@ -75,7 +75,7 @@ def say(line: str, end: str = "\n") -> None:
 
 def complain(error: object) -> None:
     """Print the one line that says why a command ends."""
-    say(journal.complaint(error))
+    say(logging_setup.error_line(error))
 
 
 class ProgressBar:

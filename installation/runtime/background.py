@@ -1,4 +1,4 @@
-"""Long work in C++ libraries, on a thread of its own, while this one hears Ctrl-C."""
+"""Long calls into C++ libraries on a thread of their own, so that Ctrl-C works meanwhile."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Seconds that work has to notice that nobody wants it any more.
-_FAREWELL = 5.0
+# Seconds that the function has to return after it was cancelled.
+_CANCEL_TIMEOUT_S = 5.0
 
 
-def run_in_thread(work: Callable[[threading.Event], T]) -> T:
-    """Run something on a thread of its own, and wait for it.
+def run_in_thread(function: Callable[[threading.Event], T]) -> T:
+    """Run a function on a thread of its own and wait for its result.
 
     Parameters
     ----------
-    work
-        Given an event that is set when it shall stop early.
+    function
+        Is given an event that is set when it should return early.
 
     Raises
     ------
     BaseException
-        Whatever the work raised, or what interrupted the waiting.
+        What the function raised, or what interrupted the waiting, such as KeyboardInterrupt.
     """
     cancelled = threading.Event()
     results: list[T] = []
-    failures: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            results.append(work(cancelled))
+            results.append(function(cancelled))
         except BaseException as error:
-            failures.append(error)
+            errors.append(error)
 
-    thread = threading.Thread(target=run, name="aside", daemon=True)
+    thread = threading.Thread(target=run, name="background", daemon=True)
     thread.start()
     try:
         while thread.is_alive():
             thread.join(0.1)
     except BaseException:
         cancelled.set()
-        thread.join(_FAREWELL)
+        thread.join(_CANCEL_TIMEOUT_S)
         raise
-    if failures:
-        raise failures[0]
+    if errors:
+        raise errors[0]
     return results[0]

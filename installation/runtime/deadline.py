@@ -1,4 +1,4 @@
-"""Deadlines for C code that may hang: no exception interrupts it, so the process is ended."""
+"""Deadlines for C code that may hang: no exception can interrupt it, so the process ends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from installation.runtime import logging_setup as journal
+from installation.runtime import logging_setup
 
 # Seconds that all callbacks together may take.
 _CALLBACKS_S = 1.5
@@ -20,12 +20,12 @@ _callbacks: list[Callable[[], object]] = []
 
 @contextmanager
 def at_force_exit(callback: Callable[[], object]) -> Iterator[None]:
-    """Have a callback called, on a thread of its own, should the process be ended by force.
+    """Have a callback called, on a thread of its own, if the process is ended by force.
 
     Parameters
     ----------
     callback
-        Given 1.5 s together with all others; what it raises is ignored.
+        All callbacks together have 1.5 s; what they raise is ignored.
     """
     _callbacks.append(callback)
     try:
@@ -35,7 +35,7 @@ def at_force_exit(callback: Callable[[], object]) -> Iterator[None]:
 
 
 def force_exit(line: str, status: int) -> NoReturn:
-    """Print one line and end the process, whatever its other threads hold or wait for.
+    """Print one line and end the process, whatever locks its other threads hold.
 
     Parameters
     ----------
@@ -44,19 +44,19 @@ def force_exit(line: str, status: int) -> NoReturn:
     status
         Exit status.
     """
-    text = journal.complaint(line) + "\n"
-    # Neither through `print` nor through the log: a thread that hangs may hold their locks. And not
-    # where nobody reads: that would hang, too.
+    text = logging_setup.error_line(line) + "\n"
+    # Not with `print` or the log: a hanging thread may hold their locks. And not into a pipe that
+    # nobody reads: that would hang, too.
     with suppress(OSError, ValueError):
         if select.select([], [_STANDARD_ERROR], [], 0)[1]:
             os.write(_STANDARD_ERROR, text.encode(errors="backslashreplace"))
-    calling = threading.Thread(target=_call_back, daemon=True)
+    calling = threading.Thread(target=_run_callbacks, daemon=True)
     calling.start()
     calling.join(_CALLBACKS_S)
     os._exit(status)
 
 
-def _call_back() -> None:
+def _run_callbacks() -> None:
     for callback in reversed(_callbacks):
         with suppress(Exception):
             callback()
@@ -64,12 +64,12 @@ def _call_back() -> None:
 
 @contextmanager
 def deadline(timeout_s: float, line: str, status: int) -> Iterator[None]:
-    """End the process if what is done in this context takes too long.
+    """End the process if this context takes too long.
 
     Parameters
     ----------
     timeout_s
-        Seconds it may take.
+        Seconds that it may take.
     line, status
         See `force_exit`.
     """

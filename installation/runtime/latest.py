@@ -1,4 +1,4 @@
-"""The one way a value passes between threads: the newest wins."""
+"""The slot through which values pass between threads; only the newest counts."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ T = TypeVar("T")
 
 
 class Closed(Exception):  # noqa: N818  # a state of affairs, like StopIteration
-    """The other side has hung up."""
+    """The slot was closed: nothing newer will come."""
 
 
 class Latest(Generic[T]):
     """A slot for one value.
 
-    A reader that is slow misses values instead of falling behind: with one value in work and one
+    A slow reader misses values instead of falling behind. With one value being processed and one
     waiting, latency and throughput are both near their optimum.
 
     Examples
@@ -37,7 +37,7 @@ class Latest(Generic[T]):
         self.dropped = 0
 
     def put(self, value: T) -> None:
-        """Replace the value; one that nobody had taken counts as dropped."""
+        """Replace the value; a value that was never read counts as dropped."""
         with self._changed:
             self.dropped += self._version > self._seen
             self._value = value
@@ -50,19 +50,19 @@ class Latest(Generic[T]):
         Parameters
         ----------
         after
-            Version the reader already has; 0 at first.
+            Version that the reader already has; 0 at first.
         timeout
-            Seconds; None waits for as long as it takes.
+            Seconds to wait; None: as long as it takes.
 
         Returns
         -------
         tuple or None
-            Version and value, or None when nothing newer came in time.
+            Version and value; None if nothing newer came in time.
 
         Raises
         ------
         Closed
-            Nothing newer is there and nothing will come.
+            There is nothing newer, and nothing will come.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._is_newer(after) or self._closed, timeout)
@@ -77,12 +77,12 @@ class Latest(Generic[T]):
         return self._version > after and self._value is not None
 
     def clear(self) -> None:
-        """Let go of the value, as if it had never been put."""
+        """Drop the value, as if it had never been put."""
         with self._changed:
             self._value = None
 
     def close(self) -> None:
-        """Wake every reader; values not yet taken can still be had."""
+        """Wake every reader; a value that was not read yet can still be read."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

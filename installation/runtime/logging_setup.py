@@ -1,4 +1,4 @@
-"""Log lines as journald and people read them: one line an event."""
+"""Logging to standard error, one line an event, for journald and for people."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelname
-        configure_logging = f"<{_PRIORITIES.get(level, 6)}>" if self._journal else f"{level} "
-        return configure_logging + " ".join(redact_text(record.getMessage()).split())
+        prefix = f"<{_PRIORITIES.get(level, 6)}>" if self._journal else f"{level} "
+        return prefix + " ".join(redact_text(record.getMessage()).split())
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]  # generic since Python 3.11
-    """Writes to standard error; what cannot be written, such as to a full disk, is left out."""
+    """Writes to standard error; lines that cannot be written, as on a full disk, are lost."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if not isinstance(sys.exc_info()[1], OSError):
@@ -37,19 +37,19 @@ def to_journal() -> bool:
     try:
         status = os.fstat(sys.stderr.fileno())
     except (AttributeError, OSError, ValueError):
-        # It is closed, or nothing that has a file behind it.
+        # It is closed, or not backed by a file descriptor.
         return False
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-def complaint(error: object) -> str:
-    """Return the one line that says why a command ends."""
+def error_line(error: object) -> str:
+    """Return the one line that says why a command failed."""
     level = f"<{_PRIORITIES['ERROR']}>" if to_journal() else ""
     return f"{level}installation: {printable(redact_text(' '.join(str(error).splitlines())))}"
 
 
 def configure_logging(level: int) -> None:
-    """Have everything from a level on logged to standard error."""
+    """Log everything of at least ``level`` to standard error."""
     handler = _Handler(sys.stderr)
     handler.setFormatter(_OneLine(to_journal()))
     logging.basicConfig(level=level, handlers=[handler], force=True)

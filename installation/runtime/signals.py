@@ -1,4 +1,4 @@
-"""Signals as requests to end or to reload, heard even while C code keeps the main thread."""
+"""SIGTERM, SIGINT and SIGHUP, noticed even while the main thread is in C code."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from typing import NoReturn
 
 from installation.runtime.deadline import force_exit
 
-# What asks for the end.
+# Signals that ask the process to end.
 _ENDING = (signal.SIGTERM, signal.SIGINT)
-# Seconds from such a signal until the main thread has to have noticed it, and from then until the
-# process has to have ended: `installation web` answers those who are waiting, for 15 s.
+# Seconds in which the main thread must notice such a signal, and in which the process must then end:
+# `installation web` answers pending uploads for up to 15 s.
 _NOTICE_S = 2.5
 _END_S = 20.0
 
 
 class _Request:
-    """The request to end this process; there is only one, whatever comes after it."""
+    """The request to end this process. Only the first one counts."""
 
     def __init__(self) -> None:
         self.noticed = threading.Event()
@@ -32,7 +32,7 @@ class _Request:
 
     def note(self) -> None:
         self.noticed.set()
-        # Whoever asks again is not to interrupt the closing, down to the interpreter's own.
+        # A second request must not interrupt the shutdown, not even the interpreter's own.
         for each in _ENDING:
             signal.signal(each, signal.SIG_IGN)
 
@@ -45,12 +45,12 @@ _request = _Request()
 
 
 class Stop(BaseException):
-    """SIGTERM or SIGINT came; whatever is open is closed on the way out.
+    """Raised on SIGTERM or SIGINT; whatever is open is closed on the way out.
 
     Attributes
     ----------
     status
-        Exit status, as a shell gives it to what a signal ended.
+        Exit status: 128 + the signal's number, as shells have it.
     """
 
     def __init__(self, number: int) -> None:
@@ -59,12 +59,12 @@ class Stop(BaseException):
 
 
 def stop_requested() -> bool:
-    """Tell whether there was a request to end this process."""
+    """Return whether somebody asked this process to end."""
     return _request.noticed.is_set()
 
 
 def stop_raised() -> Stop | None:
-    """Return the `Stop` that was raised, if any, for whoever meets what became of it."""
+    """Return the `Stop` that was raised; None: none was. Libraries may turn it into another error."""
     return _request.raised
 
 
@@ -75,9 +75,9 @@ def _stop(number: int, _stack: FrameType | None) -> None:
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Have SIGTERM and SIGINT raise `Stop` in the main thread, which has to call this.
+    """Let SIGTERM and SIGINT raise `Stop` in the main thread, which must call this.
 
-    Where that has no effect in time, the process is ended by force.
+    If that has no effect in time, the process is ended by force.
     """
     before = {number: signal.signal(number, _stop) for number in _ENDING}
     watchdog = Watchdog()
@@ -91,11 +91,11 @@ def stoppable() -> Iterator[None]:
 
 
 class Watchdog:
-    """Ends the process by force where SIGTERM or SIGINT has no effect in time.
+    """Ends the process by force if SIGTERM or SIGINT has no effect in time.
 
-    Python calls signal handlers on the main thread alone, and not while that is in C code. But even
-    then the interpreter writes the signal's number into a pipe, which is read here by another
-    thread. To be made and closed on the main thread.
+    Python runs signal handlers only on the main thread, and not while that is in C code. But even
+    then the interpreter writes the signal's number into a pipe, which another thread reads here.
+    Create and close it on the main thread.
     """
 
     def __init__(self) -> None:
@@ -126,30 +126,30 @@ class Watchdog:
         force_exit(f"{name}: ended by force; still busy at {at} after {waited_s:g} s", 128 + number)
 
     def close(self) -> None:
-        """Leave signals to the interpreter again."""
+        """Stop watching."""
         signal.set_wakeup_fd(self._before)
         self._closed.set()
         os.close(self._write)
         self._thread.join(_NOTICE_S)
-        # Not before: the interpreter complains of signals that nobody could read.
+        # Only now: the interpreter complains about signals that it cannot write.
         os.close(self._read)
 
 
 class Signals:
-    """SIGTERM and SIGINT ask for an orderly end, SIGHUP to read the config again.
+    """SIGTERM and SIGINT ask for an orderly end, SIGHUP for a reload of the config.
 
-    To be made, and let go, on the main thread.
+    Create and restore it on the main thread.
 
     Parameters
     ----------
     interrupt
-        Whether a request to end raises `Stop` as well, until ``interrupt`` is set to False: for
-        whoever does not look at ``end`` yet.
+        Whether a request to end also raises `Stop`. Set the attribute to False once the main loop
+        looks at ``end``.
 
     Attributes
     ----------
     end, reload
-        Whether that has been asked for; whoever answers a reload sets it back.
+        Whether that was requested. Whoever reloads sets ``reload`` to False.
     """
 
     def __init__(self, interrupt: bool = False) -> None:
@@ -170,7 +170,7 @@ class Signals:
             _request.interrupt(number)
 
     def restore(self) -> None:
-        """Have signals do again what they did before; once the end was asked for, nothing."""
+        """Restore the handlers of before; after a request to end, its signals stay ignored."""
         for number, handler in self._before.items():
             if not (self.end and number in _ENDING):
                 signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""What is in memory stays there: it holds pictures of visitors."""
+"""No core dumps: the memory holds frames of visitors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import contextlib
 import resource
 from pathlib import Path
 
-# Which parts of the memory go into a core dump; see core(5).
+# Which parts of memory a core dump contains; see core(5).
 _FILTER = Path("/proc/self/coredump_filter")
 
 
 def disable_core_dumps() -> None:
-    """Have the kernel write no core dump of this process and those it starts.
+    """Disable core dumps of this process and of those it starts.
 
-    Nor does a program that collects them get any of the memory, which no limit would keep from it.
+    The limit alone would not keep a program that collects core dumps from reading the memory; the
+    filter does.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A kernel without core dumps has no filter.
