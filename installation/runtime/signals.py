@@ -17,7 +17,7 @@ from installation.runtime.deadline import force_exit
 
 # Signals that ask the process to end.
 _ENDING = (signal.SIGTERM, signal.SIGINT)
-# Seconds in which the main thread must notice such a signal, and in which the process must then end:
+# Seconds in which the main thread must notice such a signal, and then end the process;
 # `installation web` answers pending uploads for up to 15 s.
 _NOTICE_S = 2.5
 _END_S = 20.0
@@ -64,7 +64,7 @@ def stop_requested() -> bool:
 
 
 def stop_raised() -> Stop | None:
-    """Return the `Stop` that was raised; None: none was. Libraries may turn it into another error."""
+    """Return the `Stop` that was raised, if any: libraries may turn it into another error."""
     return _request.raised
 
 
