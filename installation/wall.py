@@ -34,7 +34,7 @@ from installation.supervision.temperature import temperature
 from installation.vision.worker import PATIENCE, VisionWorker, Worker
 from installation.web.status.health import evaluate
 from installation.web.status.server import StatusServer
-from installation.web.status.snapshot import StageHealth, StatusSnapshot
+from installation.web.status.snapshot import StatusSnapshot, WorkerHealth
 
 log = logging.getLogger(__name__)
 
@@ -261,31 +261,31 @@ class _Session:
         return StatusSnapshot(
             at=now,
             open=self._doors.open,
-            doors=str(self._doors),
+            hours_text=str(self._doors),
             opens_at=self._opens_at(),
             open_seconds=self._open_seconds,
             preparing=None if self._vision.ready.is_set() else self._vision.words,
-            waiting=wall.waiting,
+            picture_visible=not wall.waiting,
             shown_at=wall.shown_at,
-            stuck=wall.stillness.stuck,
+            screen_stuck=wall.stillness.stuck,
             metrics=wall.metrics.copy(),
             faces=wall.faces,
-            pulses=tuple(
-                StageHealth(stage.heart.name, stage.heart.silent, stage.heart.patience)
+            workers=tuple(
+                WorkerHealth(stage.heart.name, stage.heart.silent, stage.heart.patience)
                 for stage in self._stages
             ),
             camera=self._capture.name,
-            trouble=self._capture.trouble,
-            losses=self._capture.losses,
+            camera_error=self._capture.trouble,
+            camera_disconnects=self._capture.losses,
             device=self._vision.device,
             fallback=self._vision.fallback,
             classifier=config.inference.classifier,
             policy=config.labels.policy,
             record=self._record,
-            pause=None if recorder is None else recorder.trouble,
+            recording_error=None if recorder is None else recorder.trouble,
             frame=wall.frame if config.status.preview else None,
-            engines=self._vision.trouble,
-            dark=self._dark,
+            engine_error=self._vision.trouble,
+            monitors_off=self._dark,
         )
 
     def _opens_at(self) -> float:
@@ -305,12 +305,12 @@ class _Session:
         if not health.faults:
             return ", ".join(said)
         said = [each for each in said if each not in health.faults]
-        return f"{health.words}: {'; '.join(health.faults)}; {', '.join(said)}".rstrip("; ")
+        return f"{health.summary}: {'; '.join(health.faults)}; {', '.join(said)}".rstrip("; ")
 
     def _figures(self, now: float) -> Iterator[str]:
         metrics = self._wall.metrics
         ages = "/".join(f"{1000 * metrics.frame_age.quantile(q):.0f}" for q in (0.5, 0.99))
-        yield f"{metrics.rate(now):.1f} pictures a second (age {ages} ms)"
+        yield f"{metrics.rate(now):.1f} frames per second (age {ages} ms)"
         faces = self._wall.faces
         yield f"{faces} face{'' if faces == 1 else 's'}"
         yield self._capture.trouble or f"camera {self._capture.name}"

@@ -22,7 +22,7 @@ _PROPERTIES = (
 # Begins the status of a wall that does not work; see `installation.web.status.health`.
 DOES_NOT_WORK = "does not work"
 # What one says that does, or that says nothing.
-_WORKS = re.compile(r"^closed|pictures a second|^running$")
+_WORKS = re.compile(r"^closed|frames per second|^running$")
 # Seconds that systemd has to answer.
 _PATIENCE = 5.0
 # Restarts that need no word: the camera or the screen came up late.

@@ -123,7 +123,7 @@ class Presenter:
         news = self._scenes.get(after=self._scene_version, timeout=0)
         if news is not None:
             self._scene_version, self._scene = news
-            self.metrics.name(self._scene)
+            self.metrics.count_settled_labels(self._scene)
         if newest is None:
             self._handle_missing_frame()
             return

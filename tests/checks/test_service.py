@@ -28,7 +28,7 @@ def systemd(tmp_path, monkeypatch):
                 "Result": "success",
             }
             if unit == "installation":
-                told["StatusText"] = "30.0 pictures a second"
+                told["StatusText"] = "30.0 frames per second"
                 told["Environment"] = "DISPLAY=:0 XAUTHORITY=/run/x"
             told |= changed.get(unit.rpartition("-")[2], {})
             blocks.append("".join(f"{name}={value}\n" for name, value in told.items()))
@@ -51,7 +51,7 @@ def test_all_is_well(systemd):
     systemd()
     seen = found()
     assert {each.level for each in seen.values()} == {"ok"}
-    assert seen["wall"].said == "30.0 pictures a second"
+    assert seen["wall"].said == "30.0 frames per second"
     assert list(seen) == ["wall", "wall-display", "wall-config", "wall-engines"]
 
 
@@ -72,7 +72,7 @@ def test_all_is_well(systemd):
         ({"engines": {"ActiveState": "activating"}}, "wall-engines", "ok", "is building"),
         ({"installation": {"StatusText": "preparing 12%"}}, "wall", "warning", "preparing 12%"),
         ({"installation": {"StatusText": "closed until Mon"}}, "wall", "ok", "closed until Mon"),
-        ({"installation": {"StatusText": "does not work: no camera there; 0.0 pictures a second"}},
+        ({"installation": {"StatusText": "does not work: no camera there; 0.0 frames per second"}},
          "wall", "trouble", "does not work: no camera there"),
         ({"engines": {"ActiveState": "failed"}}, "wall-engines", "trouble", "failed"),
     ],

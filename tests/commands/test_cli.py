@@ -376,7 +376,7 @@ class TestDemo:
             )
             assert any("inference on" in line for line in iter(running.stderr.readline, ""))
             # Some have been shown by then.
-            while not re.search(rb"[1-9]\d*\.\d pictures a second", manager.recv(4096)):
+            while not re.search(rb"[1-9]\d*\.\d frames per second", manager.recv(4096)):
                 pass
         running.send_signal(signal.SIGTERM)
         out, err = running.communicate(timeout=LONG)

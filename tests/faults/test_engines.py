@@ -11,7 +11,7 @@ from tests.wall_process import Running, needs_xvfb, x_server
 
 pytestmark = needs_xvfb
 
-STREAMING = "pictures a second"
+STREAMING = "frames per second"
 NAMES = ("person-semantic", "face-centerface", "person-glosses", "demo-visitors")
 SOON = """
     from installation.vision import worker as stages

@@ -14,7 +14,7 @@ from tests.wall_process import ROOT, Running, needs_xvfb, x_server
 
 pytestmark = [needs_xvfb, needs_triton]
 
-STREAMING = "pictures a second"
+STREAMING = "frames per second"
 # What is tested is not how fast this machine is.
 PATIENT = """
 from installation.vision import worker as stages

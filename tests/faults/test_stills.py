@@ -26,7 +26,7 @@ def test_no_picture_ends_the_show(tmp_path, built):
         try:
             # They are shown in the order of their names: the last one, and the first again.
             wall.wait_to_log("e.png: no such file; left out")
-            wall.wait_for("pictures a second", times=5)
+            wall.wait_for("frames per second", times=5)
             said = wall.log.read_text()
             assert all(said.count(f"{each}.png: ") == 1 for each in "cde")
             assert "Traceback" not in said and "ERROR" not in said

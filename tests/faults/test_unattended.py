@@ -17,7 +17,7 @@ from tests.wall_process import LONG, Running, needs_xvfb, x_server
 
 pytestmark = needs_xvfb
 
-STREAMING = "pictures a second"
+STREAMING = "frames per second"
 CLOSED = "{open: [mon-sun 00:00-24:00], closed: [01-01..12-31]}"
 
 
@@ -308,7 +308,7 @@ def test_a_hundred_times_full_the_disk_costs_no_row(start, folder, built, crowd_
                 with suppress(OSError):
                     while ballast.write(bytes(4096)):
                         pass
-        assert "pictures a second" in wall.heard[-1]
+        assert "frames per second" in wall.heard[-1]
         (disk / "ballast").unlink()
         while "recording pauses: " in wall.wait_for("STATUS="):
             assert time.monotonic() < deadline

@@ -269,7 +269,7 @@ def picture(machine: Machine) -> str:
     return machine.until_looks("picture", 60)
 
 
-@row("systemctl status installation", "a status line with pictures a second and the camera")
+@row("systemctl status installation", "a status line with frames per second and the camera")
 def status(machine: Machine) -> str:
     def told() -> bool:
         return bool(re.search(r"\d", machine.show("StatusText")))

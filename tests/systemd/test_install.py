@@ -656,7 +656,7 @@ def test_a_version_that_cannot_open_its_engines_gives_way_to_the_one_before(mach
 
 def test_a_wall_without_a_camera_is_a_wall(machine):
     machine.start_systemd()
-    told = "does not work: no camera there; 0.0 pictures a second"
+    told = "does not work: no camera there; 0.0 frames per second"
     machine.play(
         "systemctl",
         SYSTEMCTL.replace("*MainPID*", f"*StatusText*) echo '{told}' ;;\n        *MainPID*"),
@@ -701,7 +701,7 @@ def test_it_waits_until_the_engines_are_open(machine):
         SYSTEMCTL.replace(
             "*MainPID*",
             "*StatusText*) n=$(cat {root}/n 2>/dev/null); echo x$n >{root}/n;\n"
-            "            case $n in xxxx*) echo '30.0 pictures a second' ;;\n"
+            "            case $n in xxxx*) echo '30.0 frames per second' ;;\n"
             "                *) echo 'preparing 12%' ;; esac ;;\n"
             "        *MainPID*",
         ),

@@ -131,7 +131,7 @@ class _Service:
             ),
             self._over,
             self._watch,
-            self._studio.queue.shut,
+            self._studio.queue.stop_accepting,
             self._studio.dismiss,
         )
         address, port = listening.getsockname()[:2]
@@ -152,7 +152,7 @@ class _Service:
             return False
         if self._ends_at is None:
             self._studio.leave()
-            self._ends_at = time.monotonic() + (_DRAIN_S if self._site.watched else 0)
+            self._ends_at = time.monotonic() + (_DRAIN_S if self._site.health_polled else 0)
         return time.monotonic() >= self._ends_at
 
     def _watch(self) -> None:
@@ -161,14 +161,14 @@ class _Service:
             self._announce()
         self._config_watch.attend(self._signals, self._notifier, self._change_to)
         self._studio.check()
-        self._studio.queue.forget()
+        self._studio.queue.evict_idle()
         self._notifier.alive()
         self._notifier.status(self._meters.as_text())
 
     def _change_to(self, config: Config) -> None:
         now, later = changes(self._config, config)
         self._config = apply_changes(self._config, config)
-        self._site.use(self._config)
+        self._site.apply_config(self._config)
         if {key.partition(".")[0] for key in now} & {"labels", "theme"}:
             self._studio.use(self._config)
         for key in later:

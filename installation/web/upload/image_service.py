@@ -6,7 +6,6 @@ import logging
 import os
 import threading
 import time
-import traceback
 import weakref
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from concurrent.futures import TimeoutError as LateError
@@ -21,18 +20,19 @@ from installation.record.entry import Entry, hour_of
 from installation.record.writer import RecordWriter
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed
+from installation.runtime.tracebacks import error_location
 from installation.vision.worker import Worker
-from installation.web.upload.decode_image import read_photo
-from installation.web.upload.errors import RequestError
+from installation.web.upload.decode_image import decode_image
+from installation.web.upload.errors import INTERNAL_ERROR, RequestError
 from installation.web.upload.inference_pool import BEAT, PATIENCE, InferencePool, readers_for
 from installation.web.upload.queue import CLOSING, FairQueue
-from installation.web.upload.response import Detail, ImageResponse, draw
+from installation.web.upload.response import Detail, ImageResponse, render
 
 log = logging.getLogger(__name__)
 
 # When to come again, seconds.
 _SOON = 5
-_BUSY = "Too much is going on just now: try again soon."
+_BUSY = "The machine is very busy right now. Please try again in a moment."
 
 
 @dataclass(eq=False)
@@ -90,7 +90,9 @@ class ImageService:
         """Why pictures had better go elsewhere just now, in a sentence; None while all is well."""
         if self._leaving:
             return CLOSING
-        return self.queue.refusal or (None if self._eyes.open else "The engines are being opened.")
+        return self.queue.unavailable_reason or (
+            None if self._eyes.open else "The engines are being opened."
+        )
 
     @property
     def fallback(self) -> bool:
@@ -168,8 +170,9 @@ class ImageService:
                 job.fail(trouble)
             except Exception as error:
                 # Its message may quote what a visitor sent.
-                log.error("%s at %s; a picture got no answer", type(error).__name__, where(error))  # noqa: TRY400
-                job.fail(RequestError(500, "Something went wrong here: try another picture."))
+                at = error_location(error)
+                log.error("%s at %s; an image got no response", type(error).__name__, at)  # noqa: TRY400
+                job.fail(RequestError(500, INTERNAL_ERROR))
             finally:
                 self._at_work.discard(job)
                 # The next may come in the morning.
@@ -181,7 +184,7 @@ class ImageService:
             raise RequestError(503, _BUSY, _SOON)
         deadline = time.monotonic() + limits.seconds
         with self._reading:
-            picture = read_photo(job.data, limits.pixels)
+            picture = decode_image(job.data, limits.pixels)
         job.data = b""
         looking = self._eyes.look(picture)
         # Who leaves is not looked at any more.
@@ -190,11 +193,13 @@ class ImageService:
             found, config = looking.result(max(deadline - time.monotonic(), 0))
         except LateError:
             looking.cancel()
-            raise RequestError(503, "This picture takes too long: try another.", _SOON) from None
+            raise RequestError(
+                503, "This image takes too long to process. Please try another one.", _SOON
+            ) from None
         except OverloadedError as error:
             error.__traceback__ = None
             raise RequestError(503, _BUSY, _SOON) from None
-        answer = draw(found, config, job.extent)
+        answer = render(found, config, job.extent)
         self._remember(answer)
         with suppress(InvalidStateError):
             job.answer.set_result(answer)
@@ -204,13 +209,7 @@ class ImageService:
             return
         config, hour = answer.config, hour_of(time.time())
         policy, engine = config.labels.policy, config.inference.classifier
-        labels = [face.labels[0] for face in answer.found.faces]
+        labels = [face.labels[0] for face in answer.result.faces]
         self._keeper.keep(
             Entry(hour, label.wnid, label.score, 0, "web", policy, engine) for label in labels
         )
-
-
-def where(error: BaseException) -> str:
-    """Return the file and line an error was raised in."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(last.filename).name}:{last.lineno}"
