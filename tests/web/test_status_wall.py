@@ -124,9 +124,9 @@ def test_a_closed_wall_exposes_when_it_opens(start):
 
 # A GPU and TensorRT, as the driver and Python would report them.
 FOUND = """
-import installation.inference.open_engines as room
-card = room.Card("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
-room.find_gpu = lambda: room.GpuInfo(card, room.Library("tensorrt", "10.3.0", None))
+import installation.inference.open_engines as module
+card = module.CudaDevice("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
+module.find_gpu = lambda: module.GpuInfo(card, module.Library("tensorrt", "10.3.0", None))
 """
 
 
