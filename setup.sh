@@ -1,6 +1,6 @@
 #!/bin/sh
-# Set the project up on Debian or Ubuntu, then do what is asked. What is there already is not done
-# again. Needs python3 and, for Debian packages that are missing, root or sudo.
+# Set the project up on Debian or Ubuntu, then run what is asked for. Steps that are already done are
+# skipped. Needs python3, and root or sudo if Debian packages are missing.
 set -eu
 
 usage() {
@@ -8,9 +8,9 @@ usage() {
 Usage: ./setup.sh [demo [ARGUMENTS] | test [ARGUMENTS] | packages [NAMES]]
 
   ./setup.sh            set up: Debian packages, a virtual environment in .venv, the engines
-  ./setup.sh demo       the same, then: installation demo ARGUMENTS
-  ./setup.sh test       the same and the test tools, then: pytest ARGUMENTS
-  ./setup.sh packages   the Debian packages alone, and those named; systemd/install begins with it
+  ./setup.sh demo       set up, then run: installation demo ARGUMENTS
+  ./setup.sh test       set up with the test tools, then run: pytest ARGUMENTS
+  ./setup.sh packages   install only the Debian packages, and NAMES; used by systemd/install
 END
 }
 
@@ -37,7 +37,7 @@ debian_packages() {
         fi
     fi
     $as_root apt-get update -qq || fail 'apt-get update failed; see above'
-    # Before that a bare machine does not know which packages there are.
+    # Only now does a fresh machine know which packages are available.
     missing_packages "$@"
     [ -n "$missing" ] || return 0
     say "installing Debian packages:$missing"
@@ -46,18 +46,18 @@ debian_packages() {
         $missing >&2 || fail 'apt-get install failed; see above'
 }
 
-# Whether a package of that name can be installed; "apt-cache show" also succeeds for virtual ones.
+# Whether a package can be installed; unlike this, "apt-cache show" also succeeds for virtual ones.
 available() {
     LC_ALL=C apt-cache policy "$1" 2>/dev/null | grep -q '^  Candidate: [^(]'
 }
 
-# Set $missing to the packages that are wanted and not installed.
+# Set $missing to the required packages that are not installed.
 missing_packages() {
-    # For a library of X that is missing, Python's search would run a compiler each time a window is
-    # opened.
+    # The X libraries are listed because Python's search for a missing one runs a compiler whenever a
+    # window opens.
     packages='python3-venv libegl1 libegl-mesa0 libgl1 libgl1-mesa-dri libglx-mesa0 libxrandr2
         libxinerama1 fontconfig libfreetype6 fonts-dejavu-core ca-certificates'
-    # The library went by another name before its 64-bit time was introduced.
+    # Renamed in the transition to 64-bit time.
     if available libglib2.0-0t64; then
         packages="$packages libglib2.0-0t64"
     else
@@ -65,7 +65,7 @@ missing_packages() {
     fi
     [ "$what" != test ] || packages="$packages xvfb xauth git systemd g++ python3-dev shellcheck strace
         openssl $(debian_libpython)"
-    # Ubuntu has it as a snap alone; there the page is not shown to a browser.
+    # Ubuntu has it only as a snap; the browser tests are skipped there.
     if [ "$what" = test ] && available chromium; then
         packages="$packages chromium"
     fi
@@ -79,7 +79,7 @@ missing_packages() {
     done
 }
 
-# The library of Debian's own Python, which the inference server that tests run embeds.
+# The library of Debian's Python, which the inference server of the tests embeds.
 debian_libpython() {
     [ -x /usr/bin/python3 ] || return 0
     name=$(/usr/bin/python3 -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])')
@@ -87,14 +87,15 @@ debian_libpython() {
     echo "$name"
 }
 
-# An inference server for the tests, beside our packages: it wants others. There is none for other
-# processors and newer Pythons; its tests say that they are skipped.
+# An inference server for the tests, in an environment of its own because its requirements differ. It
+# is not available for other processors and newer Pythons; its tests are skipped there.
 server() {
     [ "$(uname -m)" = x86_64 ] && [ -x /usr/bin/python3 ] &&
         /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || return 0
     ! cmp -s tests/triton.txt .venv-triton/.installed || return 0
-    say 'fetching an inference server for the tests'
-    /usr/bin/python3 -m venv --clear .venv-triton || fail 'no virtual environment could be made'
+    say 'installing an inference server for the tests'
+    /usr/bin/python3 -m venv --clear .venv-triton ||
+        fail 'the virtual environment could not be created; see above'
     .venv-triton/bin/pip install --disable-pip-version-check -q --progress-bar off --no-deps \
         --only-binary :all: -r tests/triton.txt >&2 || fail 'pip install failed; see above'
     cp tests/triton.txt .venv-triton/.installed
@@ -103,33 +104,34 @@ server() {
 environment() {
     extras=
     [ "$what" != test ] || extras='[test]'
-    # One stamp for each set of packages, holding what it was made from.
+    # One stamp for each set of packages, with the requirements it was made from.
     stamp=.venv/.installed$extras
     if [ -x .venv/bin/installation ] && cmp -s setup.cfg "$stamp"; then
         return 0
     fi
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-        fail "Python 3.10 or newer is needed, this is $(python3 --version)"
+        fail "Python 3.10 or newer is required; this is $(python3 --version)"
     if ! [ -x .venv/bin/pip ]; then
-        say 'making a virtual environment in .venv'
-        python3 -m venv --clear .venv || fail 'no virtual environment could be made; see above'
+        say 'creating a virtual environment in .venv'
+        python3 -m venv --clear .venv ||
+            fail 'the virtual environment could not be created; see above'
     fi
     say 'installing Python packages (a few minutes the first time)'
     .venv/bin/pip install --disable-pip-version-check -q --progress-bar off -e ".$extras" >&2 &
-    # A job in the background does not hear Ctrl-C by itself.
+    # Background jobs ignore Ctrl-C by default.
     trap 'kill $! 2>/dev/null; exit 130' INT TERM
     wait_for $! || fail 'pip install failed; see above'
     trap - INT TERM
     cp setup.cfg "$stamp"
 }
 
-# Of Debian's Prometheus the programs alone: installed, it would watch this machine from then on.
+# Only the programs of Debian's Prometheus: if installed, its service would monitor this machine.
 prometheus() {
     if [ -x .venv/bin/promtool ] || ! available prometheus; then
         return 0
     fi
     say 'unpacking Prometheus'
-    # Since Debian 13 the second one is a package of its own.
+    # promtool is a separate package since Debian 13.
     programs=prometheus
     ! available promtool || programs='prometheus promtool'
     folder=$(mktemp -d)
@@ -145,12 +147,12 @@ prometheus() {
 # shellcheck disable=SC2086
 download() { (cd "$1" && apt-get -qq -o APT::Sandbox::User=root download $programs >&2); }
 
-# Show that something is going on, until it is over.
+# Wait for a background job, showing that it still runs.
 wait_for() {
     while kill -0 "$1" 2>/dev/null; do
         sleep 1
-        seconds=$((${seconds:-0} + 1))
-        [ $((seconds % 10)) -ne 0 ] || say "... $seconds s"
+        waited_s=$((${waited_s:-0} + 1))
+        [ $((waited_s % 10)) -ne 0 ] || say "... $waited_s s"
     done
     wait "$1"
 }

@@ -39,7 +39,7 @@ from installation.supervision.temperature import temperature
 from installation.vision.worker import VisionTiming, VisionWorker
 from installation.web.status.health import evaluate
 from installation.web.status.server import StatusServer
-from installation.web.status.snapshot import StageHealth, StatusSnapshot
+from installation.web.status.snapshot import StatusSnapshot, WorkerHealth
 
 log = logging.getLogger(__name__)
 
@@ -308,28 +308,30 @@ class _Wall:
         return StatusSnapshot(
             at=time.monotonic(),
             open=self._opening.open,
-            doors=str(self._opening),
+            hours_text=str(self._opening),
             opens_at=self._opens_at(),
             open_seconds=self._open_s,
             preparing=None if self._vision.ready.is_set() else self._vision.progress_text,
-            waiting=presenter.waiting,
+            picture_visible=not presenter.waiting,
             shown_at=presenter.shown_at,
-            stuck=presenter.freeze_detector.stuck,
+            screen_stuck=presenter.freeze_detector.stuck,
             metrics=presenter.metrics.copy(),
             faces=presenter.face_count,
-            pulses=tuple(StageHealth(each.name, each.age_s, each.timeout_s) for each in heartbeats),
+            workers=tuple(
+                WorkerHealth(each.name, each.age_s, each.timeout_s) for each in heartbeats
+            ),
             camera=self._capture.name,
-            trouble=self._capture.trouble,
-            losses=self._capture.losses,
+            camera_error=self._capture.trouble,
+            camera_disconnects=self._capture.losses,
             device=self._vision.device,
             fallback=self._vision.fallback,
             classifier=config.inference.classifier,
             policy=config.labels.policy,
             record=self._record,
-            pause=None if recorder is None else recorder.trouble,
+            recording_error=None if recorder is None else recorder.trouble,
             frame=presenter.frame if config.status.preview else None,
-            engines=self._vision.error,
-            dark=self._monitors_off,
+            engine_error=self._vision.error,
+            monitors_off=self._monitors_off,
         )
 
     def _opens_at(self) -> float:
@@ -349,7 +351,7 @@ class _Wall:
         if not health.faults:
             return ", ".join(figures)
         figures = [each for each in figures if each not in health.faults]
-        return f"{health.words}: {'; '.join(health.faults)}; {', '.join(figures)}".rstrip("; ")
+        return f"{health.summary}: {'; '.join(health.faults)}; {', '.join(figures)}".rstrip("; ")
 
     def _figures(self) -> Iterator[str]:
         metrics, recorder = self._presenter.metrics, self._recorder

@@ -1,4 +1,4 @@
-"""``setup.sh`` on a machine whose packages are played."""
+"""``setup.sh`` on a machine with fake package tools."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from tests.paths import ROOT
 
 SETUP = ROOT / "setup.sh"
-# A bare machine: it knows what is installed, and what there is once it has fetched the lists.
+# A fresh machine: it knows the available packages only after apt-get update.
 TOOLS = {
     "apt-cache": """
         [ -e {root}/lists ] || exit 0
@@ -38,7 +38,7 @@ TOOLS = {
 
 @pytest.fixture
 def packages(tmp_path):
-    """Ask for Debian packages where some are available and others installed; return apt-get's."""
+    """Return a function that runs ``setup.sh packages`` and returns the calls of apt-get."""
     tools = tmp_path / "tools"
     tools.mkdir()
     for name, script in TOOLS.items():
@@ -46,12 +46,12 @@ def packages(tmp_path):
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
 
-    def ask(*wanted, available=(), virtual=(), installed=()):
+    def run(*names, available=(), virtual=(), installed=()):
         (tmp_path / "available").write_text("\n".join(available))
         (tmp_path / "virtual").write_text("\n".join(virtual))
         (tmp_path / "installed").write_text("\n".join(installed))
         ran = subprocess.run(
-            [SETUP, "packages", *wanted],
+            [SETUP, "packages", *names],
             env=os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
@@ -61,23 +61,23 @@ def packages(tmp_path):
         log = tmp_path / "apt-get.log"
         return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
 
-    return ask
+    return run
 
 
 @pytest.mark.parametrize("glib", ["libglib2.0-0", "libglib2.0-0t64"])
-def test_what_there_is_is_known_once_the_lists_are_there(packages, glib):
+def test_available_packages_are_checked_after_the_update(packages, glib):
     update, install = packages("procps", available=[glib])
     assert "update" in update
     assert "install" in install and {glib, "procps", "python3-venv"} <= set(install)
     assert len([each for each in install if each.startswith("libglib")]) == 1
 
 
-def test_a_package_that_others_merely_provide_cannot_be_installed(packages):
+def test_virtual_packages_are_not_installed(packages):
     _, install = packages(available=["libglib2.0-0"], virtual=["libglib2.0-0t64"])
     assert "libglib2.0-0" in install and "libglib2.0-0t64" not in install
 
 
-def test_what_is_there_is_not_asked_for_again(packages):
+def test_installed_packages_are_not_installed_again(packages):
     _, install = packages("procps", available=["libglib2.0-0"])
     wanted = install[install.index("--no-install-recommends") + 1 :]
     assert packages("procps", available=["libglib2.0-0"], installed=wanted) == [_, install]

@@ -148,7 +148,7 @@ class Presenter:
         newest_scene = self._scenes.get(after=self._scene_version, timeout=0)
         if newest_scene is not None:
             self._scene_version, self._scene = newest_scene
-            self.metrics.name(self._scene)
+            self.metrics.count_settled_labels(self._scene)
         if newest is None:
             self._handle_missing_frame()
             return

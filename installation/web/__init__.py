@@ -1,1 +1,1 @@
-"""What is served over HTTP."""
+"""HTTP services: the status page for technicians and the upload page for visitors."""

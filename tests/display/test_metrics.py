@@ -5,24 +5,24 @@ from installation.display.metrics import EDGES, Histogram, Metrics
 from installation.scene import Label, Scene, Track, Verdict
 
 
-def test_quantiles_are_the_edge_above_the_true_ones():
-    seconds = np.random.default_rng(0).gamma(2, 0.015, 5000)
+def test_a_quantile_is_the_bucket_edge_above_the_true_one():
+    durations = np.random.default_rng(0).gamma(2, 0.015, 5000)
     histogram = Histogram()
-    for each in seconds:
+    for each in durations:
         histogram.add(each)
     assert histogram.count == 5000
-    assert histogram.total == pytest.approx(seconds.sum())
-    for share in (0.01, 0.5, 0.9, 0.99):
-        true = np.quantile(seconds, share, method="inverted_cdf")
-        assert histogram.quantile(share) == min(edge for edge in EDGES if edge >= true)
+    assert histogram.total == pytest.approx(durations.sum())
+    for q in (0.01, 0.5, 0.9, 0.99):
+        true = np.quantile(durations, q, method="inverted_cdf")
+        assert histogram.quantile(q) == min(edge for edge in EDGES if edge >= true)
 
 
-def test_nothing_measured_is_nothing():
+def test_without_measurements_all_is_zero():
     assert Histogram().quantile(0.5) == 0
     assert Metrics().rate(100.0) == 0
 
 
-def test_the_rate_is_that_of_late():
+def test_the_rate_covers_the_last_seconds():
     metrics = Metrics()
     for index in range(100):
         metrics.present(index / 10, index / 10 - 0.02, None, 0.001)
@@ -36,7 +36,7 @@ def test_the_rate_is_that_of_late():
     assert "30.0 frames per second" in metrics.as_text(now)
 
 
-def test_what_has_been_added_since_a_copy():
+def test_since_returns_what_was_added_after_a_copy():
     metrics = Metrics()
     metrics.present(1.0, 0.9, 0.8, 0.01)
     before = metrics.copy()
@@ -51,7 +51,7 @@ def test_what_has_been_added_since_a_copy():
 
 
 def scene(*faces):
-    """A scene of faces: id, wnid, and whether that has settled."""
+    """Return a scene of faces, each (track id, wnid, settled)."""
     still = (0.0,) * 4
     tracks = (
         Track(id_, 0.0, still, still, wnid and Verdict(Label(wnid, "x", 1.0), settled))
@@ -60,9 +60,9 @@ def scene(*faces):
     return Scene(0, 0.0, 640, 360, tuple(tracks), None)
 
 
-def test_each_word_that_settles_counts_once():
+def test_each_settled_label_counts_once():
     metrics = Metrics()
-    for faces, named in (
+    for faces, labels_given in (
         ([(1, None, False), (2, "n1", False)], 0),
         ([(1, "n1", True), (2, "n1", True)], 2),
         ([(1, "n1", True)], 2),
@@ -70,8 +70,8 @@ def test_each_word_that_settles_counts_once():
         ([(1, "n2", True)], 3),
         ([(3, "n2", True)], 4),
     ):
-        metrics.name(scene(*faces))
-        assert metrics.named == named
+        metrics.count_settled_labels(scene(*faces))
+        assert metrics.labels_given == labels_given
     for id_ in range(10, 10_000):
-        metrics.name(scene((id_, "n1", True)))
-    assert metrics.named == 4 + 9990
+        metrics.count_settled_labels(scene((id_, "n1", True)))
+    assert metrics.labels_given == 4 + 9990

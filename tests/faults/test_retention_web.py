@@ -1,4 +1,4 @@
-"""Nobody who sends a picture is remembered: the web extension, looked at as the wall is."""
+"""Nobody who sends an image is remembered: strace of the web extension, like that of the wall."""
 
 import os
 import re
@@ -30,15 +30,15 @@ pytest.importorskip("installation.web.upload.command")
 pytestmark = needs_strace
 
 NAME = "rosebud-at-the-beach.jpg"
-# More than a parser that writes large parts to a temporary file keeps in memory.
-_LARGE = 3_000_000
+# Form parsers write parts of this size to temporary files.
+_LARGE_BYTES = 3_000_000
 
 
-class Visited:
-    """``installation web`` under strace, while pictures are sent; then all that it wrote."""
+class TracedRun:
+    """``installation web`` under strace while images are sent, and everything it wrote."""
 
-    def __init__(self, folder, built, pictures):
-        self.folder, self.pictures = folder, pictures
+    def __init__(self, folder, built, images):
+        self.folder, self.images = folder, images
         self.port = free_port()
         (folder / "config.yaml").write_text(
             f"inference: {{engines: {built}, device: cpu}}\n"
@@ -64,13 +64,13 @@ class Visited:
         with urllib.request.urlopen(request, timeout=LONG) as answer:
             return answer.read()
 
-    def visit(self):
+    def send_all(self):
         try:
             deadline = time.monotonic() + LONG
             while "serving the web extension" not in self.log.read_text():
                 assert time.monotonic() < deadline and self.process.poll() is None
                 time.sleep(0.1)
-            for sent in self.pictures:
+            for sent in self.images:
                 mark = "0123456789abcdef"
                 head = (
                     f'--{mark}\r\nContent-Disposition: form-data; name="picture"; '
@@ -96,59 +96,59 @@ def pictures(hopper, collins):
 
 
 @pytest.fixture(scope="module")
-def visited(tmp_path_factory, built, pictures):
+def traced(tmp_path_factory, built, pictures):
     sent = [cv2.imencode(".jpg", each)[1].tobytes() for each in pictures]
-    # What follows a picture's end is no harm to it.
-    sent[0] += bytes(max(_LARGE - len(sent[0]), 0))
-    visited = Visited(tmp_path_factory.mktemp("web"), built, sent)
-    visited.visit()
-    return visited
+    # Bytes after the end of a JPEG are ignored.
+    sent[0] += bytes(max(_LARGE_BYTES - len(sent[0]), 0))
+    traced = TracedRun(tmp_path_factory.mktemp("web"), built, sent)
+    traced.send_all()
+    return traced
 
 
-def test_nothing_is_opened_or_met_that_could_take_a_picture(visited):
-    folder = re.escape(str(visited.folder))
+def test_no_file_or_socket_is_opened_that_could_take_an_image(traced):
+    folder = re.escape(str(traced.folder))
     files = (
         rf"{folder}/(log|said\.sqlite(-wal|-shm|-journal)?)",
         r"/proc/(self|\d+)/coredump_filter",
         r"/dev/(null|tty)",
     )
-    found = suspicious(visited.calls, files, (r"/(var/)?run/nscd/socket",))
+    found = suspicious(traced.calls, files, (r"/(var/)?run/nscd/socket",))
     assert [f"{each.name} {each.target} {each.data[:200]!r}" for each in found] == []
 
 
-def test_no_file_holds_anything_of_a_picture(visited, pictures):
-    # As they were decoded, and as they were sent.
+def test_no_file_contains_any_part_of_an_image(traced, pictures):
+    # As pixels and as files.
     decoded = [
-        cv2.imdecode(np.frombuffer(sent, np.uint8), cv2.IMREAD_COLOR) for sent in visited.pictures
+        cv2.imdecode(np.frombuffer(sent, np.uint8), cv2.IMREAD_COLOR) for sent in traced.images
     ]
     pixels = Pixels([*pictures, *decoded])
-    kept = {str(path): path.read_bytes() for path in visited.folder.glob("said*")}
-    written = to_files(visited.calls)
+    kept = {str(path): path.read_bytes() for path in traced.folder.glob("said*")}
+    written = to_files(traced.calls)
     assert any(name.endswith("said.sqlite-wal") for name in written)
     for name, data in (written | kept).items():
         assert not looks_like_pictures(data), name
         assert not pixels.are_in(data), name
-        for sent in visited.pictures:
+        for sent in traced.images:
             parts = (sent[at : at + 16] for at in range(0, 200_000, 64))
             assert not any(part in data for part in parts if len(set(part)) > 8), name
 
 
-def test_the_pictures_did_come_and_were_named(visited):
-    received = sum("TCP" in each.target for each in visited.calls)
+def test_the_images_arrived_and_got_words(traced):
+    received = sum("TCP" in each.target for each in traced.calls)
     assert received
-    with sqlite3.connect(visited.folder / "said.sqlite") as record:
+    with sqlite3.connect(traced.folder / "said.sqlite") as record:
         rows = record.execute("SELECT * FROM entry").fetchall()
     assert len(rows) >= 2
     assert all(len(str(value)) < 40 for row in rows for value in row)
 
 
-def test_neither_log_nor_record_knows_who_it_was(visited):
-    for data in to_files(visited.calls).values():
+def test_neither_log_nor_record_identifies_anybody(traced):
+    for data in to_files(traced.calls).values():
         assert NAME.encode() not in data and b"rosebud" not in data
-    log = visited.log.read_text().replace(f"http://127.0.0.1:{visited.port}/", "")
+    log = traced.log.read_text().replace(f"http://127.0.0.1:{traced.port}/", "")
     assert "127.0.0.1" not in log and "Traceback" not in log
 
 
-def test_it_forgoes_core_dumps(visited):
-    assert re.search(r"^Max core file size\s+0\s+0\s", visited.limits, re.MULTILINE)
-    assert int(visited.filter, 16) == 0
+def test_core_dumps_are_disabled(traced):
+    assert re.search(r"^Max core file size\s+0\s+0\s", traced.limits, re.MULTILINE)
+    assert int(traced.filter, 16) == 0

@@ -1,4 +1,4 @@
-"""Debian's Prometheus, where ./setup.sh test has put it."""
+"""Debian's Prometheus, as ./setup.sh test unpacks it."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from tests.fleet.names import FLEET
 
 def _tool(name):
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return shutil.which(name, path=path) or pytest.skip(f"no {name} here; see setup.sh")
+    return shutil.which(name, path=path) or pytest.skip(f"{name} is not installed; see setup.sh")
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def prometheus():
 
 @pytest.fixture
 def fleet(tmp_path):
-    """What is installed on a monitoring host, with a token."""
+    """Return the files of a monitoring host, with a token."""
     installed = tmp_path / "prometheus"
     shutil.copytree(FLEET / "prometheus", installed)
     (installed / "token").write_text("9f0c9f0c9f0c9f0c\n")

@@ -1,4 +1,4 @@
-"""When somebody is told, and what: the rules as promtool takes them."""
+"""When alerts fire and what they say: the rules as promtool evaluates them."""
 
 import re
 import subprocess
@@ -18,18 +18,18 @@ def run(*command):
     )
 
 
-def test_prometheus_takes_the_configuration(promtool, fleet):
+def test_prometheus_accepts_the_configuration(promtool, fleet):
     ran = run(promtool, "check", "config", fleet / "prometheus.yml")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert f"{len(ALERTS)} rules found" in ran.stdout
 
 
-def test_they_fire_when_they_should_and_not_otherwise(promtool):
+def test_alerts_fire_when_they_should_and_not_otherwise(promtool):
     ran = run(promtool, "test", "rules", TESTS)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_each_is_tested():
+def test_every_alert_is_tested():
     fired = {
         re.search(r'alertname="(\w+)"', sample["labels"])[1]
         for test in yaml.safe_load(TESTS.read_text())["tests"]
@@ -39,20 +39,20 @@ def test_each_is_tested():
     assert fired == set(ALERTS)
 
 
-def test_what_they_say_is_whole(promtool, tmp_path):
-    """Told to expect nothing, promtool prints what there was."""
-    about = yaml.safe_load(TESTS.read_text())
-    about["rule_files"] = [str(RULES)]
-    for test in about["tests"]:
+def test_annotations_expand(promtool, tmp_path):
+    """When promtool expects no alerts it prints those that fire."""
+    suite = yaml.safe_load(TESTS.read_text())
+    suite["rule_files"] = [str(RULES)]
+    for test in suite["tests"]:
         times = {query["eval_time"] for query in test.pop("promql_expr_test")}
         test["alert_rule_test"] = [
             {"eval_time": time, "alertname": name, "exp_alerts": []}
             for time in sorted(times)
             for name in ALERTS
         ]
-    (tmp_path / "tests.yml").write_text(yaml.safe_dump(about))
-    said = run(promtool, "test", "rules", tmp_path / "tests.yml")
-    printed = said.stdout + said.stderr
+    (tmp_path / "tests.yml").write_text(yaml.safe_dump(suite))
+    ran = run(promtool, "test", "rules", tmp_path / "tests.yml")
+    printed = ran.stdout + ran.stderr
     for name in ALERTS:
         assert f'alertname="{name}"' in printed
     for broken in ("error expanding", "<no value>", "%!", "NaN"):
@@ -60,19 +60,19 @@ def test_what_they_say_is_whole(promtool, tmp_path):
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_they_say_what_and_where_and_what_to_do(name):
+def test_alerts_say_what_is_wrong_and_what_to_do(name):
     rule = ALERTS[name]
     assert rule["labels"]["severity"] in ("critical", "warning")
-    said = rule["annotations"]
-    assert set(said) == {"summary", "description", "runbook"}
-    assert len(said["summary"]) < 80
-    path, _, section = said["runbook"].partition("#")
+    annotations = rule["annotations"]
+    assert set(annotations) == {"summary", "description", "runbook"}
+    assert len(annotations["summary"]) < 80
+    path, _, section = annotations["runbook"].partition("#")
     heading = f"\n### {section.replace('-', ' ').capitalize()}\n"
     text = (ROOT / path).read_text().partition(heading)[2]
     assert f"| `{name}` |" in text.partition("\n### ")[0]
 
 
-def test_the_page_for_technicians_names_what_is_there():
+def test_the_documentation_names_existing_files_and_alerts():
     page = (ROOT / "docs" / "fleet.md").read_text()
     named = set(re.findall(r"(?:systemd|tests)/fleet[\w./]*\w", page))
     assert len(named) >= 5

@@ -1,4 +1,4 @@
-"""The dashboard, as far as it can be tried without Grafana, which no package index has."""
+"""The dashboard, as far as it can be tested without Grafana, which no package index offers."""
 
 import itertools
 import json
@@ -13,8 +13,8 @@ from tests.fleet.names import DASHBOARD, queries
 PANELS = DASHBOARD["panels"]
 
 
-def test_grafana_knows_all_that_stands_in_it():
-    """What its own library reads and writes again is what there was."""
+def test_grafana_knows_every_setting():
+    """Grafana's own library reads it and writes the same again."""
     encoder = pytest.importorskip("grafana_foundation_sdk.cog.encoder")
     from grafana_foundation_sdk.cog.plugins import register_default_plugins
     from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -26,7 +26,7 @@ def test_grafana_knows_all_that_stands_in_it():
 
 
 def lost(ours, theirs, path=""):
-    """Yield what is not in theirs, or not the same; they may add defaults."""
+    """Yield the paths of ours that are missing or different in theirs; they may add defaults."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key, value in ours.items():
             yield from lost(value, theirs.get(key), f"{path}/{key}")
@@ -52,21 +52,21 @@ def test_prometheus_understands_each_query(promtool, tmp_path):
     assert f"{len(rules)} rules found" in ran.stdout
 
 
-def test_it_asks_whom_it_is_told_to():
+def test_every_panel_uses_the_variables():
     variables = {each["name"]: each for each in DASHBOARD["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     chosen = {"type": "prometheus", "uid": "${datasource}"}
     for panel in PANELS:
         if panel["type"] != "row":
-            asked = [panel, *panel["targets"]]
-            assert all(each["datasource"] == chosen for each in asked), panel["title"]
+            parts = [panel, *panel["targets"]]
+            assert all(part["datasource"] == chosen for part in parts), panel["title"]
     for name in ("wall", "web", "server"):
         assert variables[name]["datasource"] == chosen
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(PANELS)))
     assert used - {"__rate_interval"} == set(variables)
 
 
-def test_panels_lie_side_by_side():
+def test_panels_do_not_overlap():
     assert len({panel["id"] for panel in PANELS}) == len(PANELS)
     places = [(panel["title"], panel["gridPos"]) for panel in PANELS]
     for title, place in places:
@@ -77,14 +77,14 @@ def test_panels_lie_side_by_side():
         assert beside or below, (one, other)
 
 
-# What is said of a wall, and what it tells; all that ever was, where it does not answer.
+# The state of a wall and its metrics; of one that does not answer, the last known.
 STATES = {
-    "works": {"up": 1, "open": 1, "camera_lost": 0, "ready": 1, "healthy": 1, "fallback": 0},
-    "works, on its CPU for now": {"up": 1, "open": 1, "ready": 1, "healthy": 1, "fallback": 1},
-    "does not work": {"up": 1, "open": 1, "camera_lost": 0, "ready": 1, "healthy": 0},
-    "preparing": {"up": 1, "open": 1, "camera_lost": 0, "ready": 0, "healthy": 0},
-    "camera lost": {"up": 1, "open": 1, "camera_lost": 1, "ready": 0, "healthy": 0},
-    "closed": {"up": 1, "open": 0, "camera_lost": 1, "ready": 1, "healthy": 1, "fallback": 1},
+    "works": {"up": 1, "open": 1, "camera_up": 1, "ready": 1, "healthy": 1, "fallback": 0},
+    "works, CPU fallback": {"up": 1, "open": 1, "ready": 1, "healthy": 1, "fallback": 1},
+    "does not work": {"up": 1, "open": 1, "camera_up": 1, "ready": 1, "healthy": 0},
+    "preparing": {"up": 1, "open": 1, "camera_up": 1, "ready": 0, "healthy": 0},
+    "camera disconnected": {"up": 1, "open": 1, "camera_up": 0, "ready": 0, "healthy": 0},
+    "closed": {"up": 1, "open": 0, "camera_up": 0, "ready": 1, "healthy": 1, "fallback": 1},
     "does not answer": {"up": 0, "opens_timestamp_seconds": 60},
 }
 # Its power was cut for the night.
@@ -101,16 +101,16 @@ def test_each_wall_has_one_state(promtool, tmp_path):
     series = [
         {"series": f'{metric}{{job="wall", instance="{name}"}}', "values": f"{value}x5"}
         for name, facts in {**STATES, "cut": CUT}.items()
-        for what, value in facts.items()
-        for metric in [names.get(what, f"installation_{what}")]
+        for fact, value in facts.items()
+        for metric in [names.get(fact, f"installation_{fact}")]
     ]
     states = {**{name: name for name in STATES}, "cut": "closed"}
     expected = [
         {"labels": f'{{instance="{name}"}}', "value": numbers[state]}
         for name, state in states.items()
     ]
-    asked = [{"expr": query, "eval_time": "2m", "exp_samples": expected}]
-    test = {"interval": "1m", "input_series": series, "promql_expr_test": asked}
+    checks = [{"expr": query, "eval_time": "2m", "exp_samples": expected}]
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": checks}
     (tmp_path / "tests.yml").write_text(yaml.safe_dump({"tests": [test]}))
     ran = subprocess.run(
         [promtool, "test", "rules", str(tmp_path / "tests.yml")],

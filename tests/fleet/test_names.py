@@ -1,28 +1,28 @@
-"""What rules and dashboard ask for exists: whoever renames a metric hears of it here."""
+"""Every metric that rules and dashboard use exists; renaming one fails here."""
 
 from urllib.request import urlopen
 
 import cv2
 
 from engines.triton_export import export
-from tests.fleet.names import OWN, asked_for, told, told_by_a_wall
+from tests.fleet.names import OWN, exposed_names, names_of_a_wall, used_names
 from tests.triton_server import Triton, needs_triton
 from tests.web.upload.serving import Serving, encoded
 
 WEB, TRITON = "installation_web_", "nv_"
 
 
-def asked_of(prefix):
-    return {name for name in asked_for() if name.startswith(prefix)}
+def used_with(prefix):
+    return {name for name in used_names() if name.startswith(prefix)}
 
 
-def test_walls_tell_it():
-    asked = asked_for() - asked_of(WEB) - asked_of(TRITON)
-    assert asked - told_by_a_wall() - OWN == set()
+def test_walls_expose_them():
+    used = used_names() - used_with(WEB) - used_with(TRITON)
+    assert used - names_of_a_wall() - OWN == set()
 
 
 @needs_triton
-def test_inference_servers_tell_it(built, tmp_path):
+def test_inference_servers_expose_them(built, tmp_path):
     export(built, ["person-semantic"], tmp_path / "models", "python")
     server = Triton(tmp_path / "models", tmp_path)
     try:
@@ -31,13 +31,13 @@ def test_inference_servers_tell_it(built, tmp_path):
             text = answer.read().decode()
     finally:
         server.close()
-    assert asked_of(TRITON) - told(text) == set()
+    assert used_with(TRITON) - exposed_names(text) == set()
 
 
-def test_the_web_tells_it(built, tmp_path, hopper):
+def test_web_workers_expose_them(built, tmp_path, hopper):
     with Serving(tmp_path, built, "max_per_minute: 0, timeout_s: 600") as site:
         assert site.send(encoded(cv2.resize(hopper, (256, 300)))).status == 200
         answer = site.ask(path="/metrics")
     assert answer.status == 200
-    assert asked_of(WEB) - told(answer.text) == set()
-    assert "installation_inference_fallback" in told(answer.text)
+    assert used_with(WEB) - exposed_names(answer.text) == set()
+    assert "installation_inference_fallback" in exposed_names(answer.text)

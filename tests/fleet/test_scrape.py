@@ -1,4 +1,4 @@
-"""A real Prometheus asks real walls, and notices when one is gone."""
+"""A real Prometheus scrapes real walls, and notices when one is gone."""
 
 import json
 import re
@@ -13,11 +13,11 @@ from installation.config.model import Status
 from installation.web.status.server import StatusServer
 from tests.fleet.names import queries
 from tests.ports import free_port
-from tests.web.test_status import LONG, a_report
+from tests.web.test_status import LONG, a_snapshot
 
 
 class Monitor:
-    """Prometheus with the fleet's configuration, in a hurry."""
+    """Prometheus with the fleet's configuration and short intervals."""
 
     def __init__(self, prometheus, fleet, walls):
         (fleet / "targets" / "walls.yml").write_text(json.dumps([{"targets": walls}]))
@@ -26,8 +26,8 @@ class Monitor:
             ("rules.yml", (r"for: \w+", "for: 1s")),
         ):
             text = (fleet / name).read_text()
-            for pattern, better in changes:
-                text = re.sub(pattern, better, text)
+            for pattern, replacement in changes:
+                text = re.sub(pattern, replacement, text)
             (fleet / name).write_text(text)
         self._at = f"127.0.0.1:{free_port()}"
         self._log = (fleet / "log").open("w")
@@ -51,15 +51,15 @@ class Monitor:
         with urlopen(f"http://{self._at}/api/v1/{path}?{urlencode(query)}", timeout=LONG) as answer:
             return json.load(answer)["data"]
 
-    def wait_for(self, what):
-        """Ask again and again until it is so; return it."""
+    def wait_for(self, condition):
+        """Wait until a condition is true; return its value."""
         deadline = time.monotonic() + LONG
         while True:
             try:
-                if found := what():
+                if found := condition():
                     return found
             except OSError:
-                pass  # It does not listen yet.
+                pass  # Not listening yet.
             assert time.monotonic() < deadline
             assert self._process.poll() is None
             time.sleep(0.2)
@@ -74,39 +74,39 @@ class Monitor:
 
 
 @pytest.fixture
-def watch(prometheus, fleet):
-    begun = []
+def monitor_of(prometheus, fleet):
+    started = []
 
     def begin(*walls):
-        begun.append(Monitor(prometheus, fleet, list(walls)))
-        return begun[-1]
+        started.append(Monitor(prometheus, fleet, list(walls)))
+        return started[-1]
 
     yield begin
-    for monitor in begun:
+    for monitor in started:
         monitor.close()
 
 
 @pytest.fixture
-def hang(fleet):
-    """Hang a wall up, with the fleet's token unless it has another; return it and its address."""
-    hung = []
+def start_wall(fleet):
+    """Serve the status of a wall with the fleet's token or another; return it and its address."""
+    servers = []
 
     def begin(token=None):
         token = token or (fleet / "token").read_text().strip()
         port = free_port()
-        hung.append(StatusServer(Status(port=port, token=token)))
-        hung[-1].publish(a_report())
-        return hung[-1], f"127.0.0.1:{port}"
+        servers.append(StatusServer(Status(port=port, token=token)))
+        servers[-1].publish(a_snapshot())
+        return servers[-1], f"127.0.0.1:{port}"
 
     yield begin
-    for server in hung:
+    for server in servers:
         server.stop()
         server.join(LONG)
 
 
-def test_a_wall_is_watched_and_missed(watch, hang):
-    wall, address = hang()
-    monitor = watch(address)
+def test_a_wall_is_monitored_and_missed(monitor_of, start_wall):
+    wall, address = start_wall()
+    monitor = monitor_of(address)
 
     def value(query):
         found = monitor.ask("query", query=query)["result"]
@@ -116,35 +116,35 @@ def test_a_wall_is_watched_and_missed(watch, hang):
     assert value(f'up{{job="wall", instance="{address}"}}') == [1]
     assert ("WallUnreachable", address) not in monitor.firing()
     wall.stop()
-    told = monitor.wait_for(lambda: monitor.firing().get(("WallUnreachable", address)))
-    assert told["summary"] == f"{address} does not answer"
+    annotations = monitor.wait_for(lambda: monitor.firing().get(("WallUnreachable", address)))
+    assert annotations["summary"] == f"{address} does not answer"
 
 
-# What this wall, which nobody started again, does not tell on every machine; and what others do.
+# Not exposed by this wall on every machine, or exposed by others.
 ELSEWHERE = ("temperature", "restarts", "ALERTS", "_web_", 'job="web"', "nv_")
 
 
-def test_the_dashboard_has_something_to_show(watch, hang):
-    monitor = watch(hang()[1])
-    wanted = {query for query in queries() if not any(each in query for each in ELSEWHERE)}
-    assert len(wanted) > 20
+def test_the_dashboard_has_something_to_show(monitor_of, start_wall):
+    monitor = monitor_of(start_wall()[1])
+    expected = {query for query in queries() if not any(each in query for each in ELSEWHERE)}
+    assert len(expected) > 20
 
-    def nothing():
-        return {query for query in wanted if not monitor.ask("query", query=query)["result"]}
+    def empty():
+        return {query for query in expected if not monitor.ask("query", query=query)["result"]}
 
-    monitor.wait_for(lambda: not nothing())
+    monitor.wait_for(lambda: not empty())
 
 
-def test_a_wall_with_another_token_is_not_seen(watch, hang):
-    _, address = hang("another token of its own")
-    monitor = watch(address)
+def test_a_wall_with_another_token_is_unreachable(monitor_of, start_wall):
+    _, address = start_wall("another token of its own")
+    monitor = monitor_of(address)
     assert monitor.wait_for(lambda: monitor.firing().get(("WallUnreachable", address)))
     (target,) = monitor.ask("targets")["activeTargets"]
     assert "401" in target["lastError"]
 
 
-def test_a_host_is_enough(watch):
-    monitor = watch("127.0.0.9", "127.0.0.9:8090", "127.0.0.9:8091", "[::1]", "[::1]:8091")
+def test_targets_need_no_port(monitor_of):
+    monitor = monitor_of("127.0.0.9", "127.0.0.9:8090", "127.0.0.9:8091", "[::1]", "[::1]:8091")
     targets = monitor.wait_for(lambda: monitor.ask("targets")["activeTargets"])
     assert sorted((each["labels"]["instance"], each["scrapeUrl"]) for each in targets) == [
         ("127.0.0.9", "http://127.0.0.9:8090/metrics"),

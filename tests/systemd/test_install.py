@@ -1,7 +1,7 @@
-"""The installer, below a folder of its own, with the project's real files.
+"""The installer, in a folder of its own, with the project's real files.
 
-What takes a network and minutes is played: making a virtual environment and what pip puts there.
-So is systemd as the first process, where a test needs one.
+Fakes stand for what needs a network and minutes (creating a virtual environment and installing
+packages) and, where a test needs it, for systemd as the init process.
 """
 
 import fcntl
@@ -42,7 +42,7 @@ PIP = """
     [ ! -e installation/slow ] || {{ touch {root}/slow; sleep 60; }}
     cp "{bin}/program" .venv/bin/installation
 """
-# The installed program. What it does badly is told by files in its release.
+# The installed program; files in its release make it fail.
 PROGRAM = """
     #!/bin/sh
     release=$(cd "$(dirname "$0")/../.." && pwd)
@@ -78,7 +78,7 @@ SYSTEMCTL = """
 
 
 class Machine:
-    """A folder that stands for a machine, and a tree to install on it."""
+    """A folder that stands for a machine, and a source tree to install on it."""
 
     def __init__(self, folder):
         self.root = folder / "root"
@@ -95,11 +95,11 @@ class Machine:
                 shutil.copytree(ROOT / part, self.tree / part)
             else:
                 shutil.copy(ROOT / part, self.tree)
-        self.play("python3", PYTHON)
-        self.play("pip", PIP)
-        self.play("program", PROGRAM)
+        self.fake("python3", PYTHON)
+        self.fake("pip", PIP)
+        self.fake("program", PROGRAM)
 
-    def play(self, name, script):
+    def fake(self, name, script):
         text = textwrap.dedent(script).lstrip()
         text = text.format(python=sys.executable, root=self.root, bin=self.bin)
         (self.bin / name).write_text(text)
@@ -107,17 +107,17 @@ class Machine:
 
     def start_systemd(self):
         (self.root / "run/systemd/system").mkdir(parents=True)
-        self.play("systemctl", SYSTEMCTL)
+        self.fake("systemctl", SYSTEMCTL)
 
     def start_systemd_again(self):
-        self.play("systemctl", SYSTEMCTL)
+        self.fake("systemctl", SYSTEMCTL)
 
-    def spoil(self, how):
-        """Make the tree another version, with a fault."""
-        (self.tree / "installation" / how).touch()
+    def change(self, name):
+        """Make the tree another version; some names make the fake program fail."""
+        (self.tree / "installation" / name).touch()
 
-    def mend(self, how):
-        (self.tree / "installation" / how).unlink()
+    def revert(self, name):
+        (self.tree / "installation" / name).unlink()
 
     @property
     def environment(self):
@@ -143,8 +143,8 @@ class Machine:
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran
 
-    def refuses(self, *arguments):
-        """Install in vain; return the last line, which has to say why."""
+    def fails(self, *arguments):
+        """Expect the installation to fail; return the last line, which must say why."""
         ran = self.install(*arguments)
         assert ran.returncode == 1, ran.stdout + ran.stderr
         line = ran.stderr.splitlines()[-1]
@@ -175,7 +175,7 @@ class Machine:
         return path.read_text() if path.exists() else ""
 
     def contents(self):
-        """All files below, with what stands in them and when they were written."""
+        """Return the modification time and content of every file."""
         return {
             path.relative_to(self.root): (path.lstat().st_mtime_ns, path.read_bytes())
             for path in self.root.rglob("*")
@@ -186,30 +186,30 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path):
     if not shutil.which("systemctl"):
-        pytest.skip("no systemctl here")
+        pytest.skip("systemctl is not installed")
     return Machine(tmp_path)
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="no shellcheck here")
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 @pytest.mark.parametrize("script", ["systemd/install", "systemd/screen", "setup.sh"])
-def test_shellcheck_has_nothing_to_say(script):
+def test_shellcheck_finds_nothing(script):
     ran = subprocess.run(["shellcheck", ROOT / script], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout
 
 
-def test_dry_run_tells_all_and_changes_nothing(machine):
+def test_a_dry_run_prints_the_steps_and_changes_nothing(machine):
     ran = machine.installs("--dry-run")
-    assert "would: make release" in ran.stdout
+    assert "would: build release" in ran.stdout
     assert list(machine.root.iterdir()) == []
     machine.installs()
     before = machine.contents()
-    machine.spoil("changed")
-    assert f"would: put {machine.current} off and " in machine.installs("--dry-run").stdout
+    machine.change("changed")
+    assert f" instead of {machine.current}" in machine.installs("--dry-run").stdout
     assert "would: remove" in machine.installs("--uninstall", "--purge", "--dry-run").stdout
     assert machine.contents() == before
 
 
-def test_installed_are_program_units_config_and_command(machine):
+def test_program_units_config_and_command_are_installed(machine):
     machine.installs()
     release = machine.root / "opt/installation/current"
     assert (release / ".venv/bin/installation").is_file()
@@ -228,7 +228,7 @@ def test_installed_are_program_units_config_and_command(machine):
     assert machine.config.stat().st_mode & 0o777 == 0o640
 
 
-def test_the_first_config_is_the_trees_with_state_where_it_is_kept(machine):
+def test_the_first_config_differs_only_in_its_paths(machine):
     machine.installs()
     state = machine.root / "var/lib/installation"
     config = configuration.load(machine.config)
@@ -247,29 +247,29 @@ def test_the_real_program_passes_its_checks(machine, built):
         shutil.rmtree(machine.tree / part)
         ignored = shutil.ignore_patterns("__pycache__", "built")
         shutil.copytree(ROOT / part, machine.tree / part, ignore=ignored)
-    machine.spoil("real")
+    machine.change("real")
     state = machine.root / "var/lib/installation"
     state.mkdir(parents=True)
     shutil.copytree(built, state / "engines", ignore=shutil.ignore_patterns("plans"))
     machine.installs()
     words = [line.split()[2] for line in machine.log("program").splitlines()]
     assert words == ["policy", "build", "verify"]
-    # And they are checks: a config that it does not know keeps a new version away.
+    # They do check: a config that it does not accept rejects a new version.
     machine.config.write_text("camera:\n  sauce: 0\n")
-    machine.spoil("changed")
+    machine.change("changed")
     before = machine.current
-    assert f"{machine.config}:2: camera.sauce" in machine.refuses()
+    assert f"{machine.config}:2: camera.sauce" in machine.fails()
     assert machine.current == before
 
 
-def test_a_second_time_changes_nothing(machine):
+def test_a_second_run_changes_nothing(machine):
     machine.installs()
     before = machine.contents()
     machine.installs()
     assert machine.contents() == before
 
 
-def test_an_upgrade_keeps_config_engines_records_and_one_release_to_go_back_to(machine):
+def test_an_upgrade_keeps_config_records_and_the_previous_release(machine):
     machine.installs()
     first = machine.current
     machine.config.write_text("# mine\n")
@@ -277,7 +277,7 @@ def test_an_upgrade_keeps_config_engines_records_and_one_release_to_go_back_to(m
     (state / "record.sqlite").write_text("said")
     for version in ("second", "third"):
         before = machine.current
-        machine.spoil(version)
+        machine.change(version)
         machine.installs()
         assert machine.releases == {before, machine.current}
     assert first not in machine.releases
@@ -285,13 +285,13 @@ def test_an_upgrade_keeps_config_engines_records_and_one_release_to_go_back_to(m
     assert (state / "record.sqlite").read_text() == "said"
 
 
-def test_what_this_wall_alone_has_is_config(machine):
+def test_overlays_are_kept_like_the_config(machine):
     machine.installs()
     folder = machine.config.with_name("config.d")
     assert folder.stat().st_mode & 0o7777 == 0o2750
     (folder / "wall.yaml").write_text("# mine\n")
     folder.chmod(0o755)
-    machine.spoil("changed")
+    machine.change("changed")
     machine.installs()
     assert folder.stat().st_mode & 0o7777 == 0o755
     machine.installs("--uninstall")
@@ -300,22 +300,22 @@ def test_what_this_wall_alone_has_is_config(machine):
     assert not folder.exists()
 
 
-def test_a_machine_from_before_gets_a_folder_for_it(machine):
+def test_an_upgrade_creates_the_folder_for_overlays(machine):
     machine.installs()
     folder = machine.config.with_name("config.d")
     folder.rmdir()
-    assert f"would: make {folder}" in machine.installs("--dry-run").stdout
+    assert f"would: create {folder}" in machine.installs("--dry-run").stdout
     assert not folder.exists()
     machine.installs()
     assert folder.is_dir()
 
 
-def test_packages_are_taken_over_from_the_release_before_if_the_same_are_wanted(machine):
+def test_packages_are_reused_if_the_requirements_are_the_same(machine):
     machine.installs()
     current = machine.root / "opt/installation/current"
     (current / ".venv/lib").mkdir()
     (current / ".venv/lib/numpy").write_text("big")
-    machine.spoil("changed")
+    machine.change("changed")
     machine.installs()
     assert (current / ".venv/lib/numpy").read_text() == "big"
     pins = machine.tree / "setup.cfg"
@@ -335,72 +335,72 @@ def test_what_a_technician_disabled_stays_disabled(machine):
     machine.installs()
     link = machine.root / "etc/systemd/system/multi-user.target.wants/installation-config.path"
     link.unlink()
-    machine.spoil("changed")
+    machine.change("changed")
     machine.installs()
     assert not link.is_symlink()
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "message"),
     [
         ("no-network", "No matching distribution found for numpy"),
-        ("cannot-build", "engines were not built"),
+        ("cannot-build", "engines could not be built"),
         ("other-config", "config.yaml:3: camera.sauce: unknown key"),
         ("not-ready", "face-centerface missing"),
     ],
 )
 @pytest.mark.parametrize("upgrade", [False, True])
-def test_a_version_that_fails_its_checks_is_not_installed(machine, fault, says, upgrade):
+def test_a_version_that_fails_its_checks_is_not_installed(machine, fault, message, upgrade):
     if upgrade:
         machine.installs()
     before, units = machine.current, machine.contents() if upgrade else None
-    machine.spoil(fault)
-    assert says in machine.refuses()
+    machine.change(fault)
+    assert message in machine.fails()
     assert machine.current == before
     if upgrade:
         after = machine.contents()
         assert {path: after[path] for path in units} == units
-    machine.mend(fault)
+    machine.revert(fault)
     machine.installs()
     assert machine.current
 
 
-def test_units_that_systemd_does_not_take_are_not_installed(machine):
+def test_units_that_systemd_rejects_are_not_installed(machine):
     if not shutil.which("systemd-analyze"):
-        pytest.skip("no systemd-analyze here")
+        pytest.skip("systemd-analyze is not installed")
     machine.installs()
     before = machine.current
     unit = machine.tree / "systemd/installation.service"
     unit.write_text(unit.read_text().replace("ExecStart=", "ExecStart=no/"))
-    assert "systemd does not take its units: " in machine.refuses()
+    assert "systemd rejects its units: " in machine.fails()
     assert machine.current == before
 
 
 @pytest.mark.parametrize("fault", ["never-comes-up", "falls-over"])
-def test_a_version_that_does_not_stay_up_gives_way_to_the_one_before(machine, fault):
+def test_a_version_that_does_not_keep_running_is_rolled_back(machine, fault):
     machine.start_systemd()
     machine.installs()
     before = machine.current
     unit = machine.tree / "systemd/installation.service"
     text = unit.read_text()
     unit.write_text(text + "# other\n")
-    machine.spoil(fault)
-    line = machine.refuses()
+    machine.change(fault)
+    line = machine.fails()
     assert before in line
-    assert "did not come up" in line
+    assert "did not start" in line
     assert machine.current == before
     assert machine.releases == {before}
     assert (machine.units / unit.name).read_text() == text
-    # The last that was asked of systemd is to start the old one.
-    asked = machine.log("systemctl").splitlines()
-    assert asked[-1].endswith("restart installation.service")
-    assert asked[-2].endswith("daemon-reload")
+    # The last request to systemd starts the old release.
+    calls = machine.log("systemctl").splitlines()
+    assert calls[-1].endswith("restart installation.service")
+    assert calls[-2].endswith("daemon-reload")
 
 
-def test_a_first_version_that_does_not_come_up_leaves_nothing_behind(machine):
+def test_a_first_version_that_does_not_start_leaves_nothing_behind(machine):
     machine.start_systemd()
-    machine.spoil("never-comes-up")
-    machine.refuses()
+    machine.change("never-comes-up")
+    machine.fails()
     assert machine.current is None
     assert machine.releases == set()
     assert not list(machine.units.glob("installation*"))
@@ -409,28 +409,28 @@ def test_a_first_version_that_does_not_come_up_leaves_nothing_behind(machine):
 def test_only_what_has_changed_is_restarted(machine):
     machine.start_systemd()
     machine.installs()
-    asked = len(machine.log("systemctl"))
+    calls = len(machine.log("systemctl"))
     machine.installs()
-    assert " restart " not in machine.log("systemctl")[asked:]
-    asked = len(machine.log("systemctl"))
-    machine.spoil("changed")
+    assert " restart " not in machine.log("systemctl")[calls:]
+    calls = len(machine.log("systemctl"))
+    machine.change("changed")
     machine.installs()
-    assert "restart installation.service" in machine.log("systemctl")[asked:]
-    assert "restart installation-display.service" not in machine.log("systemctl")[asked:]
+    assert "restart installation.service" in machine.log("systemctl")[calls:]
+    assert "restart installation-display.service" not in machine.log("systemctl")[calls:]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_interrupted_while_packages_come_the_old_one_stays_and_the_next_run_mends(machine, number):
+def test_interrupted_while_installing_packages_the_old_release_stays(machine, number):
     machine.installs()
     before = machine.current
-    machine.spoil("slow")
+    machine.change("slow")
     running = subprocess.Popen(
         [machine.script],
         env=machine.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        # What a shell starts in the background does not hear Ctrl-C by itself.
+        # Background jobs of a shell ignore SIGINT by default.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     _wait_for(machine.root / "slow")
@@ -445,11 +445,11 @@ def test_interrupted_while_packages_come_the_old_one_stays_and_the_next_run_mend
     assert machine.releases == {before, machine.current}
 
 
-def test_interrupted_while_the_new_one_proves_itself_the_old_one_comes_back(machine):
+def test_interrupted_while_starting_it_rolls_back(machine):
     machine.start_systemd()
     machine.installs()
     before = machine.current
-    machine.spoil("changed")
+    machine.change("changed")
     running = subprocess.Popen(
         [machine.script],
         env=machine.environment | {"SETTLE": "600"},
@@ -457,16 +457,16 @@ def test_interrupted_while_the_new_one_proves_itself_the_old_one_comes_back(mach
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # What a shell starts in the background does not hear Ctrl-C by itself.
+        # Background jobs of a shell ignore SIGINT by default.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 300
     while machine.current == before and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGINT)
-    said = running.communicate(timeout=300)[1]
+    output = running.communicate(timeout=300)[1]
     assert running.returncode == 1
-    assert said.splitlines()[-1].endswith("it was interrupted")
+    assert output.splitlines()[-1].endswith("it was interrupted")
     assert machine.current == before
 
 
@@ -477,26 +477,26 @@ def _wait_for(path):
         time.sleep(0.05)
 
 
-def test_two_at_a_time_are_one_too_many(machine):
+def test_a_second_installer_at_the_same_time_fails(machine):
     lock = machine.root / "run/installation.lock"
     lock.parent.mkdir(parents=True)
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert "another installation is at work" in machine.refuses()
+        assert "another installation is running" in machine.fails()
     machine.installs()
 
 
-def test_a_disk_that_is_too_full_is_said_before_anything_is_done(machine):
-    machine.play("df", "#!/bin/sh\necho Filesystem; echo /dev/sda 9000 8900 100 99% /\n")
-    assert "has 100 MB left" in machine.refuses()
+def test_a_full_disk_is_reported_before_anything_changes(machine):
+    machine.fake("df", "#!/bin/sh\necho Filesystem; echo /dev/sda 9000 8900 100 99% /\n")
+    assert "has 100 MB left" in machine.fails()
     assert machine.current is None
 
 
-def test_a_display_manager_keeps_the_screen_unless_told_otherwise(machine):
+def test_a_display_manager_keeps_the_screen_by_default(machine):
     link = machine.root / "etc/systemd/system/display-manager.service"
     link.parent.mkdir(parents=True)
     link.symlink_to("/lib/systemd/system/gdm.service")
-    assert "gdm.service holds the screen" in machine.refuses()
+    assert "gdm.service uses the screen" in machine.fails()
     assert machine.current is None
     machine.installs("--take-screen")
     assert not link.is_symlink()
@@ -505,7 +505,7 @@ def test_a_display_manager_keeps_the_screen_unless_told_otherwise(machine):
     assert str(link.readlink()) == "/lib/systemd/system/gdm.service"
 
 
-def test_uninstalling_leaves_config_engines_and_records(machine):
+def test_uninstall_keeps_config_engines_and_records(machine):
     machine.installs()
     (machine.root / "var/lib/installation/record.sqlite").touch()
     machine.installs("--uninstall")
@@ -513,13 +513,13 @@ def test_uninstalling_leaves_config_engines_and_records(machine):
     assert left == {"etc/installation/config.yaml", "var/lib/installation/record.sqlite"}
     wanted = machine.root / "etc/systemd/system/multi-user.target.wants"
     assert not wanted.is_dir() or not list(wanted.iterdir())
-    # Once more is no trouble, and neither is coming back.
+    # Uninstalling twice works, and so does installing again.
     machine.installs("--uninstall")
     machine.installs()
     assert machine.current
 
 
-def test_wall_and_screen_are_stopped_together_lest_one_starts_the_other(machine):
+def test_wall_and_screen_are_stopped_together(machine):
     machine.start_systemd()
     machine.installs()
     machine.installs("--uninstall")
@@ -527,30 +527,30 @@ def test_wall_and_screen_are_stopped_together_lest_one_starts_the_other(machine)
     assert {"installation.service", "installation-display.service"} <= set(line.split())
 
 
-def test_workers_of_the_web_are_renewed_one_after_the_other(machine):
+def test_web_workers_are_restarted_one_after_the_other(machine):
     machine.start_systemd()
     machine.installs()
     workers = [f"installation-web@{port}.service" for port in (8081, 8082, 8083)]
     lines = [f"{worker} loaded active running The web" for worker in workers]
     (machine.root / "workers").write_text("\n".join(lines))
-    machine.spoil("changed")
+    machine.change("changed")
     machine.installs()
-    asked = machine.log("systemctl").splitlines()
+    calls = machine.log("systemctl").splitlines()
     assert [
-        line.split()[-1] for line in asked if "try-restart installation-web@" in line
+        line.split()[-1] for line in calls if "try-restart installation-web@" in line
     ] == workers
-    # One that does not come up is said, and those after it answer still.
+    # One that does not start is reported, and those after it keep running.
     (machine.root / "broken").write_text(workers[1])
-    machine.spoil("changed-again")
-    before = len(asked)
+    machine.change("changed-again")
+    before = len(calls)
     ran = machine.installs()
-    assert f"{workers[1]} did not come up" in ran.stderr
+    assert f"{workers[1]} did not start" in ran.stderr
     assert not [
         line for line in machine.log("systemctl").splitlines()[before:] if workers[2] in line
     ]
 
 
-def test_workers_of_the_web_go_with_the_rest(machine):
+def test_web_workers_are_uninstalled_too(machine):
     machine.installs()
     wanted = machine.root / "etc/systemd/system/multi-user.target.wants"
     for port in (8081, 8082):
@@ -568,16 +568,16 @@ def test_workers_of_the_web_go_with_the_rest(machine):
     assert "installation-web@*.service" in line.split()
 
 
-def test_purging_leaves_nothing(machine):
+def test_purge_leaves_nothing(machine):
     machine.installs()
     machine.installs("--uninstall", "--purge")
     assert machine.contents() == {}
 
 
-def test_what_a_graphics_card_needs_is_remembered(machine):
+def test_the_gpu_option_is_remembered(machine):
     machine.installs("--gpu")
     assert machine.current.endswith("-gpu")
-    machine.spoil("changed")
+    machine.change("changed")
     machine.installs()
     assert machine.current.endswith("-gpu")
 
@@ -587,13 +587,13 @@ def test_wrong_use_is_status_2(machine, arguments):
     assert machine.install(*arguments).returncode == 2
 
 
-def test_it_takes_root():
+def test_it_needs_root():
     environment = {key: value for key, value in os.environ.items() if key != "ROOT"}
     as_nobody = []
     if os.getuid() == 0:
         as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     with tempfile.TemporaryDirectory() as folder:
-        # Others than root have to find it.
+        # Readable for other users.
         Path(folder).chmod(0o755)
         script = Path(folder, "systemd", "install")
         shutil.copytree(ROOT / "systemd", script.parent)
@@ -602,31 +602,31 @@ def test_it_takes_root():
                 [*as_nobody, script, *option], env=environment, capture_output=True, text=True
             )
             assert ran.returncode == 1
-            assert "this takes root" in ran.stderr
+            assert "this needs root" in ran.stderr
             assert len(ran.stderr.splitlines()) == 1
 
 
-def test_it_takes_systemd(machine):
+def test_it_needs_systemd(machine):
     machine.bin.joinpath("systemctl").unlink(missing_ok=True)
-    everything = machine.bin.parent / "everything"
-    everything.mkdir()
+    all_tools = machine.bin.parent / "all_tools"
+    all_tools.mkdir()
     for folder in ("/bin", "/usr/bin", "/sbin", "/usr/sbin"):
         for tool in Path(folder).iterdir():
-            link = everything / tool.name
+            link = all_tools / tool.name
             if tool.name != "systemctl" and not link.is_symlink():
                 link.symlink_to(tool)
-    environment = machine.environment | {"PATH": f"{machine.bin}:{everything}"}
+    environment = machine.environment | {"PATH": f"{machine.bin}:{all_tools}"}
     ran = subprocess.run([machine.script], env=environment, capture_output=True, text=True)
     assert ran.returncode == 1
-    assert "no systemd here" in ran.stderr
+    assert "systemd was not found" in ran.stderr
 
 
-def test_what_cannot_be_put_in_place_is_taken_back(machine):
+def test_a_failed_activation_is_rolled_back(machine):
     machine.start_systemd()
     machine.installs()
     before = machine.current
-    machine.spoil("changed")
-    machine.play(
+    machine.change("changed")
+    machine.fake(
         "systemctl",
         SYSTEMCTL.replace("case $* in", "case $* in\n        daemon-reload) exit 1 ;;", 1).replace(
             "daemon-reload) exit 1",
@@ -635,42 +635,42 @@ def test_what_cannot_be_put_in_place_is_taken_back(machine):
             ).replace("exit 1; }", "exit 1; }}"),
         ),
     )
-    line = machine.refuses()
-    assert "could not be put in place" in line
+    line = machine.fails()
+    assert "could not be activated" in line
     assert machine.current == before
 
 
-def test_a_version_that_cannot_open_its_engines_gives_way_to_the_one_before(machine):
+def test_a_version_that_cannot_open_its_engines_is_rolled_back(machine):
     machine.start_systemd()
     machine.installs()
     before = machine.current
-    machine.spoil("changed")
+    machine.change("changed")
     told = "does not work: person-mine: no engine here"
-    machine.play(
+    machine.fake(
         "systemctl",
         SYSTEMCTL.replace("*MainPID*", f"*StatusText*) echo '{told}' ;;\n        *MainPID*"),
     )
-    assert "did not come up" in machine.refuses()
+    assert "did not start" in machine.fails()
     assert machine.current == before
 
 
-def test_a_wall_without_a_camera_is_a_wall(machine):
+def test_a_wall_without_a_camera_counts_as_started(machine):
     machine.start_systemd()
     told = "does not work: no camera there; 0.0 frames per second"
-    machine.play(
+    machine.fake(
         "systemctl",
         SYSTEMCTL.replace("*MainPID*", f"*StatusText*) echo '{told}' ;;\n        *MainPID*"),
     )
     machine.installs()
 
 
-def test_killed_in_the_middle_of_the_switch_the_next_run_restarts_what_is_old(machine):
+def test_killed_during_activation_the_next_run_restarts_the_services(machine):
     machine.start_systemd()
     machine.installs()
-    machine.spoil("changed")
+    machine.change("changed")
     before = machine.current
     at = machine.root / "restarting"
-    machine.play(
+    machine.fake(
         "systemctl",
         SYSTEMCTL.replace(
             "*'restart installation.service'*)",
@@ -686,17 +686,17 @@ def test_killed_in_the_middle_of_the_switch_the_next_run_restarts_what_is_old(ma
     running.wait(30)
     assert machine.current != before
     machine.start_systemd_again()
-    asked = len(machine.log("systemctl"))
+    calls = len(machine.log("systemctl"))
     machine.installs()
-    asked = machine.log("systemctl")[asked:]
-    assert "restart installation.service" in asked
-    assert "restart installation-display.service" in asked
+    calls = machine.log("systemctl")[calls:]
+    assert "restart installation.service" in calls
+    assert "restart installation-display.service" in calls
     machine.installs()
 
 
 def test_it_waits_until_the_engines_are_open(machine):
     machine.start_systemd()
-    machine.play(
+    machine.fake(
         "systemctl",
         SYSTEMCTL.replace(
             "*MainPID*",

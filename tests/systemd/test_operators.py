@@ -1,4 +1,4 @@
-"""The sudoers file that lets a group restart the wall: sound, narrow, and off by default."""
+"""The sudoers file that lets a group restart the wall: valid, narrow and off by default."""
 
 import re
 import shutil
@@ -12,9 +12,9 @@ FILE = ROOT / "systemd" / "operators.sudoers"
 VISUDO = shutil.which("visudo") or shutil.which("visudo", path="/usr/sbin:/sbin")
 
 
-@pytest.mark.skipif(VISUDO is None, reason="no visudo here")
-def test_sudo_takes_it(tmp_path):
-    # As it is put in place.
+@pytest.mark.skipif(VISUDO is None, reason="visudo is not installed")
+def test_sudo_accepts_it(tmp_path):
+    # With the permissions it is installed with.
     copy = tmp_path / "installation-operators"
     copy.write_bytes(FILE.read_bytes())
     copy.chmod(0o440)
@@ -24,7 +24,7 @@ def test_sudo_takes_it(tmp_path):
     assert ran.returncode == 0, ran.stderr
 
 
-def test_it_allows_whole_commands_on_the_walls_own_units_alone():
+def test_it_allows_only_whole_commands_on_our_units():
     text = re.sub(r"(?m)^#.*\n", "", FILE.read_text()).replace("\\\n", "")
     alias, rule = (line.strip() for line in text.splitlines() if line.strip())
     assert rule == "%installation-operators ALL = (root) NOPASSWD: INSTALLATION_OPERATE"
@@ -38,12 +38,12 @@ def test_it_allows_whole_commands_on_the_walls_own_units_alone():
 
 
 def test_nothing_installs_it():
-    # What the installer takes for a unit is called installation.
+    # The installer installs files named installation*.
     assert not FILE.name.startswith("installation")
     assert FILE.name not in (ROOT / "systemd" / "install").read_text()
 
 
-def test_the_technicians_page_says_how_to_put_it_in_place():
+def test_the_documentation_says_how_to_install_it():
     page = (ROOT / "docs" / "operations.md").read_text()
     commands = re.findall(r"(?m)^#   (.+)$", FILE.read_text().replace(" \\\n#       ", " "))
     assert len(commands) == 3

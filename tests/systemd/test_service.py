@@ -1,4 +1,4 @@
-"""What the units promise, and that systemd takes them."""
+"""The units: valid for systemd, confined, and restarted for ever."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ ANALYZE = shutil.which("systemd-analyze")
 
 
 class _Repeated(dict):
-    """A key that stands there twice has both values."""
+    """Collects the values of repeated keys."""
 
     def __setitem__(self, key, value):
         if isinstance(value, list) and isinstance(self.get(key), list):
@@ -43,13 +43,13 @@ def wall():
 
 
 def _version():
-    said = subprocess.run([ANALYZE, "--version"], capture_output=True, text=True, check=True)
-    return int(re.match(r"systemd (\d+)", said.stdout)[1])
+    ran = subprocess.run([ANALYZE, "--version"], capture_output=True, text=True, check=True)
+    return int(re.match(r"systemd (\d+)", ran.stdout)[1])
 
 
 @pytest.fixture
 def unpacked(tmp_path):
-    """The units, with commands that are on any machine."""
+    """Return a folder with the units, with commands that every machine has."""
     for unit in UNITS:
         text = re.sub(
             r"(/opt/installation/current|/usr/bin/(Xorg|xrandr))\S*", "/bin/true", unit.read_text()
@@ -58,25 +58,25 @@ def unpacked(tmp_path):
     return tmp_path
 
 
-@pytest.mark.skipif(not ANALYZE, reason="no systemd-analyze here")
-def test_systemd_understands_the_units(unpacked):
+@pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is not installed")
+def test_the_units_are_valid(unpacked):
     ran = subprocess.run(
         [ANALYZE, "verify", "--man=no", *sorted(unpacked.iterdir())],
         capture_output=True,
         text=True,
         check=False,
     )
-    complaints = [line for line in ran.stderr.splitlines() if "installation" in line]
-    assert complaints == []
+    problems = [line for line in ran.stderr.splitlines() if "installation" in line]
+    assert problems == []
 
 
-@pytest.mark.skipif(not ANALYZE, reason="no systemd-analyze here")
-def test_systemd_understands_the_unit_of_the_server(tmp_path):
+@pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is not installed")
+def test_the_unit_of_the_inference_server_is_valid(tmp_path):
     text = (SYSTEMD / "server/installation-server.service").read_text()
-    # Reached from this machine alone unless somebody says otherwise.
+    # By default only this machine can reach it.
     assert "Environment=ADDRESS=127.0.0.1 " in text
     assert re.findall(r"--publish (\S+)", text) == ["${ADDRESS}:8001:8001", "${ADDRESS}:8002:8002"]
-    # One folder; the variable would hold both.
+    # Not $STATE_DIRECTORY, which would contain both folders.
     assert "--volume %S/installation-server/models:/models:ro" in text
     unit = tmp_path / "installation-server.service"
     unit.write_text(text.replace("/usr/bin/podman", "/bin/true"))
@@ -85,9 +85,9 @@ def test_systemd_understands_the_unit_of_the_server(tmp_path):
     assert [line for line in ran.stderr.splitlines() if "installation" in line] == []
 
 
-@pytest.mark.skipif(not ANALYZE, reason="no systemd-analyze here")
+@pytest.mark.skipif(not ANALYZE, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("name", WITH_ENGINES)
-def test_little_is_exposed(unpacked, name):
+def test_the_units_are_confined(unpacked, name):
     if _version() < 250:
         pytest.skip("systemd-analyze judges files from version 250 on")
     ran = subprocess.run(
@@ -100,20 +100,20 @@ def test_little_is_exposed(unpacked, name):
 
 
 @pytest.mark.parametrize("unit", ["installation.service", "installation-display.service"])
-def test_wall_and_screen_are_started_again_for_ever(unit):
+def test_wall_and_screen_restart_for_ever(unit):
     unit = read(unit)
     assert unit["Service"]["Restart"] == "always"
     assert unit["Unit"]["StartLimitIntervalSec"] == "0"
 
 
-def test_a_hang_is_noticed_within_fifteen_seconds(wall):
+def test_a_hang_ends_within_fifteen_seconds(wall):
     service = wall["Service"]
     assert service["Type"] == "notify"
     worst = sum(int(service[key]) for key in ("WatchdogSec", "RestartSec"))
     assert worst <= 15
 
 
-def test_the_commands_that_are_started_exist():
+def test_the_commands_of_the_units_exist():
     from installation.commands.cli import _parser
 
     for unit in WITH_ENGINES:
@@ -129,25 +129,25 @@ def test_the_commands_that_are_started_exist():
         assert (SYSTEMD / Path(script).name).stat().st_mode & 0o111
 
 
-# Beside the release's own: what no Debian or Ubuntu with systemd is without.
+# On every Debian or Ubuntu with systemd.
 ESSENTIAL = {"/bin/sh", "/bin/systemctl"}
-# By the packages that the installer asks for.
+# From the packages that the installer installs.
 INSTALLED = {"/usr/bin/Xorg": "xserver-xorg-core", "/usr/bin/xrandr": "x11-xserver-utils"}
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_its_commands_are_on_a_bare_machine(unit):
+def test_the_commands_are_available_on_a_bare_machine(unit):
     packages = re.search(r'setup\.sh" packages (.*) >&2', (SYSTEMD / "install").read_text())
     for command in re.findall(r"^Exec\w+=(\S+)", unit.read_text(), re.MULTILINE):
         program = command.lstrip("-+@:!|")
         if program.startswith("/opt/installation/current/") or program in ESSENTIAL:
             continue
-        # Elsewhere only what may be missing.
+        # Other commands must be allowed to fail.
         assert command.startswith("-") or INSTALLED[program] in packages[1].split(), command
 
 
 @pytest.mark.parametrize("unit", ("installation.service", *WEB))
-def test_a_reload_takes_nothing_but_a_shell(unit, tmp_path):
+def test_a_reload_needs_nothing_but_a_shell(unit, tmp_path):
     waiting = subprocess.Popen(
         [sys.executable, "-c", "import signal; print(signal.sigwait([signal.SIGHUP]).name)"],
         preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP]),
@@ -169,19 +169,19 @@ def test_the_documentation_exists():
         assert (ROOT / place.removeprefix("file:///opt/installation/current/")).is_file(), unit
 
 
-def test_the_wall_asks_for_the_screen_but_depends_on_nothing(wall):
+def test_the_wall_wants_the_screen_but_requires_nothing(wall):
     assert "installation-display.service" in wall["Unit"]["Wants"]
     for unit in UNITS:
-        told = read(unit.name)["Unit"]
-        assert not {"Requires", "BindsTo", "PartOf", "Requisite"} & set(told), unit
-    # A build of engines keeps nothing from starting.
+        section = read(unit.name)["Unit"]
+        assert not {"Requires", "BindsTo", "PartOf", "Requisite"} & set(section), unit
+    # A build of engines must not delay the wall.
     assert "Before" not in read("installation-engines.service")["Unit"]
 
 
 @pytest.mark.parametrize("name", ["installation.service", "installation-display.service", *WEB])
-def test_a_full_disk_keeps_nothing_from_starting(name):
+def test_the_services_start_on_a_full_disk(name):
     service = read(name)["Service"]
-    # It takes folders on the disk.
+    # It creates folders on the disk.
     assert "PrivateTmp" not in service
     temporary = {each.partition(":")[0] for each in service["TemporaryFileSystem"].split()}
     assert {"/tmp", "/var/tmp"} <= temporary
@@ -189,11 +189,11 @@ def test_a_full_disk_keeps_nothing_from_starting(name):
     assert "XDG_CACHE_HOME=/tmp/" in written or "-logfile /run/" in written
 
 
-def test_who_uses_the_screen_finds_its_socket_where_the_server_puts_it(wall):
+def test_clients_find_the_socket_of_the_x_server(wall):
     screen = read("installation-display.service")["Service"]
     socket = "/run/installation-display/socket"
     assert screen["BindPaths"] == f"{socket}:/tmp/.X11-unix"
-    # A bind mount shows a folder that is made anew no longer.
+    # A bind mount does not follow when the folder is created again.
     assert screen["RuntimeDirectoryPreserve"] == "yes"
     assert "installation-display/socket" in screen["RuntimeDirectory"].split()
     monitors = read("installation-monitors.service")["Service"]
@@ -202,28 +202,28 @@ def test_who_uses_the_screen_finds_its_socket_where_the_server_puts_it(wall):
     assert f"socket={socket}/X0\n" in (SYSTEMD / "screen").read_text()
 
 
-def test_pictures_stay_in_memory(wall):
+def test_images_stay_in_memory(wall):
     service = wall["Service"]
     assert service["LimitCORE"] == service["CoredumpFilter"] == service["MemorySwapMax"] == "0"
 
 
-def test_nothing_but_this_machine_is_on_its_network(wall):
+def test_the_wall_reaches_only_this_machine(wall):
     assert wall["Service"]["IPAddressDeny"] == "any"
     assert wall["Service"]["IPAddressAllow"] == "localhost"
 
 
-def test_what_saves_or_restarts_does_not_wake_a_wall_that_was_stopped():
+def test_reloads_and_nightly_restarts_do_not_start_a_stopped_wall():
     for unit in ("installation-config.service", "installation-restart.service"):
         assert " try-re" in read(unit)["Service"]["ExecStart"]
 
 
-def test_what_is_saved_beside_the_config_is_noticed_too():
+def test_overlays_are_watched_like_the_config():
     watched = read("installation-config.path")["Path"]["PathChanged"].split("\n")
     config = Path("/etc/installation/config.yaml")
     assert watched == [str(config), str(config.with_suffix(".d"))]
 
 
-# Tempting, but newer than 249, which is Ubuntu 22.04's.
+# Not available in systemd 249 (Ubuntu 22.04).
 NEWER = (
     "RestartSteps=",
     "RestartMaxDelaySec=",
@@ -233,13 +233,13 @@ NEWER = (
 )
 
 
-def test_all_of_it_is_known_to_the_oldest_systemd():
+def test_the_units_use_nothing_newer_than_the_oldest_systemd():
     for unit in UNITS:
         lines = unit.read_text().splitlines()
         assert not [line for line in lines if line.startswith(NEWER)], unit
 
 
-def test_the_workers_of_the_web_are_as_confined_as_one_alone():
+def test_several_web_workers_are_as_confined_as_one():
     one, several = (read(unit) for unit in WEB)
     assert several["Service"]["ExecStart"] == one["Service"]["ExecStart"].replace(
         " web ", " web --port %i "
@@ -253,24 +253,24 @@ def test_the_workers_of_the_web_are_as_confined_as_one_alone():
 @pytest.mark.parametrize(
     ("name", "ports"), [(WEB[0], "tcp:8080"), (WEB[1], "tcp:8080-8089")], ids=WEB
 )
-def test_the_web_extension_reaches_nothing_and_is_reached_by_this_machine_alone(name, ports):
+def test_the_web_extension_communicates_only_with_this_machine(name, ports):
     unit = read(name)
     service = unit["Service"]
     assert service["LimitCORE"] == service["CoredumpFilter"] == service["MemorySwapMax"] == "0"
     assert (service["IPAddressDeny"], service["IPAddressAllow"]) == ("any", "localhost")
     assert (service["SocketBindDeny"], service["SocketBindAllow"]) == ("any", ports)
     assert not [device for device in service["DeviceAllow"].split("\n") if "video4linux" in device]
-    # Whoever installs the wall has not asked for it.
-    assert "installation-web" not in (SYSTEMD / "install").read_text().partition("needed=")[0]
+    # Installing the wall does not enable it.
+    assert "installation-web" not in (SYSTEMD / "install").read_text().partition("needed_mb=")[0]
 
 
-def test_whoever_is_served_at_the_end_has_the_time_for_it():
+def test_the_stop_timeout_leaves_time_for_images_in_flight():
     from installation.web.upload.server import GRACE
 
     for name in WEB:
         assert int(read(name)["Service"]["TimeoutStopSec"]) > GRACE + 5
 
 
-def test_a_saved_config_reaches_all_that_read_it():
-    told = read("installation-config.service")["Service"]["ExecStart"].split()
-    assert {"installation.service", *WEB[:1], "installation-web@*.service"} <= set(told)
+def test_a_saved_config_reloads_wall_and_web():
+    words = read("installation-config.service")["Service"]["ExecStart"].split()
+    assert {"installation.service", *WEB[:1], "installation-web@*.service"} <= set(words)

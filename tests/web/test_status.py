@@ -1,4 +1,4 @@
-"""What technicians are told over HTTP, and who is told nothing: a real server, real requests."""
+"""The status over HTTP, and who may see it: a real server, real requests."""
 
 import base64
 import contextlib
@@ -21,9 +21,9 @@ from installation.config.model import Status
 from installation.display.metrics import Metrics
 from installation.scene import Frame
 from installation.web.status.health import evaluate
-from installation.web.status.history import EVERY
-from installation.web.status.server import StatusServer
-from installation.web.status.snapshot import StageHealth, StatusSnapshot
+from installation.web.status.history import SAMPLE_INTERVAL_S
+from installation.web.status.server import StatusServer, StatusTiming
+from installation.web.status.snapshot import StatusSnapshot, WorkerHealth
 from tests.ports import free_port
 
 LONG = 300.0
@@ -31,40 +31,40 @@ FREE = ("installation_record_free_bytes",)
 TOKEN = "correct horse battery staple"
 
 
-def a_report(**changes):
+def a_snapshot(**changes):
     metrics = Metrics()
     for index in range(40):
         metrics.present(index / 30, index / 30 - 0.02, index / 30 - 0.06, 0.004)
-    report = StatusSnapshot(
-        # It does not get old, however long a test takes.
+    snapshot = StatusSnapshot(
+        # Never out of date, however long a test takes.
         at=time.monotonic() + 1e6,
         open=True,
-        doors="open",
+        hours_text="open",
         opens_at=0.0,
         open_seconds=3700.0,
         preparing=None,
-        waiting=False,
+        picture_visible=True,
         shown_at=time.monotonic() + 1e6,
-        stuck=False,
+        screen_stuck=False,
         metrics=metrics,
         faces=2,
-        pulses=(StageHealth("vision", 0.1, 8.0), StageHealth("capture", 0.02, 8.0)),
+        workers=(WorkerHealth("vision", 0.1, 8.0), WorkerHealth("capture", 0.02, 8.0)),
         camera="/dev/video0",
-        trouble=None,
-        losses=3,
+        camera_error=None,
+        camera_disconnects=3,
         device="CPU",
         fallback=False,
         classifier="person-semantic",
         policy="safe",
         record=Path("record.sqlite").absolute(),
-        pause=None,
+        recording_error=None,
         frame=None,
     )
-    return replace(report, **changes)
+    return replace(snapshot, **changes)
 
 
-class Asked:
-    """One request, and what came of it."""
+class Response:
+    """The response to one request."""
 
     def __init__(self, port, path="/", method="GET", address="127.0.0.1", **headers):
         connection = http.client.HTTPConnection(address, port, timeout=LONG)
@@ -81,12 +81,23 @@ class Asked:
         return self.body.decode()
 
 
+def until_listening(port):
+    """Wait until the server accepts connections."""
+    deadline = time.monotonic() + LONG
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def ask(port, *arguments, **keywords):
-    """Ask, as soon as it answers."""
+    """Send a request, once the server listens."""
     deadline = time.monotonic() + LONG
     while True:
         try:
-            return Asked(port, *arguments, **keywords)
+            return Response(port, *arguments, **keywords)
         except ConnectionRefusedError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -96,11 +107,11 @@ def ask(port, *arguments, **keywords):
 def serve():
     servers = []
 
-    def begin(report=None, **settings):
+    def begin(snapshot=None, timings=None, **settings):
         settings.setdefault("port", free_port())
-        servers.append(StatusServer(Status(**settings)))
-        if report is not None:
-            servers[-1].publish(report)
+        servers.append(StatusServer(Status(**settings), timings or StatusTiming()))
+        if snapshot is not None:
+            servers[-1].publish(snapshot)
         return settings["port"]
 
     yield begin
@@ -119,43 +130,49 @@ def metrics_of(text):
 
 
 def test_a_wall_that_works_is_healthy(serve):
-    answer = ask(serve(a_report()), "/healthz")
+    answer = ask(serve(a_snapshot()), "/healthz")
     assert (answer.status, answer.text) == (200, "works\n")
 
 
 @pytest.mark.parametrize(
-    ("changes", "words", "says"),
+    ("changes", "summary", "message"),
     [
-        ({"at": -60.0}, "does not work", "the wall has not answered for"),
-        ({"trouble": "/dev/video0: no camera there"}, "does not work", "no camera there"),
-        ({"waiting": True, "shown_at": -60.0}, "does not work", "no picture on the wall for"),
-        ({"stuck": True}, "does not work", "the screen stays the same"),
+        ({"at": -60.0}, "does not work", "the wall has not reported its status for"),
+        ({"camera_error": "/dev/video0: no camera there"}, "does not work", "no camera there"),
         (
-            {"pulses": (StageHealth("vision", 5.0, 8.0),)},
+            {"picture_visible": False, "shown_at": -60.0},
             "does not work",
-            "vision has not answered",
+            "no camera frame on the screen for",
+        ),
+        ({"screen_stuck": True}, "does not work", "the screen is frozen"),
+        (
+            {"workers": (WorkerHealth("vision", 5.0, 8.0),)},
+            "does not work",
+            "vision has not responded for 5 s",
         ),
         ({"preparing": "preparing 34%"}, "preparing", "preparing 34%"),
         (
-            {"preparing": "preparing", "engines": "x: no engine here"},
+            {"preparing": "preparing", "engine_error": "x: no engine here"},
             "does not work",
             "x: no engine",
         ),
-        ({"dark": True}, "does not work", "no monitor is on"),
+        ({"monitors_off": True}, "does not work", "no monitor is on"),
     ],
 )
-def test_a_wall_that_does_not_work_says_why(serve, changes, words, says):
-    answer = ask(serve(a_report(**changes)), "/healthz")
+def test_a_wall_that_does_not_work_says_why(serve, changes, summary, message):
+    answer = ask(serve(a_snapshot(**changes)), "/healthz")
     assert answer.status == 503
     first, fault, *others = answer.text.splitlines()
-    assert first == words
-    assert fault.startswith("fault: ") and says in fault
+    assert first == summary
+    assert fault.startswith("fault: ") and message in fault
     assert others == []
 
 
-def test_before_the_wall_says_anything_it_starts(serve):
+def test_before_the_first_snapshot_it_is_starting(serve):
     port = serve()
-    assert ask(port, "/healthz").text == "starting\nfault: the wall has not told anything yet\n"
+    assert (
+        ask(port, "/healthz").text == "starting\nfault: the wall has not reported its status yet\n"
+    )
     assert ask(port, "/healthz").status == 503
     assert "starting" in ask(port).text
     assert metrics_of(ask(port, "/metrics").text)[("installation_healthy",)] == 0
@@ -164,37 +181,39 @@ def test_before_the_wall_says_anything_it_starts(serve):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"waiting": True, "shown_at": -60.0},
-        {"trouble": "/dev/video0: no camera there", "stuck": True},
-        {"preparing": "preparing", "engines": "person-mine: no engine here"},
-        {"dark": True},
+        {"picture_visible": False, "shown_at": -60.0},
+        {"camera_error": "/dev/video0: no camera there", "screen_stuck": True},
+        {"preparing": "preparing", "engine_error": "person-mine: no engine here"},
+        {"monitors_off": True},
     ],
 )
 def test_closed_by_its_hours_it_is_healthy(changes):
-    report = a_report(open=False, doors="closed until Mon 23 Nov 2026, 10:00", **changes)
-    health = evaluate(report, report.at)
-    assert (health.faults, health.words) == ((), "closed until Mon 23 Nov 2026, 10:00")
+    snapshot = a_snapshot(open=False, hours_text="closed until Mon 23 Nov 2026, 10:00", **changes)
+    health = evaluate(snapshot, snapshot.at)
+    assert (health.faults, health.summary) == ((), "closed until Mon 23 Nov 2026, 10:00")
 
 
-def test_a_pause_of_the_record_is_a_warning_only(serve):
-    answer = ask(serve(a_report(pause="recording pauses: the disk is full")), "/healthz")
+def test_paused_recording_is_only_a_warning(serve):
+    answer = ask(
+        serve(a_snapshot(recording_error="recording pauses: the disk is full")), "/healthz"
+    )
     assert answer.status == 200
     assert answer.text == "works\nwarning: recording pauses: the disk is full\n"
 
 
-def test_inference_that_fell_back_is_a_warning_only(serve):
-    port = serve(a_report(fallback=True))
+def test_fallback_is_only_a_warning(serve):
+    port = serve(a_snapshot(fallback=True))
     answer = ask(port, "/healthz")
     assert answer.status == 200
-    said = "inference on the CPU for now, not as asked for; the log says why"
-    assert answer.text == f"works\nwarning: {said}\n"
+    warning = "inference has fallen back to the CPU; the log says why"
+    assert answer.text == f"works\nwarning: {warning}\n"
     assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
     page = ask(port).text
-    assert said in page and "CPU for now, not as asked for" in page
+    assert warning in page and "CPU (fallback)" in page
 
 
-def test_the_room_for_the_record_is_told(serve, tmp_path):
-    port = serve(a_report(record=tmp_path / "record.sqlite"))
+def test_the_free_space_for_the_record_is_exposed(serve, tmp_path):
+    port = serve(a_snapshot(record=tmp_path / "record.sqlite"))
     deadline = time.monotonic() + LONG
     while (free := metrics_of(ask(port, "/metrics").text).get(FREE)) is None:
         assert time.monotonic() < deadline
@@ -203,13 +222,13 @@ def test_the_room_for_the_record_is_told(serve, tmp_path):
 
 
 @pytest.mark.parametrize("record", [None, Path("/nowhere/record.sqlite")])
-def test_without_a_place_for_a_record_no_room_is_told(record):
+def test_without_a_folder_for_the_record_no_free_space_is_exposed(record):
     server = StatusServer(Status(port=free_port()))
     try:
-        server.publish(a_report(record=record))
+        server.publish(a_snapshot(record=record))
         port = server._settings.port
-        # As long as it takes to look twice.
-        until = time.monotonic() + 2.5 * EVERY
+        # Long enough for two samples.
+        until = time.monotonic() + 2.5 * SAMPLE_INTERVAL_S
         while time.monotonic() < until:
             found = metrics_of(ask(port, "/metrics").text)
             time.sleep(0.5)
@@ -220,24 +239,25 @@ def test_without_a_place_for_a_record_no_room_is_told(record):
 
 
 @pytest.mark.parametrize("opens_at", [0.0, 1795435200.0, math.inf])
-def test_it_is_told_when_it_opens(serve, opens_at):
-    told = metrics_of(ask(serve(a_report(opens_at=opens_at)), "/metrics").text)
-    assert told[("installation_opens_timestamp_seconds",)] == opens_at
+def test_the_opening_time_is_exposed(serve, opens_at):
+    found = metrics_of(ask(serve(a_snapshot(opens_at=opens_at)), "/metrics").text)
+    assert found[("installation_opens_timestamp_seconds",)] == opens_at
 
 
-def test_machines_can_read_the_metrics(serve):
-    answer = ask(serve(a_report()), "/metrics")
+def test_prometheus_can_read_the_metrics(serve):
+    answer = ask(serve(a_snapshot()), "/metrics")
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     found = metrics_of(answer.text)
     for name, value in {
         "healthy": 1,
         "frame_age_seconds_count": 40,
         "overlay_age_seconds_count": 40,
-        "draw_seconds_count": 40,
+        "draw_duration_seconds_count": 40,
+        "picture_visible": 1,
         "frames_presented_total": 40,
         "faces": 2,
-        "camera_losses_total": 3,
-        "camera_lost": 0,
+        "camera_disconnects_total": 3,
+        "camera_up": 1,
         "open_seconds_total": 3700,
         "recording_paused": 0,
         "inference_fallback": 0,
@@ -247,28 +267,28 @@ def test_machines_can_read_the_metrics(serve):
     assert found[("installation_frame_age_seconds_sum",)] == pytest.approx(40 * 0.02)
     assert found[("installation_frame_age_seconds_bucket", "0.015")] == 0
     assert found[("installation_frame_age_seconds_bucket", "+Inf")] == 40
-    assert found[("installation_stage_silent_seconds", "vision")] == 0.1
+    assert found[("installation_worker_heartbeat_age_seconds", "vision")] == 0.1
     assert found[("process_resident_memory_bytes",)] > 0
     assert found[("installation_process_threads",)] >= 2
 
 
-def test_each_metric_is_in_the_table(serve):
+def test_each_metric_is_documented(serve):
     from tests.conftest import ROOT
 
     table = (ROOT / "docs" / "status.md").read_text()
-    text = ask(serve(a_report()), "/metrics").text
+    text = ask(serve(a_snapshot()), "/metrics").text
     for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE):
         if not name.startswith("process_"):
             assert f"`{name}`" in table
 
 
 def test_the_page_shows_it_without_a_script(serve):
-    port = serve(a_report(camera="<b>bold</b>"))
+    port = serve(a_snapshot(camera="<b>bold</b>"))
     time.sleep(1)
     answer = ask(port)
     assert answer.status == 200
     assert "<h1>works</h1>" in answer.text
-    assert "&lt;b&gt;bold&lt;/b&gt;, 3 losses since the start" in answer.text
+    assert "&lt;b&gt;bold&lt;/b&gt;, 3 disconnects since the start" in answer.text
     assert 'http-equiv="refresh"' in answer.text
     assert "<script" not in answer.text and "style=" not in answer.text
     assert "//" not in answer.text.partition(">")[2].replace("</", "")
@@ -276,25 +296,25 @@ def test_the_page_shows_it_without_a_script(serve):
     assert ask(port, "/style.css").headers["content-type"].startswith("text/css")
 
 
-def test_sparklines_come_with_time(serve):
+def test_sparklines_appear_with_time(serve):
     server = StatusServer(Status(port=free_port()))
     try:
-        port, report = server._settings.port, a_report()
+        port, snapshot = server._settings.port, a_snapshot()
         deadline = time.monotonic() + LONG
         while "<polyline" not in ask(port).text:
             assert time.monotonic() < deadline
-            metrics = report.metrics.copy()
+            metrics = snapshot.metrics.copy()
             metrics.present(0.0, 0.0, None, 0.0)
-            report = replace(report, at=report.at + 0.2, metrics=metrics)
-            server.publish(report)
+            snapshot = replace(snapshot, at=snapshot.at + 0.2, metrics=metrics)
+            server.publish(snapshot)
             time.sleep(0.2)
     finally:
         server.stop()
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/metrics", "/style.css", "/nowhere"])
-def test_nothing_is_kept_anywhere(serve, path):
-    headers = ask(serve(a_report()), path).headers
+def test_responses_are_never_cached(serve, path):
+    headers = ask(serve(a_snapshot()), path).headers
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["referrer-policy"] == "no-referrer"
@@ -302,17 +322,17 @@ def test_nothing_is_kept_anywhere(serve, path):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
-def test_it_can_only_be_read(serve, method):
-    assert ask(serve(a_report()), "/", method).status == 405
+def test_only_reading_is_allowed(serve, method):
+    assert ask(serve(a_snapshot()), "/", method).status == 405
 
 
-def test_heads_may_be_asked_for(serve):
-    answer = ask(serve(a_report()), "/healthz", "HEAD")
+def test_head_requests_are_answered(serve):
+    answer = ask(serve(a_snapshot()), "/healthz", "HEAD")
     assert (answer.status, answer.body) == (200, b"")
 
 
-def test_a_page_from_elsewhere_cannot_pass_for_this_machine(serve):
-    port = serve(a_report())
+def test_other_host_names_are_rejected(serve):
+    port = serve(a_snapshot())
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "", "[", "0"):
         answer = ask(port, "/metrics", Host=host)
         assert answer.status in (400, 421)
@@ -343,25 +363,27 @@ WRONG = [
 
 @pytest.mark.parametrize("headers", WRONG)
 @pytest.mark.parametrize("path", ["/", "/healthz", "/metrics", "/style.css", "/preview.jpg", "/no"])
-def test_without_the_token_nothing_is_told(serve, path, headers):
+def test_without_the_token_nothing_is_served(serve, path, headers):
     answer = ask(serving(serve), path, **headers)
     assert (answer.status, answer.text) == (401, "Unauthorized\n")
     assert "installation" not in str(answer.headers)
 
 
 def serving(serve):
-    report = a_report(frame=Frame(0, 0.0, np.zeros((90, 160, 3), np.uint8)))
-    return serve(report, token=SecretStr(TOKEN).get_secret_value(), address="0.0.0.0", preview=True)
+    snapshot = a_snapshot(frame=Frame(0, 0.0, np.zeros((90, 160, 3), np.uint8)))
+    return serve(
+        snapshot, token=SecretStr(TOKEN).get_secret_value(), address="0.0.0.0", preview=True
+    )
 
 
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", basic("me", TOKEN)])
-def test_with_the_token_all_is(serve, given):
+def test_with_the_token_the_status_is_served(serve, given):
     answer = ask(serving(serve), "/healthz", Authorization=given, Host="wall.museum.example")
     assert (answer.status, answer.text) == (200, "works\n")
 
 
-def test_the_token_is_asked_for_at_home_too(serve):
-    port = serve(a_report(), token=TOKEN)
+def test_local_requests_need_the_token_too(serve):
+    port = serve(a_snapshot(), token=TOKEN)
     assert ask(port, "/healthz").status == 401
     assert ask(port, "/healthz", Authorization=f"Bearer {TOKEN}").status == 200
 
@@ -369,29 +391,28 @@ def test_the_token_is_asked_for_at_home_too(serve):
 FRAME = Frame(0, 0.0, np.full((360, 640, 3), 200, np.uint8))
 
 
-def test_no_picture_is_served_unless_that_is_wished(serve):
-    port = serve(a_report(frame=FRAME))
+def test_no_preview_is_served_by_default(serve):
+    port = serve(a_snapshot(frame=FRAME))
     assert ask(port, "/preview.jpg").status == 404
     assert "preview.jpg" not in ask(port).text
 
 
-def test_a_picture_is_served_to_this_machine_alone(serve):
-    port = serve(a_report(frame=FRAME), preview=True)
+def test_the_preview_is_served_to_this_machine(serve):
+    port = serve(a_snapshot(frame=FRAME), preview=True)
     answer = ask(port, "/preview.jpg")
     assert answer.status == 200
     assert answer.headers["content-type"] == "image/jpeg"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.body.startswith(b"\xff\xd8")
     assert "preview.jpg" in ask(port).text
-    # A proxy here may serve anybody.
+    # A proxy on this machine may serve anybody.
     for header in ("X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"):
         assert ask(port, "/preview.jpg", **{header: "203.0.113.9"}).status == 404
 
 
-def test_a_picture_is_served_to_no_other_machine(serve):
+def test_the_preview_is_served_to_no_other_machine(serve):
     own = own_address()
-    report = a_report(frame=FRAME)
-    port = serve(report, preview=True, token=TOKEN, address="0.0.0.0")
+    port = serve(a_snapshot(frame=FRAME), preview=True, token=TOKEN, address="0.0.0.0")
     given = {"Authorization": f"Bearer {TOKEN}"}
     assert ask(port, "/healthz", address=own, **given).status == 200
     assert ask(port, "/preview.jpg", address=own, **given).status == 404
@@ -399,7 +420,7 @@ def test_a_picture_is_served_to_no_other_machine(serve):
 
 
 def own_address():
-    """An address of this machine by which it looks like another."""
+    """Return an address of this machine that is not loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         try:
             asked.connect(("192.0.2.1", 9))
@@ -411,23 +432,23 @@ def own_address():
     return address
 
 
-def test_a_taken_port_is_told_once_and_tried_again(serve, caplog, monkeypatch):
-    monkeypatch.setattr("installation.web.status.server._RETRY", 0.1)
+def test_a_taken_port_is_reported_once_and_tried_again(serve, caplog):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        port = serve(a_report(), port=other.getsockname()[1])
+        timings = StatusTiming(retry_s=0.1)
+        port = serve(a_snapshot(), timings, port=other.getsockname()[1])
         deadline = time.monotonic() + LONG
-        while "cannot be used" not in caplog.text:
+        while "cannot use port" not in caplog.text:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(1)
-    assert caplog.text.count(f"status.port: {port} of 127.0.0.1 cannot be used") == 1
+    assert caplog.text.count(f"status.port: cannot use port {port} of 127.0.0.1") == 1
     assert ask(port, "/healthz").status == 200
 
 
-def test_those_who_only_stand_about_keep_nobody_out(serve):
-    port = serve(a_report())
+def test_idle_connections_keep_nobody_out(serve):
+    port = serve(a_snapshot())
     assert ask(port, "/healthz").status == 200
     before = threading.active_count()
     idlers = []
@@ -437,7 +458,7 @@ def test_those_who_only_stand_about_keep_nobody_out(serve):
             idlers[-1].sendall(b"GET / HTTP/1.1\r\nHost: loc")
         assert ask(port, "/healthz").status == 200
         assert threading.active_count() <= before
-        # Most were sent away to make room.
+        # Most were closed to make room.
         gone = 0
         for each in idlers[:100]:
             each.settimeout(LONG)
@@ -451,10 +472,9 @@ def test_those_who_only_stand_about_keep_nobody_out(serve):
             each.close()
 
 
-def test_whoever_takes_too_long_is_cut_off(serve, monkeypatch):
-    port = serve(a_report())
-    ask(port, "/healthz")
-    monkeypatch.setattr("installation.web.status.server._LONGEST", 0.5)
+def test_a_connection_has_a_time_limit(serve):
+    port = serve(a_snapshot(), StatusTiming(connection_s=0.5))
+    until_listening(port)
     with socket.create_connection(("127.0.0.1", port), timeout=LONG) as slow:
         slow.sendall(b"GET / HT")
         with contextlib.suppress(ConnectionResetError):
@@ -473,8 +493,8 @@ def test_whoever_takes_too_long_is_cut_off(serve, monkeypatch):
         b"GET http://[ HTTP/1.1\r\nHost: [\r\n\r\n",
     ],
 )
-def test_what_is_no_request_does_no_harm(serve, sent, caplog):
-    port = serve(a_report())
+def test_malformed_requests_do_no_harm(serve, sent, caplog):
+    port = serve(a_snapshot())
     ask(port, "/healthz")
     with socket.create_connection(("127.0.0.1", port), timeout=LONG) as client:
         try:
@@ -487,9 +507,9 @@ def test_what_is_no_request_does_no_harm(serve, sent, caplog):
     assert "Traceback" not in caplog.text and "unexpected" not in caplog.text
 
 
-def test_it_leaves_at_once_whoever_is_there():
+def test_it_stops_without_waiting_for_open_connections():
     server = StatusServer(Status(port=free_port()))
-    server.publish(a_report())
+    server.publish(a_snapshot())
     port = server._settings.port
     ask(port, "/healthz")
     with socket.create_connection(("127.0.0.1", port)) as slow:
@@ -498,4 +518,4 @@ def test_it_leaves_at_once_whoever_is_there():
         server.join(LONG)
         assert not server._thread.is_alive()
     with pytest.raises(ConnectionRefusedError):
-        Asked(port)
+        Response(port)

@@ -1,4 +1,4 @@
-"""The status of a wall that runs: a real process, before a real screen, asked over real HTTP."""
+"""The status of a running wall: a real process, a real screen, real HTTP."""
 
 import math
 import socket
@@ -45,10 +45,10 @@ def start(tmp_path, screen, built):
         assert "Traceback" not in each.log.read_text()
 
 
-def until(port, status, words):
-    """Ask /healthz until it says so."""
+def until(port, status, text):
+    """Ask /healthz until it has this status and contains this text; return its body."""
     deadline = time.monotonic() + LONG
-    while (answer := ask(port, "/healthz")).status != status or words not in answer.text:
+    while (answer := ask(port, "/healthz")).status != status or text not in answer.text:
         assert time.monotonic() < deadline, answer.text
         time.sleep(0.2)
     return answer.text
@@ -59,7 +59,7 @@ def shown(port):
     return found[("installation_frames_presented_total",)]
 
 
-# Its engines are opened once there is a file named gate.
+# Opens the engines once there is a file named gate.
 GATE = """
 import time
 from pathlib import Path
@@ -73,7 +73,7 @@ stages.open_observer = opened_later
 """
 
 
-def test_it_is_told_from_the_start_to_the_end(start, tmp_path):
+def test_the_status_is_served_from_start_to_end(start, tmp_path):
     port = free_port()
     wall = start(port, GATE)
     assert ask(port, "/healthz").status == 503
@@ -84,22 +84,22 @@ def test_it_is_told_from_the_start_to_the_end(start, tmp_path):
     assert shown(port) > before
     page = ask(port).text
     assert "<h1>works</h1>" in page and "person-semantic, policy safe" in page
-    # Whoever is being served does not keep it.
+    # An open connection does not delay the exit.
     with socket.create_connection(("127.0.0.1", port)) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\n")
         assert wall.end() == 0
 
 
-def test_a_camera_that_is_not_there_is_told(start):
+def test_a_missing_camera_is_reported(start):
     port = free_port()
     start(port, camera="{source: /dev/video987}")
     text = until(port, 503, "/dev/video987: no camera there")
     assert text.startswith(("does not work\n", "preparing\n"))
-    assert metrics_of(ask(port, "/metrics").text)[("installation_camera_lost",)] == 1
-    until(port, 503, "no picture on the wall for")
+    assert metrics_of(ask(port, "/metrics").text)[("installation_camera_up",)] == 0
+    until(port, 503, "no camera frame on the screen for")
 
 
-def test_closed_it_is_healthy(start):
+def test_a_closed_wall_is_healthy(start):
     port = free_port()
     hours = "{open: [mon-sun 00:00-24:00], closed: [01-01..12-31]}"
     start(port, camera="{source: /dev/video987}", hours=hours)
@@ -109,7 +109,7 @@ def test_closed_it_is_healthy(start):
     assert found[("installation_opens_timestamp_seconds",)] == math.inf
 
 
-def test_closed_until_a_day_it_tells_when_it_opens(start):
+def test_a_closed_wall_exposes_when_it_opens(start):
     port = free_port()
     first = datetime.now(timezone.utc).date() - timedelta(days=1)
     opens = first + timedelta(days=4)
@@ -122,15 +122,15 @@ def test_closed_until_a_day_it_tells_when_it_opens(start):
     )
 
 
-# A card and a TensorRT, as the driver and Python would tell of them.
+# A GPU and TensorRT, as the driver and Python would report them.
 FOUND = """
-import installation.inference.open_engines as room
-card = room.CudaDevice("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
-room.find_gpu = lambda: room.GpuInfo(card, room.Library("tensorrt", "10.3.0", None))
+import installation.inference.open_engines as module
+card = module.CudaDevice("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
+module.find_gpu = lambda: module.GpuInfo(card, module.Library("tensorrt", "10.3.0", None))
 """
 
 
-def test_a_gpu_that_is_left_alone_is_told(start, tmp_path, built):
+def test_a_gpu_that_is_not_used_is_reported(start, tmp_path, built):
     engines = tmp_path / "engines"
     engines.mkdir()
     for engine in built.iterdir():
@@ -140,35 +140,39 @@ def test_a_gpu_that_is_left_alone_is_told(start, tmp_path, built):
         circuit_breaker_for(engines).fail("it fell off the bus")
     port = free_port()
     wall = start(port, inference="{engines: engines, device: auto}", patch=FOUND)
-    assert "warning: inference on the CPU for now" in until(port, 200, "for now")
+    assert "warning: inference has fallen back to the CPU;" in until(port, 200, "fallen back")
     assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
     wall.wait_for("camera demo, CPU for now")
 
 
-def test_a_server_that_is_not_there_is_told(start, built):
+def test_an_unreachable_inference_server_is_reported(start, built):
     port, nobody = free_port(), f"127.0.0.1:{free_port()}"
     wall = start(port, inference=f"{{engines: {built}, server: 'kserve://{nobody}'}}")
-    assert f"warning: inference on the CPU (server {nobody} is gone)" in until(port, 200, "gone")
+    warning = f"warning: inference has fallen back to the CPU (server {nobody} is gone)"
+    assert warning in until(port, 200, "gone")
     assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
     wall.wait_for("is gone) for now")
 
 
-def test_a_record_that_cannot_be_written_is_a_warning(start, tmp_path, crowd_film):
+def test_an_unwritable_record_is_a_warning(start, tmp_path, crowd_film):
     (tmp_path / "said.sqlite").mkdir()
     port = free_port()
     start(port, record="{file: said.sqlite}", camera=f"{{source: {crowd_film}}}")
-    # Once a face has left there is something to write.
+    # There is something to write once a face has left.
     assert until(port, 200, "recording pauses").startswith("works\nwarning: recording pauses")
 
 
-def test_a_port_that_is_taken_is_no_reason_to_stop(start):
+def test_a_taken_port_does_not_stop_the_wall(start):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
         wall = start(port)
         wall.wait_for("camera demo", times=2)
-        assert wall.log.read_text().count(f"WARNING status.port: {port} of 127.0.0.1") == 1
+        assert (
+            wall.log.read_text().count(f"WARNING status.port: cannot use port {port} of 127.0.0.1")
+            == 1
+        )
     until(port, 200, "works")
 
 
@@ -178,7 +182,7 @@ def test_without_a_port_nothing_is_served(start):
     assert "status at" not in wall.log.read_text()
 
 
-def test_no_crowd_of_rude_clients_stops_the_wall(start):
+def test_many_idle_clients_do_not_stop_the_wall(start):
     port = free_port()
     wall = start(port)
     until(port, 200, "works")

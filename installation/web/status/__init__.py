@@ -1,1 +1,1 @@
-"""How the wall is, for technicians and their machines: a page, /healthz and /metrics."""
+"""The wall's status over HTTP, for technicians and monitoring: a page, /healthz and /metrics."""

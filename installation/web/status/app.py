@@ -1,4 +1,4 @@
-"""What is to be had at which address."""
+"""The status page and its endpoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import logging
 import shutil
 import time
-import traceback
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from installation.config import model as config
 from installation.runtime.latest import Latest
+from installation.runtime.tracebacks import error_location
 from installation.scene import Frame
 from installation.supervision.temperature import temperature
 from installation.web.status.auth import AuthMiddleware, is_local_request
@@ -32,7 +32,7 @@ from installation.web.status.snapshot import StatusSnapshot
 
 log = logging.getLogger(__name__)
 
-# Added to each response. A connection serves one request: nobody holds on to one.
+# Added to every response. A connection serves one request, so that nobody can hold on to one.
 _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"connection", b"close"),
@@ -45,12 +45,11 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
-_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-# A page is made at most this often, seconds, however many ask.
-_FRESH = 0.5
-# Pixels across of what is shown of the camera's picture, and what makes JPEG of it.
-_PREVIEW = 480
-_QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 80)
+_PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# However many clients ask, each page is rendered at most this often.
+_CACHE_S = 0.5
+_PREVIEW_WIDTH_PX = 480
+_PREVIEW_ENCODING = (cv2.IMWRITE_JPEG_QUALITY, 80)
 
 
 class StatusApp:
@@ -59,34 +58,34 @@ class StatusApp:
     Parameters
     ----------
     settings
-        Whom to tell, and whether to show what the camera sees.
-    reports
-        Whose newest is told.
+        Who may see it, and whether it includes a preview of the camera.
+    snapshots
+        Published by the wall.
     restarts
-        By the service manager; None where there is none.
+        By the service manager; None without one.
 
     Attributes
     ----------
     app
-        For the server.
+        The ASGI application.
     """
 
     def __init__(
-        self, settings: config.Status, reports: Latest[StatusSnapshot], restarts: int | None
+        self, settings: config.Status, snapshots: Latest[StatusSnapshot], restarts: int | None
     ) -> None:
-        self._reports = reports
+        self._snapshots = snapshots
         self._restarts = restarts
         self._history = History()
         self._page = Page(settings.preview)
         self._temperature: float | None = None
-        self._free: int | None = None
-        self._made: dict[str, tuple[float, bytes]] = {}
-        self._complaint = ""
+        self._free_bytes: int | None = None
+        self._cache: dict[str, tuple[float, bytes]] = {}
+        self._last_error = ""
         style = files(__package__).joinpath("assets/style.css").read_bytes()
         routes = [
-            Route("/", lambda _: HTMLResponse(self._cached("page", self._draw))),
+            Route("/", lambda _: HTMLResponse(self._cached("page", self._render))),
             Route("/style.css", lambda _: Response(style, media_type="text/css")),
-            # Browsers ask for it unasked.
+            # Browsers always ask for it.
             Route("/favicon.ico", lambda _: Response(status_code=204)),
             Route("/healthz", self._health),
             Route("/metrics", self._metrics),
@@ -95,101 +94,100 @@ class StatusApp:
             routes.append(Route("/preview.jpg", self._preview))
         inner = Starlette(
             routes=routes,
-            exception_handlers={HTTPException: _nowhere, Exception: self._failure},
+            exception_handlers={HTTPException: _http_error, Exception: self._server_error},
         )
         token = None if settings.token is None else settings.token.get_secret_value()
         self.app: ASGIApp = _HeadersMiddleware(
             AuthMiddleware(inner, token, settings.address.is_loopback)
         )
 
-    def take_a_sample(self) -> None:
-        """Note how it is now; to be called every `history.EVERY` seconds."""
-        report = self._report
+    def sample(self) -> None:
+        """Add a sample to the history; call it every `history.SAMPLE_INTERVAL_S`."""
+        snapshot = self._snapshot
         self._temperature = temperature()
-        # Here and not where the wall is: a disk may take its time to answer.
-        self._free = None if report is None or report.record is None else _free(report.record)
-        self._history.take(report, self._temperature)
+        # On this thread, not on the wall's: a failing disk may take long to answer.
+        record = None if snapshot is None else snapshot.record
+        self._free_bytes = None if record is None else _free_bytes(record)
+        self._history.add(snapshot, self._temperature)
 
     @property
-    def _report(self) -> StatusSnapshot | None:
-        newest = self._reports.get(after=0, timeout=0)
+    def _snapshot(self) -> StatusSnapshot | None:
+        newest = self._snapshots.get(after=0, timeout=0)
         return None if newest is None else newest[1]
 
-    def _cached(self, name: str, make: Callable[[], bytes]) -> bytes:
-        at, made = self._made.get(name, (0.0, b""))
+    def _cached(self, name: str, render: Callable[[], bytes]) -> bytes:
+        rendered_at, body = self._cache.get(name, (0.0, b""))
         now = time.monotonic()
-        if not made or now - at >= _FRESH:
-            made = make()
-            self._made[name] = now, made
-        return made
+        if not body or now - rendered_at >= _CACHE_S:
+            body = render()
+            self._cache[name] = now, body
+        return body
 
-    def _draw(self) -> bytes:
-        report = self._report
-        health = evaluate(report, time.monotonic())
-        return _encoded(self._page.draw(report, health, self._history, self._restarts))
+    def _render(self) -> bytes:
+        snapshot = self._snapshot
+        health = evaluate(snapshot, time.monotonic())
+        return _encoded(self._page.render(snapshot, health, self._history, self._restarts))
 
     def _expose(self) -> bytes:
-        report = self._report
-        health = evaluate(report, time.monotonic())
-        return expose(report, health, self._temperature, self._restarts, self._free)
+        snapshot = self._snapshot
+        health = evaluate(snapshot, time.monotonic())
+        return expose(snapshot, health, self._temperature, self._restarts, self._free_bytes)
 
     async def _health(self, _request: Request) -> Response:
-        health = evaluate(self._report, time.monotonic())
+        health = evaluate(self._snapshot, time.monotonic())
         return PlainTextResponse(_encoded(health.as_text()), 503 if health.faults else 200)
 
     async def _metrics(self, _request: Request) -> Response:
         body = self._cached("metrics", self._expose)
-        return Response(body, headers={"content-type": _PROMETHEUS})
+        return Response(body, headers={"content-type": _PROMETHEUS_TYPE})
 
     async def _preview(self, request: Request) -> Response:
-        report = self._report
-        if not is_local_request(request.scope) or report is None or report.frame is None:
+        snapshot = self._snapshot
+        if not is_local_request(request.scope) or snapshot is None or snapshot.frame is None:
             raise HTTPException(404)
-        return Response(_jpeg(report.frame), media_type="image/jpeg")
+        return Response(_jpeg(snapshot.frame), media_type="image/jpeg")
 
-    async def _failure(self, _request: Request, error: Exception) -> Response:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}:{last.lineno}"
-        complaint = f"status: unexpected {type(error).__name__} at {where}; please report this"
-        # It may be asked for every second.
-        if complaint != self._complaint:
-            self._complaint = complaint
-            log.error("%s", complaint)
-        return PlainTextResponse("Something went wrong here.\n", 500)
+    async def _server_error(self, _request: Request, error: Exception) -> Response:
+        line = f"unexpected {type(error).__name__} at {error_location(error)}"
+        # Monitoring may repeat the request every second.
+        if line != self._last_error:
+            self._last_error = line
+            log.error("status: %s; please report this", line)
+        return PlainTextResponse("Internal error; see the log of the wall.\n", 500)
 
 
-async def _nowhere(_request: Request, error: Exception) -> Response:
+async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
 
 
 def _encoded(text: str) -> bytes:
-    # A file's name may hold bytes that are no text.
+    # File names may contain bytes that are not valid text.
     return text.encode(errors="backslashreplace")
 
 
-def _free(record: Path) -> int | None:
+def _free_bytes(record: Path) -> int | None:
     with contextlib.suppress(OSError):
         return shutil.disk_usage(record.parent).free
     return None
 
 
 def _jpeg(frame: Frame) -> bytes:
-    height = max(round(_PREVIEW * frame.height / frame.width), 1)
-    small = cv2.resize(frame.bgr, (_PREVIEW, height), interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", small, _QUALITY)[1].tobytes()
+    height = max(round(_PREVIEW_WIDTH_PX * frame.height / frame.width), 1)
+    small = cv2.resize(frame.bgr, (_PREVIEW_WIDTH_PX, height), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", small, _PREVIEW_ENCODING)[1].tobytes()
 
 
 class _HeadersMiddleware:
-    """Adds to each response what belongs to all."""
+    """Adds the headers that every response has."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def dressed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
-        await self._app(scope, receive, dressed)
+        await self._app(scope, receive, send_with_headers)

@@ -1,4 +1,4 @@
-"""Who may look: asked before anything else, whatever is asked for."""
+"""Access control: checked before anything else, for every path."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# By which those may have been sent on who seem to be at this machine.
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+# A proxy on this machine adds one of these to the requests it forwards.
+_FORWARDED_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 class AuthMiddleware:
-    """Lets through who may look.
+    """Lets authorised requests through.
 
     Parameters
     ----------
     app
-        For those.
+        Receives the authorised requests.
     token
-        That they have to give, as a bearer's token or as the password of whatever user; None: none.
-    at_home
-        Whether only this machine is served. Then the host that is asked for must be this one: a
-        page from elsewhere that a browser here has open may call itself by any other name, and
-        read (DNS rebinding).
+        Required as a bearer token, or as the password of any user; None: not required.
+    local_only
+        Whether only this machine is served. Then the Host header must name this machine: a
+        website open in a browser here could otherwise read the status under a host name of its own
+        (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, at_home: bool) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, local_only: bool) -> None:
         self._app = app
         self._token = token
-        self._at_home = at_home
+        self._local_only = local_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request (ASGI)."""
         headers = Headers(scope=scope)
-        answer: ASGIApp = self._app
-        if self._at_home and not is_loopback(_host(headers)):
-            answer = PlainTextResponse("Ask for localhost.\n", 421)
-        elif self._token is not None and not gives(headers, self._token):
+        app: ASGIApp = self._app
+        if self._local_only and not is_loopback(_host(headers)):
+            app = PlainTextResponse("This status is served at localhost only.\n", 421)
+        elif self._token is not None and not has_token(headers, self._token):
             challenge = {"WWW-Authenticate": 'Basic realm="status", charset="UTF-8"'}
-            answer = PlainTextResponse("Unauthorized\n", 401, challenge)
-        await answer(scope, receive, send)
+            app = PlainTextResponse("Unauthorized\n", 401, challenge)
+        await app(scope, receive, send)
 
 
 def is_local_request(scope: Scope) -> bool:
-    """Tell whether somebody at this machine asks, and not through a proxy on it."""
+    """Return whether a request comes from this machine, and not through a proxy on it."""
     headers, client = Headers(scope=scope), scope.get("client")
-    forwarded = any(name in headers for name in _FORWARDED)
+    forwarded = any(name in headers for name in _FORWARDED_HEADERS)
     return client is not None and is_loopback(client[0]) and not forwarded
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a name or address is this machine's own.
+    """Return whether a host name or address is this machine's own.
 
     Examples
     --------
@@ -81,8 +81,8 @@ def _host(headers: Headers) -> str:
         return ""
 
 
-def gives(headers: Headers, token: str) -> bool:
-    """Tell whether a request has the token, as a bearer's or as a password."""
+def has_token(headers: Headers, token: str) -> bool:
+    """Return whether a request carries the token, as a bearer token or as a password."""
     scheme, _, given = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:

@@ -1,4 +1,4 @@
-"""Whether the wall works."""
+"""Decides whether the wall works."""
 
 from __future__ import annotations
 
@@ -8,85 +8,85 @@ from dataclasses import dataclass
 from installation.runtime.advice import turn_on_monitor
 from installation.web.status.snapshot import StatusSnapshot
 
-# Seconds without a report, and without a picture, after which something is wrong.
-_REPORT = 5.0
-_PICTURE = 5.0
-# A stage is ill before it is given up: after this part of the patience there is with it.
-_ILL = 0.5
+# A wall that has published nothing, or has shown no camera frame, for this long has a fault.
+_SNAPSHOT_TIMEOUT_S = 5.0
+_PICTURE_TIMEOUT_S = 5.0
+# A late heartbeat is reported before the process is ended: at this share of the worker's timeout.
+_HEARTBEAT_WARNING_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is to be said about the wall.
+    """The state of the wall in a few words.
 
     Attributes
     ----------
     faults
-        Why it does not work, a line each, the most telling first; none while it does.
+        Why it does not work, one line each, the most telling first; empty while it works.
     warnings
-        What a technician should see to although it does.
-    words
-        How it is, in a word or a few.
+        What a technician should look into although it works.
+    summary
+        The state in a word or a few.
     """
 
     faults: tuple[str, ...]
     warnings: tuple[str, ...]
-    words: str
+    summary: str
 
     def as_text(self) -> str:
-        """Return it as ``/healthz`` says it."""
+        """Return the body of ``/healthz``."""
         faults = [f"fault: {each}" for each in self.faults]
         warnings = [f"warning: {each}" for each in self.warnings]
-        return "".join(f"{line}\n" for line in (self.words, *faults, *warnings))
+        return "".join(f"{line}\n" for line in (self.summary, *faults, *warnings))
 
 
-def evaluate(report: StatusSnapshot | None, now: float) -> Health:
-    """Judge the newest report; None where there is none yet.
+def evaluate(snapshot: StatusSnapshot | None, now: float) -> Health:
+    """Evaluate the latest snapshot, None if there is none yet, at a monotonic time.
 
-    Closed by its hours the wall works; without a picture to show it does not, whatever the reason.
+    A wall that is closed by its hours works; one without a camera picture does not, whatever the
+    reason.
     """
-    if report is None:
-        return Health(("the wall has not told anything yet",), (), "starting")
+    if snapshot is None:
+        return Health(("the wall has not reported its status yet",), (), "starting")
     faults = []
-    if (silent := now - report.at) > _REPORT:
-        faults.append(f"the wall has not answered for {silent:.0f} s")
+    if (age := now - snapshot.at) > _SNAPSHOT_TIMEOUT_S:
+        faults.append(f"the wall has not reported its status for {age:.0f} s")
     faults += [
-        f"{pulse.name} has not answered for {pulse.silent:.0f} s"
-        for pulse in report.pulses
-        if pulse.silent > _ILL * pulse.patience
+        f"{worker.name} has not responded for {worker.heartbeat_age_s:.0f} s"
+        for worker in snapshot.workers
+        if worker.heartbeat_age_s > _HEARTBEAT_WARNING_SHARE * worker.timeout_s
     ]
-    if report.open:
-        faults += _shown(report, now)
-    warnings = tuple(_warned(report))
-    if faults and report.open and report.preparing is not None and report.engines is None:
+    if snapshot.open:
+        faults += _display_faults(snapshot, now)
+    warnings = tuple(_warnings(snapshot))
+    preparing = snapshot.preparing is not None and snapshot.engine_error is None
+    if faults and snapshot.open and preparing:
         return Health(tuple(faults), warnings, "preparing")
-    return Health(tuple(faults), warnings, "does not work" if faults else _well(report))
+    if faults:
+        return Health(tuple(faults), warnings, "does not work")
+    return Health((), warnings, "works" if snapshot.open else snapshot.hours_text)
 
 
-def _shown(report: StatusSnapshot, now: float) -> list[str]:
-    """Tell why what is on the wall is not what should be."""
+def _display_faults(snapshot: StatusSnapshot, now: float) -> list[str]:
+    """Return why the screen does not show what it should."""
     faults = []
-    if report.dark:
+    if snapshot.monitors_off:
         faults.append(f"no monitor is on; {turn_on_monitor()}")
-    if report.trouble is not None:
-        faults.append(report.trouble)
-    if report.engines is not None:
-        faults.append(report.engines)
-    elif report.preparing is not None:
-        faults.append(report.preparing)
-    elif report.waiting and (without := now - report.shown_at) > _PICTURE:
-        faults.append(f"no picture on the wall for {without:.0f} s")
-    elif report.stuck:
-        faults.append("the screen stays the same while what the camera sees changes; restart it")
+    if snapshot.camera_error is not None:
+        faults.append(snapshot.camera_error)
+    if snapshot.engine_error is not None:
+        faults.append(snapshot.engine_error)
+    elif snapshot.preparing is not None:
+        faults.append(snapshot.preparing)
+    elif not snapshot.picture_visible and (gap := now - snapshot.shown_at) > _PICTURE_TIMEOUT_S:
+        faults.append(f"no camera frame on the screen for {gap:.0f} s")
+    elif snapshot.screen_stuck:
+        faults.append("the screen is frozen although the camera's frames change; restart it")
     return faults
 
 
-def _warned(report: StatusSnapshot) -> Iterator[str]:
-    if report.fallback:
-        yield f"inference on the {report.device} for now, not as asked for; the log says why"
-    if report.pause is not None:
-        yield report.pause
-
-
-def _well(report: StatusSnapshot) -> str:
-    return "works" if report.open else report.doors
+def _warnings(snapshot: StatusSnapshot) -> Iterator[str]:
+    if snapshot.fallback:
+        yield f"inference has fallen back to the {snapshot.device}; the log says why"
+    if snapshot.recording_error is not None:
+        yield snapshot.recording_error

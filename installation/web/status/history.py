@@ -11,30 +11,31 @@ from pathlib import Path
 from installation.display.metrics import EDGES, Histogram
 from installation.web.status.snapshot import StatusSnapshot
 
-# Samples that are kept, and seconds from one to the next.
-_KEPT = 200
-EVERY = 3.0
-MINUTES = round(_KEPT * EVERY / 60)
+_MAX_SAMPLES = 200
+SAMPLE_INTERVAL_S = 3.0
+MINUTES = round(_MAX_SAMPLES * SAMPLE_INTERVAL_S / 60)
 
 _STATM = Path("/proc/self/statm")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What happened since the sample before; None is nothing, or not known.
+    """Measurements since the previous sample; None where nothing is known.
 
     Attributes
     ----------
     rate
-        Frames shown a second.
-    age, age_99, overlay
-        Seconds: median and 99th percentile of the frames' age, median of that of boxes.
+        Frames shown per second.
+    age, age_99
+        Median and 99th percentile of the frames' age, seconds.
+    overlay
+        Median age of the boxes, seconds.
     faces
-        In the last frame.
+        Number of faces in the latest frame.
     temperature
-        Degrees Celsius.
+        Of the machine, degrees Celsius.
     memory
-        Of the process, bytes.
+        Resident memory of the process, bytes.
     """
 
     rate: float | None = None
@@ -47,35 +48,43 @@ class Sample:
 
 
 class History:
-    """Takes samples of reports.
+    """Keeps samples of the last minutes.
 
     Attributes
     ----------
     samples
-        The oldest first, `EVERY` seconds apart.
+        Oldest first, `SAMPLE_INTERVAL_S` apart.
     """
 
     def __init__(self) -> None:
-        self.samples: deque[Sample] = deque(maxlen=_KEPT)
-        self._before: StatusSnapshot | None = None
+        self.samples: deque[Sample] = deque(maxlen=_MAX_SAMPLES)
+        self._previous: StatusSnapshot | None = None
 
-    def take(self, report: StatusSnapshot | None, temperature: float | None) -> None:
-        """Take the next sample, and the machine's temperature with it."""
-        before, self._before = self._before, report
-        memory = _resident()
-        if report is None or before is None or report.at <= before.at or not report.open:
+    def add(self, snapshot: StatusSnapshot | None, temperature: float | None) -> None:
+        """Add a sample.
+
+        Parameters
+        ----------
+        snapshot
+            The latest; None if there is none yet.
+        temperature
+            Of the machine, degrees Celsius; None if unknown.
+        """
+        previous, self._previous = self._previous, snapshot
+        memory = _resident_bytes()
+        if snapshot is None or previous is None or snapshot.at <= previous.at or not snapshot.open:
             self.samples.append(Sample(temperature=temperature, memory=memory))
             return
-        shown = report.metrics.presented - before.metrics.presented
-        ages = report.metrics.frame_age.since(before.metrics.frame_age)
-        overlay = report.metrics.overlay_age.since(before.metrics.overlay_age)
+        shown = snapshot.metrics.presented - previous.metrics.presented
+        ages = snapshot.metrics.frame_age.since(previous.metrics.frame_age)
+        overlay = snapshot.metrics.overlay_age.since(previous.metrics.overlay_age)
         self.samples.append(
             Sample(
-                rate=shown / (report.at - before.at),
+                rate=shown / (snapshot.at - previous.at),
                 age=_quantile(ages, 0.5),
                 age_99=_quantile(ages, 0.99),
                 overlay=_quantile(overlay, 0.5),
-                faces=report.faces,
+                faces=snapshot.faces,
                 temperature=temperature,
                 memory=memory,
             )
@@ -83,20 +92,20 @@ class History:
 
     @property
     def newest(self) -> Sample:
-        """The last sample; one that knows nothing before the first."""
+        """The latest sample; an empty one before the first."""
         return self.samples[-1] if self.samples else Sample()
 
-    def of(self, what: Callable[[Sample], float | None]) -> list[float | None]:
-        """Return one value of all samples, the oldest first."""
-        return [what(sample) for sample in self.samples]
+    def values(self, key: Callable[[Sample], float | None]) -> list[float | None]:
+        """Return one value of each sample, oldest first."""
+        return [key(sample) for sample in self.samples]
 
 
-def _quantile(histogram: Histogram, share: float) -> float | None:
-    # What is beyond the last edge is drawn there.
-    return min(histogram.quantile(share), EDGES[-1]) if histogram.count else None
+def _quantile(histogram: Histogram, q: float) -> float | None:
+    # A sparkline has no place for infinity.
+    return min(histogram.quantile(q), EDGES[-1]) if histogram.count else None
 
 
-def _resident() -> float | None:
+def _resident_bytes() -> float | None:
     try:
         return int(_STATM.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGESIZE")
     except (OSError, ValueError, IndexError):
@@ -104,26 +113,27 @@ def _resident() -> float | None:
 
 
 def sparkline(values: Sequence[float | None], width: float, height: float) -> list[str]:
-    """Return lines through values as SVG's points, the newest at the right.
+    """Return polylines through values, as the ``points`` of SVG.
 
     Parameters
     ----------
     values
-        The oldest first, 0 at the bottom, the greatest at the top; where there is none is a gap.
+        Oldest first. The newest is at the right edge, 0 at the bottom and the maximum at the top;
+        None leaves a gap.
     width, height
-        That as many samples as are kept take.
+        Size of a full history, in SVG units.
 
     Examples
     --------
     >>> sparkline([1.0, None, 2.0, 4.0], 199, 8)
     ['196.0,6.0', '198.0,4.0 199.0,0.0']
     """
-    greatest = max((value for value in values if value is not None), default=0.0) or 1.0
+    maximum = max((value for value in values if value is not None), default=0.0) or 1.0
     lines: list[list[str]] = [[]]
-    for place, value in enumerate(values, _KEPT - len(values)):
+    for index, value in enumerate(values, _MAX_SAMPLES - len(values)):
         if value is None:
             lines.append([])
             continue
-        x, y = place * width / (_KEPT - 1), height * (1 - value / greatest)
+        x, y = index * width / (_MAX_SAMPLES - 1), height * (1 - value / maximum)
         lines[-1].append(f"{x:.1f},{y:.1f}")
     return [" ".join(line) for line in lines if line]

@@ -1,4 +1,4 @@
-"""The page that shows all of it at a glance. It needs no script: it loads itself anew."""
+"""The status page: everything at a glance, without a script; it reloads itself."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from installation.web.status.health import Health
 from installation.web.status.history import MINUTES, History, Sample, sparkline
 from installation.web.status.snapshot import StatusSnapshot
 
-_SPARK = 200, 40
+_SPARKLINE_SIZE = 200, 40
 
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    """A figure, and how it went."""
+    """A figure and its sparkline."""
 
     name: str
     value: str
     unit: str
-    beside: str
+    note: str
     lines: list[str]
 
 
 class Page:
-    """Makes the page.
+    """Renders the page.
 
     Parameters
     ----------
@@ -47,44 +47,62 @@ class Page:
             lstrip_blocks=True,
         )
         self._template = environment.get_template("page.html")
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
 
-    def draw(
-        self, report: StatusSnapshot | None, health: Health, history: History, restarts: int | None
+    def render(
+        self,
+        snapshot: StatusSnapshot | None,
+        health: Health,
+        history: History,
+        restarts: int | None,
     ) -> str:
-        """Return it as HTML."""
+        """Return the page as HTML.
+
+        Parameters
+        ----------
+        snapshot
+            The latest; None if there is none yet.
+        health
+            Its evaluation.
+        history
+            For the sparklines.
+        restarts
+            By the service manager; None without one.
+        """
+        is_open = snapshot is not None and snapshot.open
         return self._template.render(
             host=socket.gethostname(),
             health=health,
-            look="ill" if health.faults else "well" if report and report.open else "closed",
+            state="faulty" if health.faults else "healthy" if is_open else "closed",
             tiles=list(_tiles(history)),
-            facts=list(self._facts(report, restarts)),
+            facts=list(self._facts(snapshot, restarts)),
             minutes=MINUTES,
-            spark=_SPARK,
-            preview=self._preview and report is not None and report.frame is not None,
+            sparkline_size=_SPARKLINE_SIZE,
+            preview=self._preview and snapshot is not None and snapshot.frame is not None,
         )
 
     def _facts(
-        self, report: StatusSnapshot | None, restarts: int | None
+        self, snapshot: StatusSnapshot | None, restarts: int | None
     ) -> Iterator[tuple[str, str]]:
-        running = time.monotonic() - self._began
-        if report is not None:
-            metrics = report.metrics
-            losses = _times(report.losses, "loss", "losses")
-            yield "camera", f"{report.camera}, {losses} since the start"
-            yield "networks on", f"{report.device or 'not open yet'}{_for_now(report)}"
-            yield "words by", f"{report.classifier}, policy {report.policy}"
-            yield "words given", f"{metrics.named:,}"
-            yield "pictures", f"{metrics.presented:,} shown, {metrics.dropped:,} left out"
+        if snapshot is not None:
+            metrics = snapshot.metrics
+            disconnects = _count(snapshot.camera_disconnects, "disconnect", "disconnects")
+            yield "camera", f"{snapshot.camera}, {disconnects} since the start"
+            fallback = " (fallback)" if snapshot.fallback else ""
+            yield "inference on", f"{snapshot.device or 'not ready yet'}{fallback}"
+            yield "classifier", f"{snapshot.classifier}, policy {snapshot.policy}"
+            yield "words given", f"{metrics.labels_given:,}"
+            yield "frames", f"{metrics.presented:,} shown, {metrics.dropped:,} dropped"
             ages = "/".join(f"{1000 * metrics.frame_age.quantile(q):.0f}" for q in (0.5, 0.99))
-            yield "age since the start", f"{ages} ms (median, 99 %)"
-            yield "drawing", f"{1000 * metrics.draw.quantile(0.5):.0f} ms (median)"
-            for pulse in report.pulses:
-                yield pulse.name, f"answered {pulse.silent:.1f} s ago"
-            yield "hours", f"{report.doors}; open for {_span(report.open_seconds)} since the start"
-            yield "record", ("pauses" if report.pause else "kept") if report.record else "none"
-        again = "" if restarts is None else f", {_times(restarts, 'restart', 'restarts')} by itself"
-        yield "running", f"for {_span(running)}{again}"
+            yield "frame age", f"{ages} ms (median, 99th percentile) since the start"
+            yield "drawing", f"{1000 * metrics.draw_duration.quantile(0.5):.0f} ms (median)"
+            for worker in snapshot.workers:
+                yield worker.name, f"last heartbeat {worker.heartbeat_age_s:.1f} s ago"
+            open_for = _duration(snapshot.open_seconds)
+            yield "hours", f"{snapshot.hours_text}; open for {open_for} since the start"
+            yield "record", _recording(snapshot)
+        again = "" if restarts is None else f", {_count(restarts, 'restart', 'restarts')}"
+        yield "running", f"for {_duration(time.monotonic() - self._started_at)}{again}"
         yield "version", version("installation")
 
 
@@ -93,41 +111,43 @@ def _tiles(history: History) -> Iterator[_Tile]:
 
     def tile(
         name: str,
-        what: Callable[[Sample], float | None],
-        per: float,
+        key: Callable[[Sample], float | None],
+        scale: float,
         unit: str,
-        form: str = ".0f",
-        beside: str = "",
+        number_format: str = ".0f",
+        note: str = "",
     ) -> _Tile:
-        value = what(newest)
-        lines = sparkline(history.of(what), *_SPARK)
+        value = key(newest)
+        lines = sparkline(history.values(key), *_SPARKLINE_SIZE)
         if value is None:
             return _Tile(name, "-", "", "", lines)
-        return _Tile(name, format(value * per, form), unit, beside, lines)
+        return _Tile(name, format(value * scale, number_format), unit, note, lines)
 
     yield tile("frames per second", lambda sample: sample.rate, 1, "", ".1f")
-    slow = "" if newest.age_99 is None else f"99 % within {1000 * newest.age_99:.0f} ms"
-    yield tile("age of the picture", lambda sample: sample.age, 1000, "ms", beside=slow)
-    yield tile("age of the boxes", lambda sample: sample.overlay, 1000, "ms")
+    slowest = "" if newest.age_99 is None else f"99 % below {1000 * newest.age_99:.0f} ms"
+    yield tile("frame age", lambda sample: sample.age, 1000, "ms", note=slowest)
+    yield tile("box age", lambda sample: sample.overlay, 1000, "ms")
     yield tile("faces", lambda sample: sample.faces, 1, "")
     yield tile("temperature", lambda sample: sample.temperature, 1, "°C")
     yield tile("memory", lambda sample: sample.memory, 1 / 2**20, "MB")
 
 
-def _for_now(report: StatusSnapshot) -> str:
-    return " for now, not as asked for" if report.fallback else ""
+def _recording(snapshot: StatusSnapshot) -> str:
+    if snapshot.record is None:
+        return "off"
+    return "on" if snapshot.recording_error is None else "paused"
 
 
-def _times(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
-def _span(seconds: float) -> str:
-    """Say how long something took.
+def _duration(seconds: float) -> str:
+    """Return a duration in its two largest units.
 
     Examples
     --------
-    >>> _span(59), _span(3700), _span(200_000)
+    >>> _duration(59), _duration(3700), _duration(200_000)
     ('59 s', '1 h 1 min', '2 d 7 h')
     """
     minutes, rest = divmod(int(seconds), 60)

@@ -1,4 +1,4 @@
-"""A report as Prometheus reads it; docs/status.md lists all of it."""
+"""A snapshot in Prometheus' text format; docs/status.md lists the metrics."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from installation.web.status.snapshot import StatusSnapshot
 
 
 def expose(
-    report: StatusSnapshot | None,
+    snapshot: StatusSnapshot | None,
     health: Health,
     temperature: float | None,
     restarts: int | None,
-    free: int | None,
+    free_bytes: int | None,
 ) -> bytes:
-    """Return all there is to say, in Prometheus' text format.
+    """Return all metrics in Prometheus' text format.
 
     Parameters
     ----------
-    report
-        The newest; None where there is none yet.
+    snapshot
+        The latest; None if there is none yet.
     health
-        What was made of it.
+        Its evaluation.
     temperature
-        Of the machine, degrees Celsius; None where it does not tell.
+        Of the machine, degrees Celsius; None if unknown.
     restarts
-        By the service manager; None where there is none.
-    free
-        Bytes on the record's file system; None where there is no record.
+        By the service manager; None without one.
+    free_bytes
+        On the record's file system; None without a record.
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Collector(_metrics(report, health, temperature, restarts, free)))
+    registry.register(_Collector(_metrics(snapshot, health, temperature, restarts, free_bytes)))
     return bytes(generate_latest(registry))
 
 
@@ -55,86 +55,133 @@ class _Collector:
         return self._metrics
 
 
-def _gauge(name: str, about: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"installation_{name}", about, value=value)
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"installation_{name}", help_text, value=value)
 
 
-def _counter(name: str, about: str, value: float) -> Metric:
-    return CounterMetricFamily(f"installation_{name}", about, value=value)
+def _counter(name: str, help_text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"installation_{name}", help_text, value=value)
 
 
-def _histogram(name: str, about: str, histogram: Histogram) -> Metric:
-    below, buckets = 0, []
+def _histogram(name: str, help_text: str, histogram: Histogram) -> Metric:
+    cumulative, buckets = 0, []
     for edge, count in zip((*EDGES, "+Inf"), histogram.counts, strict=True):
-        below += count
-        buckets.append((str(edge), below))
-    return HistogramMetricFamily(f"installation_{name}", about, buckets, histogram.total)
+        cumulative += count
+        buckets.append((str(edge), cumulative))
+    return HistogramMetricFamily(f"installation_{name}", help_text, buckets, histogram.total)
 
 
 def _metrics(
-    report: StatusSnapshot | None,
+    snapshot: StatusSnapshot | None,
     health: Health,
     temperature: float | None,
     restarts: int | None,
-    free: int | None,
+    free_bytes: int | None,
 ) -> Iterator[Metric]:
-    yield _gauge("healthy", "Whether the wall works, as /healthz says.", not health.faults)
-    yield _gauge("process_threads", "Threads.", len(os.listdir("/proc/self/task")))  # noqa: PTH208
+    yield _gauge("healthy", "1 if /healthz reports no fault, else 0.", not health.faults)
+    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    yield _gauge("process_threads", "Number of threads of the process.", threads)
     if temperature is not None:
-        about = "The hottest of the machine's thermal zones."
-        yield _gauge("temperature_celsius", about, temperature)
+        yield _gauge("temperature_celsius", "Temperature of the hottest thermal zone.", temperature)
     if restarts is not None:
-        about = "Starts by the service manager after the process had ended by itself."
-        yield _counter("restarts_total", about, restarts)
-    if free is not None:
-        about = "Bytes that may still be written where the record is."
-        yield _gauge("record_free_bytes", about, free)
-    if report is None:
+        yield _counter(
+            "restarts_total",
+            "Number of times the service manager restarted the process after it had exited.",
+            restarts,
+        )
+    if free_bytes is not None:
+        yield _gauge(
+            "record_free_bytes", "Free space on the file system of the record.", free_bytes
+        )
+    if snapshot is None:
         return
-    yield from _of_the_wall(report)
-    yield from _of_the_stages(report)
+    yield from _display_metrics(snapshot)
+    yield from _input_metrics(snapshot)
 
 
-def _of_the_wall(report: StatusSnapshot) -> Iterator[Metric]:
-    metrics = report.metrics
-    about = "From the capture of a frame until it is on the screen."
-    yield _histogram("frame_age_seconds", about, metrics.frame_age)
-    about = "From the capture of the frame that boxes were found in until they are on the screen."
-    yield _histogram("overlay_age_seconds", about, metrics.overlay_age)
-    yield _histogram("draw_seconds", "Drawing, until the screen has it.", metrics.draw)
-    yield _counter("frames_presented_total", "Frames shown.", metrics.presented)
-    yield _counter("frames_dropped_total", "Frames captured, but not shown.", metrics.dropped)
-    yield _counter("labels_given_total", "Words that settled on a face.", metrics.named)
-    yield _gauge("faces", "Faces in the last frame.", report.faces)
-    yield _gauge("picture", "Whether there is a picture on the wall.", not report.waiting)
-    yield _gauge("screen_stuck", "Whether it stays while the camera's changes.", report.stuck)
-    yield _gauge("open", "Whether it is open by its hours.", report.open)
-    about = "When it opens, seconds since 1970: 0 while it is open, infinite if never."
-    yield _gauge("opens_timestamp_seconds", about, report.opens_at)
-    yield _counter("open_seconds_total", "For how long it has been open.", report.open_seconds)
-
-
-def _of_the_stages(report: StatusSnapshot) -> Iterator[Metric]:
-    silent = GaugeMetricFamily(
-        "installation_stage_silent_seconds",
-        "Since a stage last showed that it lives.",
-        labels=["stage"],
+def _display_metrics(snapshot: StatusSnapshot) -> Iterator[Metric]:
+    metrics = snapshot.metrics
+    yield _histogram(
+        "frame_age_seconds",
+        "Time from the capture of a frame until it is on the screen.",
+        metrics.frame_age,
     )
-    for pulse in report.pulses:
-        silent.add_metric([pulse.name], pulse.silent)
-    yield silent
-    yield _gauge("ready", "Whether the engines are open.", report.preparing is None)
+    yield _histogram(
+        "overlay_age_seconds",
+        "Time from the capture of the frame in which the boxes were found until the boxes are on "
+        "the screen.",
+        metrics.overlay_age,
+    )
+    yield _histogram(
+        "draw_duration_seconds", "Time to draw a frame on the screen.", metrics.draw_duration
+    )
+    yield _counter("frames_presented_total", "Number of frames shown.", metrics.presented)
+    yield _counter(
+        "frames_dropped_total", "Number of frames captured but not shown.", metrics.dropped
+    )
+    yield _counter(
+        "labels_given_total", "Number of labels that settled on a face.", metrics.labels_given
+    )
+    yield _gauge("faces", "Number of faces in the latest frame.", snapshot.faces)
     yield _gauge(
-        "camera_lost", "Whether there are no frames to rely on.", report.trouble is not None
+        "picture_visible",
+        "1 if the screen shows the camera's picture, else 0.",
+        snapshot.picture_visible,
     )
-    yield _counter("camera_losses_total", "How often that began.", report.losses)
-    about = "Whether the CPU is used only because what was asked for cannot be had for now."
-    yield _gauge("inference_fallback", about, report.fallback)
-    if report.record is not None:
-        about = "Whether recording pauses; the log says why."
-        yield _gauge("recording_paused", about, report.pause is not None)
+    yield _gauge(
+        "screen_stuck",
+        "1 if the screen does not change although the camera's frames do, else 0.",
+        snapshot.screen_stuck,
+    )
+    yield _gauge("open", "1 if the wall is open by its opening hours, else 0.", snapshot.open)
+    yield _gauge(
+        "opens_timestamp_seconds",
+        "Unix time at which the wall opens: 0 while it is open, infinite if it never opens.",
+        snapshot.opens_at,
+    )
+    yield _counter(
+        "open_seconds_total",
+        "Time the wall has been open since the process started.",
+        snapshot.open_seconds,
+    )
+
+
+def _input_metrics(snapshot: StatusSnapshot) -> Iterator[Metric]:
+    heartbeat_age = GaugeMetricFamily(
+        "installation_worker_heartbeat_age_seconds",
+        "Time since the last heartbeat of a worker thread.",
+        labels=["worker"],
+    )
+    for worker in snapshot.workers:
+        heartbeat_age.add_metric([worker.name], worker.heartbeat_age_s)
+    yield heartbeat_age
+    yield _gauge("ready", "1 if the engines are open, else 0.", snapshot.preparing is None)
+    yield _gauge(
+        "camera_up", "1 if the camera delivers frames, else 0.", snapshot.camera_error is None
+    )
+    yield _counter(
+        "camera_disconnects_total",
+        "Number of times the camera stopped delivering frames.",
+        snapshot.camera_disconnects,
+    )
+    yield _gauge(
+        "inference_fallback",
+        "1 if inference runs on the CPU because the configured device or server is unavailable, "
+        "else 0.",
+        snapshot.fallback,
+    )
+    if snapshot.record is not None:
+        yield _gauge(
+            "recording_paused",
+            "1 if nothing is being recorded because of an error, else 0.",
+            snapshot.recording_error is not None,
+        )
     info = GaugeMetricFamily(
-        "installation_info", "Always 1.", labels=["version", "device", "classifier", "policy"]
+        "installation_info",
+        "Version and configuration, as labels; the value is always 1.",
+        labels=["version", "device", "classifier", "policy"],
     )
-    info.add_metric([version("installation"), report.device, report.classifier, report.policy], 1)
+    info.add_metric(
+        [version("installation"), snapshot.device, snapshot.classifier, snapshot.policy], 1
+    )
     yield info

@@ -1,4 +1,4 @@
-"""The thread that serves the status: whatever becomes of it, the wall goes on."""
+"""The thread that serves the status; whatever happens to it, the wall keeps running."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from asyncio import BaseTransport
+from dataclasses import dataclass
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -21,110 +22,133 @@ from installation.web.http_server import (
     url_of,
 )
 from installation.web.status.app import StatusApp
-from installation.web.status.history import EVERY
+from installation.web.status.history import SAMPLE_INTERVAL_S
 from installation.web.status.snapshot import StatusSnapshot
 
 log = logging.getLogger(__name__)
 
-# Seconds between attempts to get the port, and to go on after what nobody has foreseen.
-_RETRY = 5.0
-# Connections at a time, seconds each may last, and bytes its request may have.
-_MOST = 24
-_LONGEST = 10.0
-_REQUEST = 16 * 1024
+_MAX_CONNECTIONS = 24
+_MAX_HEADER_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StatusTiming:
+    """Timing of the status server, seconds.
+
+    Attributes
+    ----------
+    retry_s
+        Between attempts to open the port, and before serving again after an unexpected error.
+    connection_s
+        How long a connection may last.
+    """
+
+    retry_s: float = 5.0
+    connection_s: float = 10.0
 
 
 class StatusServer:
-    """Serves reports over HTTP, on a thread of its own.
+    """Serves snapshots over HTTP on a thread of its own.
 
-    A port that is taken is tried again and again; no trouble here is the wall's.
+    If the port is taken it tries again and again; no error here affects the wall.
 
     Parameters
     ----------
     settings
-        Where, and to whom; ``port`` is not None.
+        Address, port (not None) and who may see the status.
+    timing
+        Retry delay and connection time limit.
     """
 
-    def __init__(self, settings: config.Status) -> None:
+    def __init__(
+        self,
+        settings: config.Status,
+        timing: StatusTiming = StatusTiming(),  # frozen
+    ) -> None:
         self._settings = settings
-        self._reports = Latest[StatusSnapshot]()
+        self._timing = timing
+        self._snapshots = Latest[StatusSnapshot]()
         self._stopped = threading.Event()
-        self._said = ""
+        self._last_warning = ""
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
         self._thread.start()
 
-    def publish(self, report: StatusSnapshot) -> None:
-        """Tell this from now on; never waits."""
-        self._reports.put(report)
+    def publish(self, snapshot: StatusSnapshot) -> None:
+        """Serve this snapshot from now on; never blocks."""
+        self._snapshots.put(snapshot)
 
     def stop(self) -> None:
-        """Ask it to end, which takes some tenths of a second."""
+        """Ask the thread to end; it takes a few tenths of a second."""
         self._stopped.set()
 
-    def join(self, timeout: float) -> None:
-        """Wait for it to end, some seconds at the most."""
-        self._thread.join(max(timeout, 0))
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end, at most for some seconds."""
+        self._thread.join(max(timeout_s, 0))
 
     def _run(self) -> None:
         silence_libraries()
-        started_again = restarts()
+        restart_count = restarts()
         while not self._stopped.is_set():
             try:
-                self._serve(started_again)
+                self._serve(restart_count)
             except OSError as error:
                 address, port = self._settings.address, self._settings.port
-                self._warn(
-                    f"status.port: {port} of {address} cannot be used ({error.strerror}): set "
-                    "another, or end what uses it; the wall goes on without a status page"
+                self._warn_once(
+                    f"status.port: cannot use port {port} of {address} ({error.strerror}); set "
+                    "another, or stop the program that uses it; the wall runs without a status page"
                 )
             except Exception as error:
-                self._warn(f"status: unexpected {type(error).__name__}; please report this")
-            self._stopped.wait(_RETRY)
+                self._warn_once(f"status: unexpected {type(error).__name__}; please report this")
+            self._stopped.wait(self._timing.retry_s)
 
-    def _warn(self, line: str) -> None:
-        if line != self._said:
+    def _warn_once(self, line: str) -> None:
+        if line != self._last_warning:
             log.warning("%s", line)
-            self._said = line
+            self._last_warning = line
 
-    def _serve(self, started_again: int | None) -> None:
+    def _serve(self, restart_count: int | None) -> None:
         with bind(self._settings.address, self._settings.port or 0) as listening:
-            # Here, before anything is logged: two may bind at once, but only one listens.
-            listening.listen(_MOST)
-            app = StatusApp(self._settings, self._reports, started_again)
+            # Before the address is announced: two programs can bind a port, but only one listens.
+            listening.listen(_MAX_CONNECTIONS)
+            status = StatusApp(self._settings, self._snapshots, restart_count)
+            limits = {"max_duration_s": self._timing.connection_s}
+            protocol = type("Connection", (_Connection,), limits)
             tasks = PeriodicTasks()
-            tasks.add("sample", EVERY, lambda _elapsed_s: app.take_a_sample())
+            tasks.add("sample", SAMPLE_INTERVAL_S, lambda _elapsed_s: status.sample())
 
             def tick() -> bool:
                 tasks.run_due()
                 return self._stopped.is_set()
 
-            server = TickingServer(server_config(app.app, _Connection, _REQUEST), tick)
-            # Requests in flight are not waited for at the end.
+            server = TickingServer(server_config(status.app, protocol, _MAX_HEADER_BYTES), tick)
+            # Do not wait for open connections at the end.
             server.force_exit = True
             log.info("status at %s", url_of(listening))
-            self._said = ""
+            self._last_warning = ""
             asyncio.run(server.serve(sockets=[listening]))
 
 
 class _Connection(H11Protocol):
-    """uvicorn's HTTP, with an end to everybody's time.
+    """uvicorn's HTTP connection with a time limit.
 
-    Where too many are here the one that has been for longest has to go: those who ask and leave
-    are served however many others only stand about.
+    If there are too many connections the oldest is closed, so that idle clients cannot keep out
+    those that ask and leave.
     """
+
+    max_duration_s: float
 
     def connection_made(self, transport: BaseTransport) -> None:
         """See `asyncio.Protocol`."""
         super().connection_made(transport)  # type: ignore[arg-type]
-        self._end = self.loop.call_later(_LONGEST, self.transport.abort)
-        if len(self.connections) > _MOST:
-            here = [each for each in self.connections if isinstance(each, _Connection)]
-            oldest = min(here, key=lambda each: each._end.when())
+        self._timeout = self.loop.call_later(self.max_duration_s, self.transport.abort)
+        if len(self.connections) > _MAX_CONNECTIONS:
+            open_connections = [each for each in self.connections if isinstance(each, _Connection)]
+            oldest = min(open_connections, key=lambda each: each._timeout.when())
             oldest.transport.abort()
-            # Its end is noticed later: the next one here has to choose another.
+            # uvicorn notices that later; until then another one must not choose it again.
             self.connections.discard(oldest)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
-        self._end.cancel()
+        self._timeout.cancel()
         super().connection_lost(exc)

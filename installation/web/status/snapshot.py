@@ -1,4 +1,4 @@
-"""What the wall tells of itself, twice a second: values that stay as they are, for any thread."""
+"""The state the wall publishes twice a second: immutable, for any thread."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from installation.scene import Frame
 
 
 @dataclass(frozen=True, slots=True)
-class StageHealth:
-    """How a stage lives.
+class WorkerHealth:
+    """The heartbeat of one worker thread.
 
     Attributes
     ----------
     name
-        Of the stage.
-    silent
-        Seconds since it last showed that it lives.
-    patience
-        Seconds of silence after which the process ends.
+        Name of the worker.
+    heartbeat_age_s
+        Seconds since its last heartbeat.
+    timeout_s
+        Age in seconds at which the process is ended.
     """
 
     name: str
-    silent: float
-    patience: float
+    heartbeat_age_s: float
+    timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,66 +35,76 @@ class StatusSnapshot:
     Attributes
     ----------
     at
-        That moment, monotonic seconds; so are others unless they say otherwise.
-    open, doors
-        Whether it is open by its hours, and how a technician would say it.
+        When it was taken, monotonic seconds.
+    open
+        Whether the opening hours say open.
+    hours_text
+        The same for people, such as "closed until Mon 23 Nov 2026, 10:00".
     opens_at
-        When it opens, seconds since 1970: 0 while it is open, infinite if never.
+        Unix time at which it opens; 0 while open, infinite if never.
     open_seconds
-        For how long it has been open since the start.
+        Seconds it has been open since the process started.
     preparing
-        What is said while the engines are opened; None once they are.
-    waiting
-        Whether there is no picture on the wall.
+        What is being prepared while the engines open; None once they are open.
+    picture_visible
+        Whether the screen shows the camera.
     shown_at
-        When there last was one, or could first have been.
-    stuck
-        Whether the screen stays the same while what the camera sees changes.
+        When it last did, or first could have, monotonic seconds.
+    screen_stuck
+        Whether the screen does not change although the camera's frames do.
     metrics
         A copy.
     faces
-        In the last frame.
-    pulses
-        Of the stages at work.
-    camera, trouble, losses
-        The source's name, why there are no frames of it now, and how often that began.
-    device, classifier, policy
-        What the networks run on, which one names, and which words may be given.
+        Number of faces in the latest frame.
+    workers
+        Heartbeats of the running workers.
+    camera
+        Name of the source.
+    camera_error
+        Why it delivers no frames; None while it does.
+    camera_disconnects
+        How often it stopped since the process started.
+    device
+        What runs the networks, such as "CPU"; empty until they are open.
     fallback
-        Whether they run there only because what was asked for cannot be had for now.
+        Whether they run there only because the configured device or server is unavailable.
+    classifier
+        Engine that chooses the labels.
+    policy
+        Which labels may be shown.
     record
-        Where it is kept which words were given; None for nowhere.
-    pause
-        Why nothing is recorded just now; None while all is well.
+        File of the record; None without one.
+    recording_error
+        Why nothing is being recorded; None while all is well.
     frame
-        What is on the wall, where it may be looked at.
-    engines
-        Why the engines cannot be opened; None while that is not known.
-    dark
-        Whether no monitor is on though one should be.
+        The frame on the screen, if it may be previewed.
+    engine_error
+        Why the engines cannot be opened; None if nothing is known to be wrong.
+    monitors_off
+        Whether no monitor is on although one should be.
     """
 
     at: float
     open: bool
-    doors: str
+    hours_text: str
     opens_at: float
     open_seconds: float
     preparing: str | None
-    waiting: bool
+    picture_visible: bool
     shown_at: float
-    stuck: bool
+    screen_stuck: bool
     metrics: Metrics
     faces: int
-    pulses: tuple[StageHealth, ...]
+    workers: tuple[WorkerHealth, ...]
     camera: str
-    trouble: str | None
-    losses: int
+    camera_error: str | None
+    camera_disconnects: int
     device: str
     fallback: bool
     classifier: str
     policy: str
     record: Path | None
-    pause: str | None
+    recording_error: str | None
     frame: Frame | None
-    engines: str | None = None
-    dark: bool = False
+    engine_error: str | None = None
+    monitors_off: bool = False

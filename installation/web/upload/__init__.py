@@ -1,4 +1,4 @@
-"""The web extension: visitors send a picture and get it back with boxes and words.
+"""The web extension: visitors send an image and get it back with boxes and words.
 
-Nothing of it is kept: pictures and answers are in memory only, and gone with the response.
+Nothing is stored: images and responses are in memory only, and discarded once sent.
 """

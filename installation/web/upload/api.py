@@ -1,27 +1,20 @@
-"""The API described by OpenAPI 3.1, its schemas taken from what is really answered."""
+"""The OpenAPI 3.1 description of the API, with schemas generated from its response models."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from installation.config.model import Web
 from installation.web.upload.request_body import FIELD
-from installation.web.upload.response import ClassifyResponse
+from installation.web.upload.schemas import ClassifyResponse, ErrorResponse
 
-API = "/api/classify"
-
-
-class ErrorResponse(BaseModel):
-    """Why a picture got no answer."""
-
-    error: str = Field(description="One sentence")
+CLASSIFY_PATH = "/api/classify"
 
 
 def describe(limits: Web) -> dict[str, Any]:
-    """Return the OpenAPI document of a service with some limits."""
+    """Return the OpenAPI document of a service with these limits."""
     _, schemas = models_json_schema(
         [(ClassifyResponse, "serialization"), (ErrorResponse, "serialization")],
         ref_template="#/components/schemas/{model}",
@@ -29,46 +22,51 @@ def describe(limits: Web) -> dict[str, Any]:
     text = {"text/plain": {"schema": {"type": "string"}}}
     binary = {"schema": {"type": "string", "format": "binary"}}
     form = {"type": "object", "properties": {FIELD: binary["schema"]}, "required": [FIELD]}
-    retry = {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}}
-    refusals = {
-        "400": "No picture, or not a JPEG, PNG or WebP picture",
-        "408": "The picture came too slowly",
-        "413": f"More than {limits.max_upload_mb:g} megabytes "
-        f"or {limits.max_megapixels:g} megapixels",
-        "415": "Another kind of picture, or another kind of body",
-        "422": "The picture is damaged",
-        "429": "Too many pictures from one address",
-        "500": "Something is wrong here, and in the log",
-        "503": "Too many pictures from everybody",
+    retry = {
+        "Retry-After": {
+            "description": "Seconds to wait before trying again",
+            "schema": {"type": "integer"},
+        }
+    }
+    errors = {
+        "400": "No image, or not a JPEG, PNG or WebP image",
+        "408": "The image arrived too slowly",
+        "413": f"More than {limits.max_upload_mb:g} megabytes or {limits.max_megapixels:g} "
+        "megapixels",
+        "415": "Unsupported image format or content type",
+        "422": "The image is damaged",
+        "429": "Too many images from one address",
+        "500": "Internal error; details are in the server's log",
+        "503": "Too many images from all addresses, or no result in time",
     }
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "The machine behind the mirror",
             "version": "1",
-            "description": "The words a neural network has for the people in a picture. They say "
-            "something about the people who made its data, and nothing about those in the picture. "
-            "Nothing that is sent is kept.",
+            "description": "Returns the words that a neural network has for the people in an "
+            "image. They say something about the people who made its training data, and nothing "
+            "about the people in the image. Nothing you send is stored.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
         "security": [],
         "paths": {
-            API: {
+            CLASSIFY_PATH: {
                 "post": {
                     "operationId": "classify",
-                    "summary": "Find and name the faces in a picture",
+                    "summary": "Find the faces in an image and give each a word",
                     "parameters": [
                         {
                             "name": "picture",
                             "in": "query",
-                            "description": "Whether to return the picture, with boxes and words",
+                            "description": "Whether to return the image with boxes and words",
                             "schema": {"type": "boolean", "default": False},
                         }
                     ],
                     "requestBody": {
-                        "description": f"At most {limits.max_upload_mb:g} megabytes and "
-                        f"{limits.max_megapixels:g} megapixels",
+                        "description": f"An image of at most {limits.max_upload_mb:g} megabytes "
+                        f"and {limits.max_megapixels:g} megapixels",
                         "required": True,
                         "content": {
                             "image/jpeg": binary,
@@ -79,16 +77,16 @@ def describe(limits: Web) -> dict[str, Any]:
                     },
                     "responses": {
                         "200": {
-                            "description": "What was found",
-                            "content": _json("Reply"),
+                            "description": "Faces and words",
+                            "content": _json(ClassifyResponse.__name__),
                         },
                         **{
                             status: {
-                                "description": why,
-                                "content": _json("Refusal"),
+                                "description": reason,
+                                "content": _json(ErrorResponse.__name__),
                                 **({"headers": retry} if status in ("429", "503") else {}),
                             }
-                            for status, why in refusals.items()
+                            for status, reason in errors.items()
                         },
                     },
                 }
@@ -96,10 +94,13 @@ def describe(limits: Web) -> dict[str, Any]:
             "/healthz": {
                 "get": {
                     "operationId": "health",
-                    "summary": "Tell a load balancer that pictures are taken",
+                    "summary": "Tell a load balancer whether images are accepted",
                     "responses": {
-                        "200": {"description": "They are", "content": text},
-                        "503": {"description": "They are not, and why", "content": text},
+                        "200": {"description": "Images are accepted", "content": text},
+                        "503": {
+                            "description": "No images are accepted; the body says why",
+                            "content": text,
+                        },
                     },
                 }
             },

@@ -1,4 +1,4 @@
-"""What is to be had at which address: the page, the API, and what describes them."""
+"""The upload page and the API."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from installation.config.model import Config
 from installation.runtime.tracebacks import error_location
-from installation.web.status.auth import gives, is_local_request
-from installation.web.upload.api import API, describe
-from installation.web.upload.errors import RequestError
+from installation.web.status.auth import has_token, is_local_request
+from installation.web.upload.api import CLASSIFY_PATH, describe
+from installation.web.upload.errors import INTERNAL_ERROR, RequestError
 from installation.web.upload.image_service import ImageService
 from installation.web.upload.metrics import WebMetrics
 from installation.web.upload.queue import client_key
 from installation.web.upload.request_body import receive
-from installation.web.upload.response import Detail, ImageResponse, reply
+from installation.web.upload.response import Detail, ImageResponse
+from installation.web.upload.schemas import ErrorResponse, to_schema
 from installation.web.upload.server import DISCARD_BODY_TIMEOUT_S, HEADERS
 from installation.web.upload.templates import Pages
 
 log = logging.getLogger(__name__)
 
-_PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-# Asked for by machines that look after this one, again and again.
-_UNCOUNTED = ("/healthz", "/metrics")
-# Seconds since somebody looked after its health in which they will again.
-_WATCHED = 15.0
-# What is told about a request that leads nowhere.
-_SENTENCES = {
+_PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+# Monitoring repeats these for ever; counting them would hide the visitors.
+_UNCOUNTED_PATHS = ("/healthz", "/metrics")
+# A proxy that has asked for /healthz within this time is expected to ask again.
+_HEALTH_POLL_S = 15.0
+_HTTP_ERRORS = {
     404: "There is nothing at this address.",
-    405: "This address does not take such requests.",
+    405: "This address does not support that method.",
 }
 
 
@@ -51,190 +51,191 @@ class UploadApp:
     Parameters
     ----------
     config
-        How; see its ``web``.
-    studio
-        Answers pictures.
+        The section ``web`` sets the limits, ``theme`` and ``labels`` the look and the words.
+    service
+        Classifies images.
     glosses
-        What the words mean, by wnid.
-    meters
-        Count what becomes of requests.
+        Definitions by wnid.
+    metrics
+        Counts requests.
 
     Attributes
     ----------
     app
-        For the server.
+        The ASGI application.
     """
 
     def __init__(
-        self, config: Config, studio: ImageService, glosses: dict[str, str], meters: WebMetrics
+        self, config: Config, service: ImageService, glosses: dict[str, str], metrics: WebMetrics
     ) -> None:
-        self._meters = meters
-        self._watched_at = -inf
+        self._metrics = metrics
+        self._health_polled_at = -inf
         self._config = config
-        self._studio = studio
+        self._service = service
         self._glosses = glosses
         self._pages = Pages(config, glosses)
-        self._most = int(config.web.max_upload_mb * 1e6)
+        self._max_bytes = int(config.web.max_upload_mb * 1e6)
         routes = [
-            Route("/", self._page),
-            Route("/", self._answer_page, methods=["POST"]),
-            Route(API, self._answer_data, methods=["POST"]),
-            Route("/api", self._about_api),
+            Route("/", self._form_page),
+            Route("/", self._classify_for_page, methods=["POST"]),
+            Route(CLASSIFY_PATH, self._classify_for_api, methods=["POST"]),
+            Route("/api", self._api_page),
             Route("/openapi.json", self._openapi),
             Route("/healthz", self._health),
-            Route("/metrics", self._metrics),
+            Route("/metrics", self._expose_metrics),
             *(Route(f"/{name}", self._asset) for name in self._pages.assets),
         ]
         app = Starlette(
             routes=routes,
             exception_handlers={
-                RequestError: self._trouble,
+                RequestError: self._request_error,
                 HTTPException: self._http_error,
                 ClientDisconnect: self._client_disconnected,
-                Exception: self._failure,
+                Exception: self._server_error,
             },
         )
-        self.app: ASGIApp = _ResponseMiddleware(app, meters)
+        self.app: ASGIApp = _ResponseMiddleware(app, metrics)
 
-    def use(self, config: Config) -> None:
-        """Look by another config from now on."""
+    @property
+    def health_polled(self) -> bool:
+        """Whether a proxy polls the health, and so will notice that this worker closes."""
+        return time.monotonic() - self._health_polled_at < _HEALTH_POLL_S
+
+    def apply_config(self, config: Config) -> None:
+        """Use another config's theme and labels from now on."""
         self._config = config
         self._pages = Pages(config, self._glosses)
 
-    async def _page(self, _request: Request) -> Response:
+    async def _form_page(self, _request: Request) -> Response:
         return self._pages.form()
 
-    async def _answer_page(self, request: Request) -> Response:
-        return self._pages.answer(await self._answer(request, "page", bare=False))
+    async def _classify_for_page(self, request: Request) -> Response:
+        return self._pages.result(await self._classify(request, "page", bare=False))
 
-    async def _answer_data(self, request: Request) -> Response:
-        with_picture = request.query_params.get("picture", "").lower() in ("1", "true", "yes")
-        extent: Detail = "picture" if with_picture else "words"
-        data = reply(await self._answer(request, extent, bare=True), self._glosses)
+    async def _classify_for_api(self, request: Request) -> Response:
+        with_image = request.query_params.get("picture", "").lower() in ("1", "true", "yes")
+        detail: Detail = "image" if with_image else "labels"
+        data = to_schema(await self._classify(request, detail, bare=True), self._glosses)
         return Response(data.model_dump_json(exclude_none=True), media_type="application/json")
 
-    async def _answer(self, request: Request, extent: Detail, bare: bool) -> ImageResponse:
-        who = client_key(request.client.host if request.client else None)
-        queue = self._studio.queue
-        queue.enter(who)
+    async def _classify(self, request: Request, detail: Detail, bare: bool) -> ImageResponse:
+        client = client_key(request.client.host if request.client else None)
+        queue = self._service.queue
+        queue.acquire(client)
         try:
-            data = await receive(request, self._most, bare)
-            began = time.monotonic()
-            answer = await _wait_or_disconnect(request, self._studio.submit(who, data, extent))
-            self._meters.answered(len(answer.found.faces), time.monotonic() - began)
-            return answer
+            data = await receive(request, self._max_bytes, bare)
+            started_at = time.monotonic()
+            pending = self._service.submit(client, data, detail)
+            response = await _wait_or_disconnect(request, pending)
+            duration_s = time.monotonic() - started_at
+            self._metrics.count_image(len(response.result.faces), duration_s)
+            return response
         finally:
-            queue.leave(who)
+            queue.release(client)
 
-    async def _about_api(self, _request: Request) -> Response:
+    async def _api_page(self, _request: Request) -> Response:
         return self._pages.api(describe(self._config.web))
 
     async def _openapi(self, _request: Request) -> Response:
         return JSONResponse(describe(self._config.web))
 
-    @property
-    def watched(self) -> bool:
-        """Whether somebody looks after its health: a proxy that shares pictures out."""
-        return time.monotonic() - self._watched_at < _WATCHED
-
     async def _health(self, _request: Request) -> Response:
-        self._watched_at = time.monotonic()
-        refusal = self._studio.unavailable_reason
-        return PlainTextResponse(f"{refusal or 'ok'}\n", 200 if refusal is None else 503)
+        self._health_polled_at = time.monotonic()
+        reason = self._service.unavailable_reason
+        return PlainTextResponse(f"{reason or 'ok'}\n", 200 if reason is None else 503)
 
-    async def _metrics(self, request: Request) -> Response:
+    async def _expose_metrics(self, request: Request) -> Response:
         token = self._config.status.token
-        allowed = token is not None and gives(request.headers, token.get_secret_value())
+        allowed = token is not None and has_token(request.headers, token.get_secret_value())
         if not (allowed or is_local_request(request.scope)):
             raise HTTPException(404)
-        return Response(self._meters.expose(), headers={"Content-Type": _PROMETHEUS})
+        return Response(self._metrics.expose(), headers={"Content-Type": _PROMETHEUS_TYPE})
 
     async def _asset(self, request: Request) -> Response:
         return self._pages.asset(request.url.path[1:])
 
-    # --- what goes wrong
-
-    async def _trouble(self, request: Request, error: Exception) -> Response:
-        trouble = error if isinstance(error, RequestError) else RequestError(500, "")
+    async def _request_error(self, request: Request, error: Exception) -> Response:
+        known = error if isinstance(error, RequestError) else RequestError(500, INTERNAL_ERROR)
         if request.url.path.startswith("/api"):
-            response: Response = JSONResponse({"error": str(trouble)}, trouble.status)
+            body = ErrorResponse(error=str(known)).model_dump()
+            response: Response = JSONResponse(body, known.status)
         else:
-            response = self._pages.trouble(trouble)
-        if trouble.retry_after is not None:
-            response.headers["Retry-After"] = str(trouble.retry_after)
+            response = self._pages.error(known)
+        if known.retry_after is not None:
+            response.headers["Retry-After"] = str(known.retry_after)
         return response
 
     async def _http_error(self, request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        sentence = _SENTENCES.get(status, f"{HTTPStatus(status).phrase}.")
-        response = await self._trouble(request, RequestError(status, sentence))
+        message = _HTTP_ERRORS.get(status, f"{HTTPStatus(status).phrase}.")
+        response = await self._request_error(request, RequestError(status, message))
         response.headers.update(getattr(error, "headers", None) or {})
         return response
 
     async def _client_disconnected(self, _request: Request, _error: Exception) -> Response:
         return Response(status_code=499)
 
-    async def _failure(self, request: Request, error: Exception) -> Response:
-        # Its message may quote what a visitor sent.
-        log.error("a request got no answer: %s at %s", type(error).__name__, error_location(error))
-        return await self._trouble(
-            request, RequestError(500, "Something went wrong here: try another picture.")
-        )
+    async def _server_error(self, request: Request, error: Exception) -> Response:
+        # Not its message, which may quote what a visitor sent.
+        log.error("request failed: %s at %s", type(error).__name__, error_location(error))
+        return await self._request_error(request, RequestError(500, INTERNAL_ERROR))
 
 
-async def _wait_or_disconnect(request: Request, answer: Future[ImageResponse]) -> ImageResponse:
-    """Wait for an answer as long as somebody is there to have it."""
-    waiting = asyncio.wrap_future(answer)
-    leaving = asyncio.ensure_future(_left(request))
-    either: list[asyncio.Future[Any]] = [waiting, leaving]
+async def _wait_or_disconnect(request: Request, pending: Future[ImageResponse]) -> ImageResponse:
+    """Wait for a response; cancel it and raise `ClientDisconnect` if the client leaves."""
+    response = asyncio.wrap_future(pending)
+    disconnect = asyncio.ensure_future(_until_disconnect(request))
+    either: list[asyncio.Future[Any]] = [response, disconnect]
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not waiting.done():
+        if not response.done():
             raise ClientDisconnect
-        return waiting.result()
+        return response.result()
     finally:
-        leaving.cancel()
-        answer.cancel()
+        disconnect.cancel()
+        pending.cancel()
 
 
-async def _left(request: Request) -> None:
+async def _until_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 class _ResponseMiddleware:
-    """Adds what every response has to have, counts them, and lets whoever sends hear them."""
+    """Adds the common headers, counts responses, and reads the rest of a rejected body.
 
-    def __init__(self, app: ASGIApp, meters: WebMetrics) -> None:
+    A connection that is closed while the client still sends loses the response.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: WebMetrics) -> None:
         self._app = app
-        self._meters = meters
+        self._metrics = metrics
         self._headers = [(key.lower().encode(), value.encode()) for key, value in HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Who asks first is not told to go on.
-        sends = b"expect" not in dict(scope["headers"])
+        # A client with "Expect: 100-continue" sends no body before it is told to.
+        body_pending = b"expect" not in dict(scope["headers"])
 
-        async def receive_noted() -> Message:
-            nonlocal sends
+        async def receive_body() -> Message:
+            nonlocal body_pending
             message = await receive()
-            sends = bool(message.get("more_body"))
+            body_pending = bool(message.get("more_body"))
             return message
 
-        async def drain() -> None:
-            while sends:
-                await receive_noted()
+        async def discard_body() -> None:
+            while body_pending:
+                await receive_body()
 
-        async def send_guarded(message: Message) -> None:
+        async def send_response(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if scope["path"] not in _UNCOUNTED:
-                    self._meters.responded(message["status"])
+                if scope["path"] not in _UNCOUNTED_PATHS:
+                    self._metrics.count_response(message["status"])
                 message["headers"] = [*message["headers"], *self._headers]
-            elif sends and not message.get("more_body"):
-                # A connection that is closed on what still comes loses what was said to it.
+            elif body_pending and not message.get("more_body"):
                 await send({**message, "more_body": True})
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(drain(), DISCARD_BODY_TIMEOUT_S)
+                    await asyncio.wait_for(discard_body(), DISCARD_BODY_TIMEOUT_S)
                 message = {"type": "http.response.body"}
             await send(message)
 
-        await self._app(scope, receive_noted, send_guarded)
+        await self._app(scope, receive_body, send_response)

@@ -135,14 +135,14 @@ class _WebExtension:
             ),
             self._tick,
             lambda: self._announce(url_of(listening)),
-            service.queue.shut,
+            service.queue.stop_accepting,
             service.fail_pending,
             self._timing.drain_timeout_s,
         )
         application.subscribe(self._apply_config)
         period_s = self._timing.watchdog_period_s
         application.tasks.add("connections", period_s, server.enforce_timeouts)
-        application.tasks.add("addresses", period_s, lambda _elapsed_s: service.queue.forget())
+        application.tasks.add("addresses", period_s, lambda _elapsed_s: service.queue.evict_idle())
         application.tasks.add("status line", period_s, self._send_status)
         asyncio.run(server.serve(sockets=[listening]))
 
@@ -159,7 +159,7 @@ class _WebExtension:
             return False
         if self._ends_at is None:
             self._service.begin_drain()
-            notice_s = self._timing.proxy_notice_s if self._app.watched else 0
+            notice_s = self._timing.proxy_notice_s if self._app.health_polled else 0
             self._ends_at = time.monotonic() + notice_s
         return time.monotonic() >= self._ends_at
 
@@ -167,6 +167,6 @@ class _WebExtension:
         self._application.notifier.status(self._metrics.as_text())
 
     def _apply_config(self, config: Config, changed: Collection[str]) -> None:
-        self._app.use(config)
+        self._app.apply_config(config)
         if {"labels", "theme"} & set(changed):
             self._service.apply(config)

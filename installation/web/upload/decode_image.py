@@ -1,4 +1,4 @@
-"""A visitor's bytes to pixels: nothing is decoded before its header has been believed."""
+"""From a visitor's bytes to pixels, with all limits checked before anything is decoded."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from PIL import Image, UnidentifiedImageError
 from installation.capture.stills import as_seen
 from installation.web.upload.errors import RequestError
 
-# What Pillow may open them as. HEIC is not among them: telephones that take it send JPEG to a page
-# that asks for JPEG.
+# Not HEIC: phones that take it send JPEG to a page that asks for JPEG.
 _FORMATS = ("JPEG", "PNG", "WEBP")
-# Longer sides are shrunk to this many pixels: more shows nobody better, and takes longer.
-LONGEST = 1600
+# Longer sides are shrunk to this: more detail helps nobody and takes longer.
+MAX_SIDE_PX = 1600
 # A progressive JPEG has about ten scans. Each costs a pass over all pixels, however few bytes it
-# has: a small file of very many would take hours.
-_SCAN = b"\xff\xda"
-_MOST_SCANS = 100
-# How other kinds of pictures begin, at which byte.
-_OTHER_PICTURES = (
+# has: a small file with thousands of them would take hours.
+_SCAN_MARKER = b"\xff\xda"
+_MAX_SCANS = 100
+# Offset and first bytes of other image formats.
+_OTHER_FORMATS = (
     (0, b"GIF8"),
     (0, b"BM"),
     (0, b"II*\x00"),
@@ -37,54 +36,57 @@ _OTHER_PICTURES = (
     (4, b"ftypmif1"),
     (4, b"ftypavif"),
 )
-KINDS = "a JPEG, PNG or WebP picture"
+ACCEPTED = "a JPEG, PNG or WebP image"
+_DAMAGED = "This image file is damaged. Please try another one."
 
 
-def read_photo(data: bytes, megapixels: float) -> NDArray[np.uint8]:
-    """Read a picture as people see it; whatever else the file says is left behind.
+def decode_image(data: bytes, max_megapixels: float) -> NDArray[np.uint8]:
+    """Decode an image as people see it: upright, transparent parts white; metadata is dropped.
 
     Parameters
     ----------
     data
-        JPEG, PNG or WebP.
-    megapixels
-        It may have.
+        A JPEG, PNG or WebP file.
+    max_megapixels
+        Largest size that is accepted.
 
     Returns
     -------
     ndarray
-        uint8 (height, width, 3), BGR, upright, the longer side 1600 pixels at the most.
+        uint8 (height, width, 3), BGR; the longer side is at most 1600 pixels.
 
     Raises
     ------
-    Trouble
-        400 for what is no picture, 413 for too many pixels, 415 for other kinds of pictures, 422
-        for a damaged one.
+    RequestError
+        400 if it is no image, 413 if it has too many pixels, 415 for other image formats, 422 if it
+        is damaged.
     """
     if not data:
-        raise RequestError(400, "No picture was sent.")
+        raise RequestError(400, "No image was sent.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                if image.width * image.height > megapixels * 1e6:
+                if image.width * image.height > max_megapixels * 1e6:
                     raise RequestError(
-                        413, f"The picture has more than {megapixels:g} megapixels: send a smaller."
+                        413,
+                        f"This image has more than {max_megapixels:g} megapixels. "
+                        "Please send a smaller one.",
                     )
-                if image.format in ("JPEG", "MPO") and data.count(_SCAN) > _MOST_SCANS:
-                    raise RequestError(422, "The picture is damaged: send another.")
-                # Of 16-bit pictures Pillow cannot average whole cells first.
+                if image.format in ("JPEG", "MPO") and data.count(_SCAN_MARKER) > _MAX_SCANS:
+                    raise RequestError(422, _DAMAGED)
+                # Pillow cannot pre-shrink images with 16 bits per channel.
                 gap = None if image.mode.startswith("I;16") else 2.0
-                image.thumbnail((LONGEST, LONGEST), reducing_gap=gap)
+                image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), reducing_gap=gap)
                 return as_seen(image)
     except RequestError:
         raise
     except UnidentifiedImageError:
-        if any(data.startswith(magic, start) for start, magic in _OTHER_PICTURES):
+        if any(data.startswith(magic, offset) for offset, magic in _OTHER_FORMATS):
             raise RequestError(
-                415, f"This kind of picture is not known here: send {KINDS}."
+                415, f"This image format is not supported. Please send {ACCEPTED}."
             ) from None
-        raise RequestError(400, f"This is not {KINDS}.") from None
+        raise RequestError(400, f"This is not {ACCEPTED}.") from None
     except Exception as error:
         # Decoders raise almost anything on damaged data.
-        raise RequestError(422, "The picture is damaged: send another.") from error
+        raise RequestError(422, _DAMAGED) from error

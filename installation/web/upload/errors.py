@@ -1,20 +1,24 @@
-"""What a visitor can be told: one plain sentence, and the HTTP status that goes with it."""
+"""Errors as their sender sees them: a plain sentence and an HTTP status."""
 
 from __future__ import annotations
 
+INTERNAL_ERROR = "Sorry, something went wrong on our side. Please try another image."
 
-class RequestError(Exception):  # most of it is nobody's error
-    """A picture gets no answer; the text is a sentence for whoever sent it.
 
-    Attributes
+class RequestError(Exception):
+    """A request that gets no result; the message is a sentence for whoever sent it.
+
+    Parameters
     ----------
     status
-        Of HTTP.
+        HTTP status.
+    message
+        One sentence or two.
     retry_after
-        Seconds after which it is worth another try; None where it is not.
+        Seconds after which trying again makes sense; None if it does not.
     """
 
-    def __init__(self, status: int, sentence: str, retry_after: int | None = None) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
         self.status = status
         self.retry_after = retry_after

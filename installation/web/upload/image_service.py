@@ -22,8 +22,8 @@ from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed
 from installation.runtime.tracebacks import error_location
 from installation.runtime.worker import Worker
-from installation.web.upload.decode_image import read_photo
-from installation.web.upload.errors import RequestError
+from installation.web.upload.decode_image import decode_image
+from installation.web.upload.errors import INTERNAL_ERROR, RequestError
 from installation.web.upload.inference_pool import (
     BEAT_PERIOD_S,
     IMAGE_TIMEOUT_S,
@@ -32,13 +32,13 @@ from installation.web.upload.inference_pool import (
     pool_size,
 )
 from installation.web.upload.queue import CLOSING, FairQueue
-from installation.web.upload.response import Detail, ImageResponse, draw
+from installation.web.upload.response import Detail, ImageResponse, render
 
 log = logging.getLogger(__name__)
 
 # Seconds after which a client is told to try again.
 _RETRY_AFTER_S = 5
-_BUSY = "Too much is going on just now: try again soon."
+_BUSY = "The machine is very busy right now. Please try again in a moment."
 
 
 @dataclass(eq=False)
@@ -104,7 +104,9 @@ class ImageService:
         """Why uploads had better go elsewhere now, in a sentence; None: they are welcome."""
         if self._draining:
             return CLOSING
-        return self.queue.refusal or (None if self._pool.open else "The engines are being opened.")
+        return self.queue.unavailable_reason or (
+            None if self._pool.open else "The engines are being opened."
+        )
 
     @property
     def fallback(self) -> bool:
@@ -176,7 +178,7 @@ class ImageService:
                 # Its message may quote what a visitor sent.
                 kind, place = type(error).__name__, error_location(error)
                 log.error("%s at %s; an upload got no answer", kind, place)  # noqa: TRY400
-                job.fail(RequestError(500, "Something went wrong here: try another picture."))
+                job.fail(RequestError(500, INTERNAL_ERROR))
             finally:
                 self._in_progress.discard(job)
                 # No upload is kept longer than needed: the next one may come tomorrow.
@@ -188,7 +190,7 @@ class ImageService:
             raise RequestError(503, _BUSY, _RETRY_AFTER_S)
         deadline = time.monotonic() + limits.timeout_s
         with self._decoding:
-            image = read_photo(job.data, limits.max_megapixels)
+            image = decode_image(job.data, limits.max_megapixels)
         job.data = b""
         result = self._pool.submit(image)
         # An upload whose client has gone is not classified.
@@ -198,12 +200,12 @@ class ImageService:
         except LateError:
             result.cancel()
             raise RequestError(
-                503, "This picture takes too long: try another.", _RETRY_AFTER_S
+                503, "This image takes too long to process. Please try another one.", _RETRY_AFTER_S
             ) from None
         except OverloadedError as error:
             error.__traceback__ = None
             raise RequestError(503, _BUSY, _RETRY_AFTER_S) from None
-        answer = draw(found, config, job.detail)
+        answer = render(found, config, job.detail)
         self._record(answer)
         with suppress(InvalidStateError):
             job.answer.set_result(answer)
@@ -213,7 +215,7 @@ class ImageService:
             return
         config, hour = answer.config, hour_of(time.time())
         policy, engine = config.labels.policy, config.inference.classifier
-        labels = [face.labels[0] for face in answer.found.faces]
+        labels = [face.labels[0] for face in answer.result.faces]
         self._writer.keep(
             Entry(hour, label.wnid, label.score, 0, "web", policy, engine) for label in labels
         )

@@ -1,4 +1,4 @@
-"""What a worker counts, for Prometheus and for its line in systemd; nothing about anybody."""
+"""What a web worker measures, for Prometheus and for its status in systemd; nothing personal."""
 
 from __future__ import annotations
 
@@ -9,71 +9,79 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from installation.web.upload.image_service import ImageService
 
-# Seconds: from a face on an idle machine to the most that a queue and a picture may take.
-_EDGES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 20.0, 40.0)
+# Seconds: from one face on an idle machine to the longest that queue and image may take.
+_BUCKETS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 20.0, 40.0)
 
 
 class WebMetrics:
-    """Counts what becomes of requests.
+    """Counts requests and their outcomes.
 
     Parameters
     ----------
-    studio
-        Asked for how things are at the time of each look.
+    service
+        Queried for its current state when the metrics are read.
     """
 
-    def __init__(self, studio: ImageService) -> None:
-        # The time each began would be told beside it.
+    def __init__(self, service: ImageService) -> None:
+        # Without this every counter would get a second sample with its creation time.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
 
-        def gauge(name: str, about: str) -> Gauge:
-            return Gauge(f"installation_{name}", about, registry=registry)
+        def gauge(name: str, help_text: str) -> Gauge:
+            return Gauge(f"installation_{name}", help_text, registry=registry)
 
-        def counter(name: str, about: str, labels: tuple[str, ...] = ()) -> Counter:
-            return Counter(f"installation_web_{name}", about, labels, registry=registry)
+        def counter(name: str, help_text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"installation_web_{name}", help_text, labels, registry=registry)
 
-        self._requests = counter("requests", "Responses but those about health.", ("status",))
-        self._answered = counter("pictures_answered", "Pictures that got their answer.")
-        self._labels = counter("labels_given", "Words given to faces.")
-        self._seconds = Histogram(
-            "installation_web_answer_seconds",
-            "From when a picture is here until its answer is.",
-            buckets=_EDGES,
+        self._requests = counter(
+            "requests", "Number of responses, except to /healthz and /metrics.", ("status",)
+        )
+        self._images = counter("images_classified", "Number of images classified.")
+        self._labels = counter("labels_given", "Number of labels given to faces.")
+        self._duration = Histogram(
+            "installation_web_request_duration_seconds",
+            "Time from the receipt of an image until its response is ready.",
+            buckets=_BUCKETS_S,
             registry=registry,
         )
-        about = "Pictures that are being sent, wait or are in work."
-        gauge("web_places_held", about).set_function(lambda: studio.queue.held)
-        gauge("web_places", "How many may be.").set(studio.queue.places)
-        about = "Whether pictures are taken, as /healthz says."
-        gauge("web_healthy", about).set_function(lambda: studio.unavailable_reason is None)
-        about = "Whether this machine stands in for an inference server that is gone."
-        gauge("inference_fallback", about).set_function(lambda: studio.fallback)
+        gauge(
+            "web_in_flight", "Number of images being received, queued or classified."
+        ).set_function(lambda: service.queue.in_flight)
+        gauge("web_in_flight_limit", "Maximum number of images in flight.").set(
+            service.queue.max_in_flight
+        )
+        gauge("web_healthy", "1 if images are accepted, as /healthz reports, else 0.").set_function(
+            lambda: service.unavailable_reason is None
+        )
+        gauge(
+            "inference_fallback",
+            "1 if inference runs on the CPU because the inference server is unavailable, else 0.",
+        ).set_function(lambda: service.fallback)
 
-    def responded(self, status: int) -> None:
-        """Note a response."""
+    def count_response(self, status: int) -> None:
+        """Count a response by its HTTP status."""
         self._requests.labels(str(status)).inc()
 
-    def answered(self, faces: int, seconds: float) -> None:
-        """Note that a picture got its answer: how many words, and after how long."""
-        self._answered.inc()
+    def count_image(self, faces: int, duration_s: float) -> None:
+        """Count a classified image, its number of faces and how long it took, seconds."""
+        self._images.inc()
         self._labels.inc(faces)
-        self._seconds.observe(seconds)
+        self._duration.observe(duration_s)
 
     def as_text(self) -> str:
-        """Say it in a line."""
+        """Return the status line for systemd."""
         statuses = self._statuses()
         busy = statuses[429] + statuses[503]
-        refused = sum(n for status, n in statuses.items() if 400 <= status < 500) - statuses[429]
+        rejected = sum(n for status, n in statuses.items() if 400 <= status < 500) - statuses[429]
         return (
-            f"{self._value('web_pictures_answered_total')} pictures answered, "
-            f"{self._value('web_places_held')} here now; "
-            f"{busy} sent away as busy, {refused} requests refused, {statuses[500]} failed"
+            f"{self._value('web_images_classified_total')} images classified, "
+            f"{self._value('web_in_flight')} in flight; "
+            f"{busy} turned away as busy, {rejected} requests rejected, {statuses[500]} failed"
         )
 
     def expose(self) -> bytes:
-        """Return all of it, in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return bytes(prometheus_client.generate_latest(self._registry))
 
     def _value(self, name: str) -> int:

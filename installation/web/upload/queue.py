@@ -1,4 +1,4 @@
-"""Who is next: every address in turn, so that nobody who sends much keeps others waiting."""
+"""Admission and fair queueing: clients take turns, so that one who sends a lot delays nobody."""
 
 from __future__ import annotations
 
@@ -15,216 +15,221 @@ from installation.web.upload.errors import RequestError
 
 T = TypeVar("T")
 
-CLOSING = "This is closing just now."
-_MANY = "Too many pictures are here just now: try again soon."
-# Of IPv6, the part that tells one household or telephone from another.
+CLOSING = "This page is closing for the moment. Please try again soon."
+_BUSY = "Many people are sending images right now. Please try again in a moment."
+# The part of an IPv6 address that identifies a household or a phone.
 _IPV6_PREFIX_BITS = 64
-# When to come again, seconds: what is said to those for whom there is no place.
-_SOON = 5
-# How much of somebody's patience may be spent by what is expected, which is not what happens; and
-# how much the last of the times between two jobs changes what is expected.
-_WAIT_MARGIN = 0.75
-_NEWEST = 0.1
-# How long an address that has nothing here is remembered at the most, seconds: what it takes to
-# earn its whole allowance back.
-MINUTE = 60.0
+_RETRY_AFTER_S = 5
+# A new job is accepted if its expected wait is within this share of the limit: the actual wait may
+# be longer.
+_EXPECTED_WAIT_SHARE = 0.75
+# Weight of the latest interval in the moving average of the intervals between jobs.
+_INTERVAL_WEIGHT = 0.1
+_MINUTE_S = 60.0
 
 
 def client_key(address: str | None) -> str:
-    """Return what stands for a client in the queue: its address, of IPv6 the network's part.
+    """Return the key of a client in the queue: its IPv4 address, or its IPv6 network.
 
     Examples
     --------
-    >>> guest_of("192.0.2.7"), guest_of("2001:db8::7"), guest_of("::ffff:192.0.2.7")
+    >>> client_key("192.0.2.7"), client_key("2001:db8::7"), client_key("::ffff:192.0.2.7")
     ('192.0.2.7', '2001:db8::/64', '192.0.2.7')
     """
     try:
-        found = ip_address(address or "")
+        parsed = ip_address(address or "")
     except ValueError:
         return ""
-    if found.version == 4:
-        return str(found)
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ip_network((found, _IPV6_PREFIX_BITS), strict=False))
+    if parsed.version == 4:
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ip_network((parsed, _IPV6_PREFIX_BITS), strict=False))
 
 
 @dataclass(slots=True, eq=False)
 class _Client(Generic[T]):
-    """What is known of one address, as long as it is here or has been within the minute."""
+    """The token bucket and the jobs of one client."""
 
-    allowance: float
-    at: float
-    held: int = 0
+    tokens: float
+    refilled_at: float
+    in_flight: int = 0
     waiting: deque[T] = field(default_factory=deque)
 
 
 class FairQueue(Generic[T]):
-    """Places for those who are served, and a queue in which addresses take turns.
+    """Limits how many images are in flight, and queues their jobs with clients taking turns.
 
-    A place is held from before a picture is received until its answer is sent, so that places bound
-    the memory all of them take. One address may hold half of them. Safe to use from any thread.
+    An image is in flight from before it is received until its response is sent, so that the limit
+    also bounds the memory of all images together. One client may use half of it. Thread-safe.
 
     Parameters
     ----------
-    places
-        How many may be here at a time.
-    rate
-        How many a minute may come from one address; 0 for any number.
-    patience
-        Seconds that a job may wait: who would have to wait longer is not let in.
+    max_in_flight
+        Images in flight, of all clients together.
+    max_per_minute
+        Images per minute and client (token bucket); 0 for no limit.
+    max_wait_s
+        Longest time a job should wait, seconds: one that would wait longer is not accepted.
 
     Attributes
     ----------
-    places
-        How many there are.
-    held
-        How many of them are taken.
+    max_in_flight
+        As given.
+    in_flight
+        Images in flight now.
     """
 
-    def __init__(self, places: int, rate: int, patience: float = inf) -> None:
-        self.places = places
-        self._share = max(places // 2, 1)
-        self._rate = rate
-        self._patience = patience
-        # Seconds from one job to the next, of late; since when there has been another all the time.
-        self._pace = 0.0
+    def __init__(self, max_in_flight: int, max_per_minute: int, max_wait_s: float = inf) -> None:
+        self.max_in_flight = max_in_flight
+        self._max_per_client = max(max_in_flight // 2, 1)
+        self._max_per_minute = max_per_minute
+        self._max_wait_s = max_wait_s
+        # Moving average of the interval between two jobs while others wait, and when it began.
+        self._interval_s = 0.0
         self._taken_at: float | None = None
-        self._guests: dict[str, _Client[T]] = {}
+        self._clients: dict[str, _Client[T]] = {}
         self._turns: deque[_Client[T]] = deque()
         self._changed = threading.Condition()
-        self._shut = False
+        self._accepting = True
         self._closed = False
-        self.held = 0
+        self.in_flight = 0
 
     @property
-    def refusal(self) -> str | None:
-        """Why nobody at all is let in just now, in a sentence; None while there is room."""
-        if self._shut:
+    def unavailable_reason(self) -> str | None:
+        """Why no image at all is accepted now, as a sentence; None while there is room."""
+        if not self._accepting:
             return CLOSING
-        if self.held >= self.places or self._too_long(0):
-            return _MANY
+        if self.in_flight >= self.max_in_flight or self._would_wait_too_long(0):
+            return _BUSY
         return None
 
-    def enter(self, who: str) -> None:
-        """Take a place.
+    def acquire(self, key: str) -> None:
+        """Admit an image of a client; `release` must follow.
 
         Raises
         ------
-        Trouble
-            503 where all places are taken or the wait is too long, 429 where this address has its
-            share.
+        RequestError
+            503 if there are too many images or the wait is too long, 429 if this client has used
+            its share.
         """
         now = time.monotonic()
         with self._changed:
-            guest = self._guests.get(who)
-            if guest is None:
-                guest = self._guests[who] = _Client(self._rate, now)
-            self._refill(guest, now)
-            if refusal := self.refusal:
-                raise RequestError(503, refusal, _SOON)
-            if self._too_long(len(guest.waiting)):
-                raise RequestError(503, _MANY, _SOON)
-            if guest.held >= self._share:
+            client = self._clients.get(key)
+            if client is None:
+                client = self._clients[key] = _Client(self._max_per_minute, now)
+            self._refill(client, now)
+            if reason := self.unavailable_reason:
+                raise RequestError(503, reason, _RETRY_AFTER_S)
+            if self._would_wait_too_long(len(client.waiting)):
+                raise RequestError(503, _BUSY, _RETRY_AFTER_S)
+            if client.in_flight >= self._max_per_client:
                 raise RequestError(
-                    429, "Too many of your pictures are here: wait for their answers.", _SOON
+                    429,
+                    "Several of your images are still in progress. Please wait for them first.",
+                    _RETRY_AFTER_S,
                 )
-            if self._rate and guest.allowance < 1:
-                wait = ceil((1 - guest.allowance) * MINUTE / self._rate)
-                raise RequestError(429, "Too many pictures came from you: wait a little.", wait)
-            guest.allowance -= self._rate > 0
-            guest.held += 1
-            self.held += 1
+            if self._max_per_minute and client.tokens < 1:
+                wait_s = ceil((1 - client.tokens) * _MINUTE_S / self._max_per_minute)
+                raise RequestError(
+                    429, "You have sent many images. Please wait a moment, then try again.", wait_s
+                )
+            client.tokens -= self._max_per_minute > 0
+            client.in_flight += 1
+            self.in_flight += 1
 
-    def leave(self, who: str) -> None:
-        """Give a place back."""
+    def release(self, key: str) -> None:
+        """End what `acquire` began."""
         with self._changed:
-            self._guests[who].held -= 1
-            self.held -= 1
+            self._clients[key].in_flight -= 1
+            self.in_flight -= 1
 
-    def put(self, who: str, job: T) -> None:
-        """Queue a job; its address holds a place."""
+    def put(self, key: str, job: T) -> None:
+        """Queue the job of an admitted image."""
         with self._changed:
-            guest = self._guests[who]
-            guest.waiting.append(job)
-            if len(guest.waiting) == 1:
-                self._turns.append(guest)
+            client = self._clients[key]
+            client.waiting.append(job)
+            if len(client.waiting) == 1:
+                self._turns.append(client)
             self._changed.notify()
 
-    def withdraw(self, who: str, job: T) -> None:
-        """Take back a job that nobody waits for any more; where it was taken, it goes on."""
+    def withdraw(self, key: str, job: T) -> None:
+        """Remove a job whose client has gone; without effect on one that was taken."""
         with self._changed:
-            guest = self._guests[who]
-            if job in guest.waiting:
-                guest.waiting.remove(job)
-                if not guest.waiting:
-                    self._turns.remove(guest)
+            client = self._clients[key]
+            if job in client.waiting:
+                client.waiting.remove(job)
+                if not client.waiting:
+                    self._turns.remove(client)
 
-    def take(self, timeout: float) -> T | None:
-        """Wait for the next job, of the address whose turn it is; None when none came in time.
+    def take(self, timeout_s: float) -> T | None:
+        """Wait for the next job, of the client whose turn it is; None after the timeout.
 
         Raises
         ------
         Closed
-            None will come.
+            The queue is closed and empty.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._turns or self._closed, timeout)
+            self._changed.wait_for(lambda: self._turns or self._closed, timeout_s)
             if self._turns:
-                guest = self._turns.popleft()
-                job = guest.waiting.popleft()
-                if guest.waiting:
-                    self._turns.append(guest)
-                self._measure()
+                client = self._turns.popleft()
+                job = client.waiting.popleft()
+                if client.waiting:
+                    self._turns.append(client)
+                self._measure_interval()
                 return job
             if self._closed:
                 raise Closed
             return None
 
-    def forget(self) -> None:
-        """Forget the addresses that have nothing here and have earned their allowance back."""
+    def evict_idle(self) -> None:
+        """Forget the clients that have nothing in flight and a full token bucket."""
         now = time.monotonic()
         with self._changed:
-            for who, guest in list(self._guests.items()):
-                self._refill(guest, now)
-                if not guest.held and guest.allowance >= self._rate:
-                    del self._guests[who]
+            for key, client in list(self._clients.items()):
+                self._refill(client, now)
+                if not client.in_flight and client.tokens >= self._max_per_minute:
+                    del self._clients[key]
 
-    def shut(self) -> None:
-        """Let nobody in any more; who is here is served."""
-        self._shut = True
+    def stop_accepting(self) -> None:
+        """Admit no more images; those in flight are served."""
+        self._accepting = False
 
     def close(self) -> list[T]:
-        """Let nobody in any more; return the jobs that nobody has taken."""
+        """Admit no more images; return the jobs that nobody has taken."""
         with self._changed:
-            self._shut = self._closed = True
-            left = [job for guest in self._turns for job in guest.waiting]
-            for guest in self._turns:
-                guest.waiting.clear()
+            self._accepting, self._closed = False, True
+            pending = [job for client in self._turns for job in client.waiting]
+            for client in self._turns:
+                client.waiting.clear()
             self._turns.clear()
             self._changed.notify_all()
-        return left
+        return pending
 
     def __len__(self) -> int:
-        """How many addresses are known."""
-        return len(self._guests)
+        """Return the number of clients that are remembered."""
+        return len(self._clients)
 
-    def _measure(self) -> None:
+    def _measure_interval(self) -> None:
         now = time.monotonic()
         if self._taken_at is not None:
-            took = now - self._taken_at
-            self._pace += _NEWEST * (took - self._pace) if self._pace else took
+            interval_s = now - self._taken_at
+            if self._interval_s:
+                self._interval_s += _INTERVAL_WEIGHT * (interval_s - self._interval_s)
+            else:
+                self._interval_s = interval_s
         self._taken_at = now if self._turns else None
         if not self._turns:
-            # Else one long look would keep everybody out, and nobody would be there to measure by.
-            self._pace = 0.0
+            # Otherwise one slow job could keep everybody out, and nothing would be measured again.
+            self._interval_s = 0.0
 
-    def _too_long(self, waiting: int) -> bool:
-        """Tell whether an address of which some jobs wait had better not send another."""
-        expected = self._pace * len(self._turns) * (waiting + 1)
-        return expected > _WAIT_MARGIN * self._patience
+    def _would_wait_too_long(self, waiting: int) -> bool:
+        """Return whether the next job of a client with some waiting jobs would wait too long."""
+        expected_s = self._interval_s * len(self._turns) * (waiting + 1)
+        return expected_s > _EXPECTED_WAIT_SHARE * self._max_wait_s
 
-    def _refill(self, guest: _Client[T], now: float) -> None:
-        earned = (now - guest.at) * self._rate / MINUTE
-        guest.allowance = min(guest.allowance + earned, self._rate)
-        guest.at = now
+    def _refill(self, client: _Client[T], now: float) -> None:
+        tokens = (now - client.refilled_at) * self._max_per_minute / _MINUTE_S
+        client.tokens = min(client.tokens + tokens, self._max_per_minute)
+        client.refilled_at = now

@@ -1,4 +1,4 @@
-"""A picture out of a request, in memory alone and at a decent pace."""
+"""Reads an image from a request, in memory only and at a minimum rate."""
 
 from __future__ import annotations
 
@@ -10,91 +10,95 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from installation.web.upload.decode_image import KINDS
+from installation.web.upload.decode_image import ACCEPTED
 from installation.web.upload.errors import RequestError
 
-# The field a form has the picture in.
+# Name of the form field with the image.
 FIELD = "picture"
-# A form has two such fields, of which one is empty; others may send a little more.
-_MOST_FIELDS = 8
-_LONGEST_FIELD = 1024
-# Bytes that a form adds around a picture, generously.
-_WRAPPING = 16 * 1024
-# Seconds a body may take whatever its size, and the bytes a second it has to bring besides.
-_GRACE = 10.0
+# The page's form has two such fields, one of them empty; other clients may send a few more.
+_MAX_FIELDS = 8
+_MAX_FIELD_BYTES = 1024
+# What a form adds around an image, generously.
+_FORM_OVERHEAD_BYTES = 16 * 1024
+# Time allowed for a body of any size, and the rate that is required beyond that.
+_GRACE_S = 10.0
 _MIN_BYTES_PER_S = 32 * 1024
-# What a picture sent by itself may be called.
-_BARE = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+_BARE_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 
 
-async def receive(request: Request, most: int, bare: bool) -> bytes:
-    """Receive a request's picture.
+async def receive(request: Request, max_bytes: int, bare: bool) -> bytes:
+    """Return the image file of a request.
 
     Parameters
     ----------
     request
-        With a form, or where ``bare`` allows it, with the picture itself as its body.
-    most
-        Bytes the picture may have.
+        Its body is a form or, if ``bare``, the image file itself.
+    max_bytes
+        Largest image file that is accepted.
     bare
-        Whether the body may be the picture itself.
+        Whether the body may be the image file itself.
 
     Raises
     ------
-    Trouble
-        400 for a damaged form or one without a picture, 408 for a sender that is too slow, 413 for
-        too much, 415 for other bodies.
+    RequestError
+        400 for a damaged form or one without an image, 408 for a sender that is too slow, 413 for
+        too many bytes, 415 for other bodies.
     """
-    if int(request.headers.get("content-length") or 0) > most + _WRAPPING:
-        raise _too_large(most)
+    if int(request.headers.get("content-length") or 0) > max_bytes + _FORM_OVERHEAD_BYTES:
+        raise _too_large(max_bytes)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _from_form(request, most)
-    if bare and kind in _BARE:
-        return b"".join([chunk async for chunk in _read_with_min_rate(request, most)])
+        return await _from_form(request, max_bytes)
+    if bare and kind in _BARE_TYPES:
+        return b"".join([chunk async for chunk in _read_with_min_rate(request, max_bytes)])
     if bare and kind.startswith("image/"):
-        raise RequestError(415, f"This kind of picture is not known here: send {KINDS}.")
-    raise RequestError(415, "A form of the type multipart/form-data is needed here.")
+        raise RequestError(415, f"This image format is not supported. Please send {ACCEPTED}.")
+    raise RequestError(415, "The request needs the content type multipart/form-data.")
 
 
-async def _from_form(request: Request, most: int) -> bytes:
+async def _from_form(request: Request, max_bytes: int) -> bytes:
     parser = MultiPartParser(
         request.headers,
-        _read_with_min_rate(request, most + _WRAPPING),
-        max_files=_MOST_FIELDS,
-        max_fields=_MOST_FIELDS,
-        max_part_size=_LONGEST_FIELD,
+        _read_with_min_rate(request, max_bytes + _FORM_OVERHEAD_BYTES),
+        max_files=_MAX_FIELDS,
+        max_fields=_MAX_FIELDS,
+        max_part_size=_MAX_FIELD_BYTES,
     )
-    # Larger files would be written to the disk.
-    parser.spool_max_size = most + _WRAPPING + 1
+    # The parser writes larger files to the disk.
+    parser.spool_max_size = max_bytes + _FORM_OVERHEAD_BYTES + 1
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise RequestError(400, "The form that was sent is damaged.") from error
+        raise RequestError(400, "The form data is damaged. Please try again.") from error
     for file in form.getlist(FIELD):
         if isinstance(file, UploadFile) and file.size:
-            if file.size > most:
-                raise _too_large(most)
+            if file.size > max_bytes:
+                raise _too_large(max_bytes)
             return await file.read()
-    raise RequestError(400, "No picture was sent.")
+    raise RequestError(400, "No image was sent.")
 
 
-async def _read_with_min_rate(request: Request, most: int) -> AsyncGenerator[bytes, None]:
-    began, total = time.monotonic(), 0
+async def _read_with_min_rate(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    started_at, total = time.monotonic(), 0
     stream = request.stream()
     while True:
-        left = began + _GRACE + total / _MIN_BYTES_PER_S - time.monotonic()
+        time_left_s = started_at + _GRACE_S + total / _MIN_BYTES_PER_S - time.monotonic()
         try:
-            chunk = await asyncio.wait_for(anext(stream), max(left, 0))
+            chunk = await asyncio.wait_for(anext(stream), max(time_left_s, 0))
         except StopAsyncIteration:
             return
         except asyncio.TimeoutError:
-            raise RequestError(408, "The picture came too slowly: try a smaller one.") from None
+            raise RequestError(
+                408, "Your connection is too slow for this image. Please try a smaller one."
+            ) from None
         total += len(chunk)
-        if total > most:
-            raise _too_large(most)
+        if total > max_bytes:
+            raise _too_large(max_bytes)
         yield chunk
 
 
-def _too_large(most: int) -> RequestError:
-    return RequestError(413, f"The picture has more than {most / 1e6:g} megabytes: send a smaller.")
+def _too_large(max_bytes: int) -> RequestError:
+    return RequestError(
+        413,
+        f"This image is larger than {max_bytes / 1e6:g} megabytes. Please send a smaller one.",
+    )

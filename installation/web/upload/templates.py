@@ -1,4 +1,4 @@
-"""The pages, in the wall's colour: plain HTML that a script may make more convenient."""
+"""The pages: plain HTML in the wall's colour, made more convenient by a script."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from starlette.responses import HTMLResponse, Response
 
 from installation.config.model import Config
 from installation.labels.policy import PolicyName
-from installation.web.upload.decode_image import KINDS
 from installation.web.upload.errors import RequestError
 from installation.web.upload.request_body import FIELD
-from installation.web.upload.response import ImageResponse, Word, data_uri, reply
+from installation.web.upload.response import ImageResponse
+from installation.web.upload.schemas import Word, data_uri, to_schema
 
-# What else is served, and as what.
 _ASSETS = {
     "style.css": "text/css",
     "script.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
-# What visitors have to know of the curator's choice of words.
+# What visitors should know about the words the curator allows.
 _WARNINGS: dict[PolicyName, str] = {
     "full": "Some of the words that may appear are slurs and insults.",
     "inoffensive": "Some of the words that may appear can hurt.",
     "safe": "",
 }
-# Words of alternative texts are read aloud: no more of them than people listen to.
-_NAMED_ALOUD = 8
+# Screen readers read the alternative text aloud: name only as many faces as people will listen to.
+_MAX_FACES_IN_ALT = 8
 
 
 class Pages:
-    """Makes pages.
+    """Renders the pages.
 
     Parameters
     ----------
     config
-        Whose theme and labels they follow.
+        Its theme, labels and limits appear in the pages.
     glosses
-        What the words mean, by wnid.
+        Definitions by wnid.
     """
 
     def __init__(self, config: Config, glosses: dict[str, str]) -> None:
@@ -54,7 +53,6 @@ class Pages:
         self._environment.filters["percent"] = _percent
         self._environment.globals.update(
             field=FIELD,
-            kinds=KINDS,
             limits=config.web,
             colour=config.theme.colour,
             on_colour=_readable_on(config.theme.colour),
@@ -66,7 +64,7 @@ class Pages:
 
     @property
     def assets(self) -> tuple[str, ...]:
-        """Names of the files beside the pages."""
+        """Names of the files that the pages load."""
         return tuple(_ASSETS)
 
     def asset(self, name: str) -> Response:
@@ -74,28 +72,28 @@ class Pages:
         return Response(self._environment.get_template(name).render(), media_type=_ASSETS[name])
 
     def form(self) -> Response:
-        """Return the page on which a picture is chosen."""
-        return self._render("page.html", 200, answer=None, trouble=None)
+        """Return the page with the upload form."""
+        return self._render("page.html", 200, result=None, error=None)
 
-    def trouble(self, trouble: RequestError) -> Response:
-        """Return the page that says why there is no answer."""
-        return self._render("page.html", trouble.status, answer=None, trouble=trouble)
+    def error(self, error: RequestError) -> Response:
+        """Return the page with the form and an error message."""
+        return self._render("page.html", error.status, result=None, error=error)
 
-    def answer(self, answer: ImageResponse) -> Response:
-        """Return the page with a picture's answer."""
-        data = reply(answer, self._glosses)
-        seen = [data_uri(jpeg) for jpeg in answer.seen]
+    def result(self, response: ImageResponse) -> Response:
+        """Return the page with the form and the result for an image."""
+        data = to_schema(response, self._glosses)
+        crops = [data_uri(jpeg) for jpeg in response.crops]
         words = [face.words for face in data.faces]
         return self._render(
             "page.html",
             200,
-            trouble=None,
-            answer={
+            error=None,
+            result={
                 "data": data,
-                "alt": _described(words, data.scene),
+                "alt": _alternative_text(words, data.scene),
                 "heading": _heading(len(words)),
-                "named": [
-                    (each, seen[index] if index < len(seen) else None)
+                "faces": [
+                    (each, crops[index] if index < len(crops) else None)
                     for index, each in enumerate(words)
                 ]
                 or [(data.scene, None)],
@@ -103,7 +101,7 @@ class Pages:
         )
 
     def api(self, document: dict[str, Any]) -> Response:
-        """Return the page that describes the API."""
+        """Return the page that describes the API, from its OpenAPI document."""
         return self._render("api.html", 200, document=document)
 
     def _render(self, name: str, status: int, **values: Any) -> Response:
@@ -111,7 +109,7 @@ class Pages:
 
 
 def _percent(share: float) -> str:
-    """Say a share as people do.
+    """Return a share (0 to 1) in percent, with as many digits as say something.
 
     Examples
     --------
@@ -124,26 +122,26 @@ def _percent(share: float) -> str:
 
 def _heading(faces: int) -> str:
     if not faces:
-        return "No face was found; this is the word for the picture as a whole"
-    return "One face was found" if faces == 1 else f"{faces} faces were found, from left to right"
+        return "No face found; this is the word for the whole image"
+    return "One face found" if faces == 1 else f"{faces} faces found, from left to right"
 
 
-def _described(faces: list[list[Word]], scene: list[Word]) -> str:
-    """Describe a picture with its boxes to those who do not see it."""
+def _alternative_text(faces: list[list[Word]], scene: list[Word]) -> str:
+    """Describe the image with its boxes to people who cannot see it."""
     if not faces:
-        return f"Your picture. No face was found; across it stands: “{scene[0].words}”."
-    named = [f"“{words[0].words}”" for words in faces[:_NAMED_ALOUD]]
-    more = f", and {len(faces) - len(named)} more" if len(faces) > len(named) else ""
+        return f"Your image. No face was found; the word across it is “{scene[0].words}”."
+    words = [f"“{each[0].words}”" for each in faces[:_MAX_FACES_IN_ALT]]
+    more = f", and {len(faces) - len(words)} more" if len(faces) > len(words) else ""
     if len(faces) == 1:
-        return f"Your picture with a box around one face. Under it stands: {named[0]}."
+        return f"Your image with a box around one face. The word below it is {words[0]}."
     return (
-        f"Your picture with boxes around {len(faces)} faces. From left to right, "
-        f"under them stands: {', '.join(named)}{more}."
+        f"Your image with boxes around {len(faces)} faces. The words below them, from left to "
+        f"right: {', '.join(words)}{more}."
     )
 
 
 def _readable_on(colour: str) -> str:
-    """Return black or white, whichever is easier to read on a colour (WCAG 2, contrast)."""
+    """Return black or white, whichever has more contrast with a colour (WCAG 2)."""
     parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -49,7 +49,7 @@ installation.runtime.signals._END_S = 900.0
 # ... who sends a picture slowly is waited for, ...
 RECEIVED = """
 import installation.web.upload.request_body as receiving
-receiving._GRACE = 600.0
+receiving._GRACE_S = 600.0
 """
 # ... and so is an inference server.
 AWAITED = """
@@ -201,7 +201,7 @@ class Serving:
     @property
     def held(self):
         """How many places are taken."""
-        return self.metrics["installation_web_places_held"]
+        return self.metrics["installation_web_in_flight"]
 
     def wait_to_hold(self, places):
         """Wait until so many places are taken."""
@@ -216,14 +216,14 @@ class Serving:
         while let_in < pictures:
             assert time.monotonic() < deadline
             told = self.metrics
-            answered = told["installation_web_pictures_answered_total"]
-            let_in = answered + told["installation_web_places_held"]
+            answered = told["installation_web_images_classified_total"]
+            let_in = answered + told["installation_web_in_flight"]
             time.sleep(0.02)
 
     def wait_to_answer(self, pictures):
         """Wait until so many pictures have been answered, from the start."""
         deadline = time.monotonic() + LONG
-        while self.metrics["installation_web_pictures_answered_total"] < pictures:
+        while self.metrics["installation_web_images_classified_total"] < pictures:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 

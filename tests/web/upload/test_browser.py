@@ -1,4 +1,4 @@
-"""The page in a real browser: chosen, seen, heard, and without a mouse."""
+"""The page in a real browser: with a mouse, by keyboard, on a phone and for screen readers."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from tests.web.upload.serving import LONG, Serving, encoded
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 
 SIZES = {
     "desktop": {"viewport": {"width": 1280, "height": 800}},
@@ -27,7 +27,7 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def film(built, hopper, tmp_path_factory):
-    """What a made-up camera sees: Hopper."""
+    """Return the video of a simulated camera: Hopper."""
     path = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
     path.write_bytes(encoded(cv2.resize(hopper, (640, 750))[:480]) * 10)
     return path
@@ -48,7 +48,7 @@ def browser(film):
 
 @pytest.fixture
 def visit(browser, site):
-    """Opens the page as some visitor; whatever goes wrong in it fails the test."""
+    """Return a function that opens the page; errors in the page fail the test."""
     contexts, wrong = [], []
 
     def open_(path="/", where=site, **options):
@@ -82,7 +82,7 @@ def files(tmp_path, both, hopper):
 
 
 def shown(locator):
-    """Return what is on the screen there, RGB."""
+    """Return a screenshot of an element, RGB."""
     data = np.frombuffer(locator.screenshot(), np.uint8)
     return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1].astype(np.int16)
 
@@ -92,8 +92,8 @@ def greenness(picture):
     return (picture[..., 1] - picture[..., ::2].max(2) > 80).mean()
 
 
-def has_its_answer(page, faces=2):
-    """Check that words and boxes are there, to be seen and to be heard."""
+def shows_answer(page, faces=2):
+    """Check that words and boxes are visible, and described for screen readers."""
     picture = page.locator("#answer > figure img")
     picture.wait_for()
     named = page.locator("#answer h3").all_inner_texts()
@@ -105,50 +105,50 @@ def has_its_answer(page, faces=2):
 
 
 def until(page, expression):
-    """Wait until something is true; the policy forbids what Playwright does for that."""
+    """Wait until an expression is true; the page's security policy forbids Playwright's own way."""
     deadline = time.monotonic() + LONG
     while not page.evaluate(expression):
         assert time.monotonic() < deadline, expression
         page.wait_for_timeout(50)
 
 
-def has_no_fault(page):
-    """Check the page by axe, all its rules of WCAG 2.2 A and AA and best practice."""
+def is_accessible(page):
+    """Check the page with axe: its rules for WCAG 2.2 A and AA and best practice."""
     from axe_playwright_python.sync_playwright import Axe
 
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
-    across = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    assert across[0] <= across[1], "wider than the screen"
+    width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width[0] <= width[1], "wider than the screen"
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_picture_is_chosen_and_comes_back_with_boxes_and_words(visit, files, size):
+def test_a_chosen_image_comes_back_with_boxes_and_words(visit, files, size):
     page = visit(**SIZES[size])
-    has_no_fault(page)
+    is_accessible(page)
     page.evaluate(
         """window.heard = [];
         new MutationObserver(() => heard.push(document.getElementById("progress").textContent))
             .observe(document.getElementById("progress"), {childList: true})"""
     )
     page.set_input_files("#pick", files / "both.jpg")
-    named = has_its_answer(page)
-    assert page.evaluate("heard[0]") == "The machine is looking"
+    named = shows_answer(page)
+    assert page.evaluate("heard[0]") == "The machine is looking at your image"
     until(page, "document.getElementById('progress').textContent === ''")
     assert page.evaluate("document.activeElement.id") == "answer"
     assert "2 faces" in page.title()
     assert 0 <= page.locator("#outcome").bounding_box()["y"] < 200, "not in sight"
-    page.get_by_text("What does it mean").first.click()
+    page.get_by_text("What does this word mean").first.click()
     assert page.locator(".path").first.inner_text().startswith(named[0].partition(", ")[0])
     page.get_by_text("Why this word").first.click()
-    assert page.get_by_alt_text("The square around this face").first.is_visible()
+    assert page.get_by_alt_text("The part of your image around this face").first.is_visible()
     assert page.locator("table").first.locator("tr").count() == 5
-    has_no_fault(page)
+    is_accessible(page)
 
 
 def test_by_keyboard_alone(visit, files):
     page = visit(**SIZES["desktop"])
-    # What a file dialogue would be asked for.
+    # Answers the file dialogue.
     page.on("filechooser", lambda dialogue: dialogue.set_files(files / "both.jpg"))
     for _ in range(10):
         page.keyboard.press("Tab")
@@ -160,7 +160,7 @@ def test_by_keyboard_alone(visit, files):
     )
     assert outline == "solid"
     page.keyboard.press("Enter")
-    has_its_answer(page)
+    shows_answer(page)
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert page.locator("#answer details").first.get_attribute("open") is not None
@@ -174,27 +174,27 @@ def test_without_a_script(visit, files, size):
         box = field.bounding_box()
         assert box["x"] + box["width"] <= SIZES[size]["viewport"]["width"]
     page.set_input_files("#pick", files / "both.jpg")
-    page.get_by_role("button", name="Send it").click()
-    has_its_answer(page)
-    page.get_by_text("What does it mean").first.click()
+    page.get_by_role("button", name="Send").click()
+    shows_answer(page)
+    page.get_by_text("What does this word mean").first.click()
     assert page.locator(".path").first.is_visible()
     page.goto("/")
     page.set_input_files("#pick", files / "text.jpg")
-    page.get_by_role("button", name="Send it").click()
+    page.get_by_role("button", name="Send").click()
     assert "not a JPEG" in page.get_by_role("alert").inner_text()
 
 
-def test_trouble_is_said_and_another_picture_can_be_sent(visit, files):
+def test_after_an_error_another_image_can_be_sent(visit, files):
     page = visit(**SIZES["phone"])
     page.set_input_files("#pick", files / "text.jpg")
     assert "not a JPEG" in page.get_by_role("alert").inner_text()
     assert 0 <= page.get_by_role("alert").bounding_box()["y"] < 200, "not in sight"
-    has_no_fault(page)
+    is_accessible(page)
     page.set_input_files("#pick", files / "both.jpg")
-    has_its_answer(page)
+    shows_answer(page)
 
 
-def test_whoever_is_told_to_come_again_does(visit, files):
+def test_a_busy_server_is_asked_again(visit, files):
     page = visit()
     answers = iter([503, 429])
 
@@ -207,11 +207,11 @@ def test_whoever_is_told_to_come_again_does(visit, files):
 
     page.route("/", busy)
     page.set_input_files("#pick", files / "both.jpg")
-    page.get_by_text("your turn comes soon").wait_for()
-    has_its_answer(page)
+    page.get_by_text("It will be your turn soon").wait_for()
+    shows_answer(page)
 
 
-def test_a_machine_out_of_reach(visit, files):
+def test_an_unreachable_server_is_reported(visit, files):
     page = visit()
     page.route("/", lambda route: route.abort())
     page.set_input_files("#pick", files / "both.jpg")
@@ -220,15 +220,15 @@ def test_a_machine_out_of_reach(visit, files):
 
 def test_the_camera_of_a_desktop(visit):
     page = visit(**SIZES["desktop"])
-    page.get_by_role("button", name="Take a picture").click()
+    page.get_by_role("button", name="Take a photo").click()
     until(page, "document.querySelector('video').videoWidth > 0")
-    has_no_fault(page)
-    page.get_by_role("button", name="Take it").click()
-    has_its_answer(page, faces=1)
+    is_accessible(page)
+    page.get_by_role("button", name="Take the photo").click()
+    shows_answer(page, faces=1)
     assert page.evaluate("document.querySelector('video').srcObject") is None
 
 
-def test_a_picture_is_dropped(visit, files):
+def test_an_image_can_be_dropped(visit, files):
     page = visit()
     page.evaluate(
         """(bytes) => {
@@ -239,19 +239,19 @@ def test_a_picture_is_dropped(visit, files):
         }""",
         list((files / "both.jpg").read_bytes()),
     )
-    has_its_answer(page)
+    shows_answer(page)
 
 
-def test_what_is_too_large_is_shrunk_before_it_is_sent(visit, files, built, tmp_path):
+def test_a_large_image_is_shrunk_before_it_is_sent(visit, files, built, tmp_path):
     folder = tmp_path / "strict"
     folder.mkdir()
     with Serving(folder, built, "max_upload_mb: 0.4, timeout_s: 600") as strict:
         assert (files / "large.png").stat().st_size > 400_000
         page = visit(where=strict)
         page.set_input_files("#pick", files / "large.png")
-        has_its_answer(page, faces=1)
+        shows_answer(page, faces=1)
 
 
-def test_the_page_for_programs(visit):
+def test_the_page_for_developers(visit):
     for size in SIZES.values():
-        has_no_fault(visit("/api", **size))
+        is_accessible(visit("/api", **size))

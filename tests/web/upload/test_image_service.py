@@ -58,12 +58,12 @@ def opened(built, tmp_path):
 
 
 def submit(studio, picture, who="guest"):
-    studio.queue.enter(who)
-    return studio.submit(who, picture, "words")
+    studio.queue.acquire(who)
+    return studio.submit(who, picture, "labels")
 
 
 def words(future):
-    (face,) = future.result(LONG).found.faces
+    (face,) = future.result(LONG).result.faces
     return face.labels
 
 

@@ -64,7 +64,7 @@ def crowd(balanced, picture, meanwhile):
 
 
 def answered(worker):
-    return worker.metrics["installation_web_pictures_answered_total"]
+    return worker.metrics["installation_web_images_classified_total"]
 
 
 def test_addresses_are_spread_and_each_stays_where_it_is(balanced, small):

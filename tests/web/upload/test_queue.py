@@ -16,12 +16,12 @@ def clock(monkeypatch):
     return clock
 
 
-def test_addresses_take_turns():
+def test_clients_take_turns():
     queue = FairQueue[str](20, 0)
-    for who, count in (("greedy", 6), ("modest", 2), ("late", 1)):
+    for key, count in (("greedy", 6), ("modest", 2), ("late", 1)):
         for number in range(count):
-            queue.enter(who)
-            queue.put(who, f"{who} {number}")
+            queue.acquire(key)
+            queue.put(key, f"{key} {number}")
     served = [queue.take(0) for _ in range(9)]
     assert served[:3] == ["greedy 0", "modest 0", "late 0"]
     assert served[3:5] == ["greedy 1", "modest 1"]
@@ -29,135 +29,135 @@ def test_addresses_take_turns():
     assert queue.take(0) is None
 
 
-def test_one_address_gets_half_of_the_places_and_all_together_all():
+def test_one_client_gets_half_of_the_limit_and_all_together_all_of_it():
     queue = FairQueue[str](8, 0)
     for _ in range(4):
-        queue.enter("greedy")
+        queue.acquire("greedy")
     with pytest.raises(RequestError) as refused:
-        queue.enter("greedy")
+        queue.acquire("greedy")
     assert refused.value.status == 429 and refused.value.retry_after > 0
     for number in range(4):
-        queue.enter(f"guest {number}")
+        queue.acquire(f"client {number}")
     with pytest.raises(RequestError) as refused:
-        queue.enter("another")
+        queue.acquire("another")
     assert refused.value.status == 503 and refused.value.retry_after > 0
-    queue.leave("greedy")
-    queue.enter("another")
-    assert queue.held == 8
+    queue.release("greedy")
+    queue.acquire("another")
+    assert queue.in_flight == 8
 
 
-def test_a_rate_is_kept_and_the_wait_told(clock):
+def test_the_rate_limit_says_how_long_to_wait(clock):
     queue = FairQueue[str](8, 3)
     for _ in range(3):
-        queue.enter("greedy")
-        queue.leave("greedy")
+        queue.acquire("greedy")
+        queue.release("greedy")
     with pytest.raises(RequestError) as refused:
-        queue.enter("greedy")
+        queue.acquire("greedy")
     assert refused.value.status == 429
     assert refused.value.retry_after == 20
-    queue.enter("another")
+    queue.acquire("another")
     clock.now += 20
-    queue.enter("greedy")
+    queue.acquire("greedy")
 
 
-def test_who_has_gone_is_forgotten(clock):
+def test_idle_clients_are_evicted(clock):
     queue = FairQueue[str](8, 6000)
     for number in range(50):
-        queue.enter(f"guest {number}")
-        queue.leave(f"guest {number}")
-    queue.enter("still here")
-    queue.forget()
+        queue.acquire(f"client {number}")
+        queue.release(f"client {number}")
+    queue.acquire("still here")
+    queue.evict_idle()
     assert len(queue) == 51
-    # Each earns a hundred a second.
+    # Each bucket gets a hundred tokens a second.
     clock.now += 0.02
-    queue.forget()
+    queue.evict_idle()
     assert len(queue) == 1
-    queue.leave("still here")
+    queue.release("still here")
 
 
-def test_no_rate_remembers_nobody_at_all():
+def test_without_a_rate_limit_no_idle_client_is_remembered():
     queue = FairQueue[str](8, 0)
-    queue.enter("guest")
-    queue.forget()
+    queue.acquire("client")
+    queue.evict_idle()
     assert len(queue) == 1
-    queue.leave("guest")
-    queue.forget()
+    queue.release("client")
+    queue.evict_idle()
     assert len(queue) == 0
 
 
-def test_who_leaves_makes_room_in_the_queue_too():
+def test_a_withdrawn_job_leaves_the_queue():
     queue = FairQueue[str](8, 0)
-    for who in ("leaving", "staying"):
-        queue.enter(who)
-        queue.put(who, who)
+    for key in ("leaving", "staying"):
+        queue.acquire(key)
+        queue.put(key, key)
     queue.withdraw("leaving", "leaving")
-    queue.leave("leaving")
+    queue.release("leaving")
     assert queue.take(0) == "staying" and queue.take(0) is None
-    # What somebody has taken already is nobody's to take back.
+    # A job that was taken cannot be withdrawn.
     queue.withdraw("staying", "staying")
-    assert queue.held == 1
+    assert queue.in_flight == 1
 
 
-def test_of_several_jobs_one_is_withdrawn_and_the_turn_kept():
+def test_withdrawing_one_of_several_jobs_keeps_the_turn():
     queue = FairQueue[str](8, 0)
     for job in ("a", "b"):
-        queue.enter("guest")
-        queue.put("guest", job)
-    queue.withdraw("guest", "a")
+        queue.acquire("client")
+        queue.put("client", job)
+    queue.withdraw("client", "a")
     assert queue.take(0) == "b" and queue.take(0) is None
 
 
-def test_who_would_wait_too_long_is_not_let_in(clock):
-    queue = FairQueue[str](20, 0, patience=0.5)
+def test_a_job_that_would_wait_too_long_is_not_accepted(clock):
+    queue = FairQueue[str](20, 0, max_wait_s=0.5)
     for number in range(8):
-        queue.enter(f"guest {number}")
-        queue.put(f"guest {number}", "job")
-    # A job takes a tenth of a second, and five are waiting.
+        queue.acquire(f"client {number}")
+        queue.put(f"client {number}", "job")
+    # A job takes a tenth of a second, and five others are waiting.
     for _ in range(3):
         queue.take(0)
         clock.now += 0.1
     with pytest.raises(RequestError) as refused:
-        queue.enter("another")
+        queue.acquire("another")
     assert refused.value.status == 503 and refused.value.retry_after > 0
-    assert "Too many" in queue.refusal and queue.held == 8
+    assert "Many people" in queue.unavailable_reason and queue.in_flight == 8
     while queue.take(0):
         pass
-    assert queue.refusal is None
-    queue.enter("another")
+    assert queue.unavailable_reason is None
+    queue.acquire("another")
 
 
-def test_one_long_look_keeps_nobody_out_for_good(clock):
-    queue = FairQueue[str](8, 0, patience=0.2)
-    for guest in ("one", "other"):
-        queue.enter(guest)
-        queue.put(guest, "job")
+def test_one_slow_job_does_not_keep_everybody_out(clock):
+    queue = FairQueue[str](8, 0, max_wait_s=0.2)
+    for client in ("one", "other"):
+        queue.acquire(client)
+        queue.put(client, "job")
     queue.take(0)
     clock.now += 0.4
     queue.take(0)
-    for guest in ("third", "fourth"):
-        queue.enter(guest)
-        queue.put(guest, "job")
+    for client in ("third", "fourth"):
+        queue.acquire(client)
+        queue.put(client, "job")
 
 
-def test_shut_it_serves_who_is_here_and_nobody_else():
+def test_after_stop_accepting_only_those_in_flight_are_served():
     queue = FairQueue[str](8, 0)
-    queue.enter("guest")
-    queue.put("guest", "job")
-    assert queue.refusal is None
-    queue.shut()
-    assert "closing" in queue.refusal
+    queue.acquire("client")
+    queue.put("client", "job")
+    assert queue.unavailable_reason is None
+    queue.stop_accepting()
+    assert "closing" in queue.unavailable_reason
     with pytest.raises(RequestError) as refused:
-        queue.enter("another")
+        queue.acquire("another")
     assert refused.value.status == 503 and refused.value.retry_after > 0
     assert queue.take(0) == "job"
 
 
-def test_closing_wakes_those_who_wait_and_returns_what_nobody_took():
+def test_close_wakes_waiting_threads_and_returns_pending_jobs():
     queue = FairQueue[str](8, 0)
-    queue.enter("guest")
-    queue.put("guest", "job")
+    queue.acquire("client")
+    queue.put("client", "job")
     assert queue.close() == ["job"]
-    queue.withdraw("guest", "job")
+    queue.withdraw("client", "job")
     ended = []
 
     def work():
@@ -171,5 +171,5 @@ def test_closing_wakes_those_who_wait_and_returns_what_nobody_took():
     thread.join(300)
     assert ended
     with pytest.raises(RequestError) as refused:
-        queue.enter("guest")
+        queue.acquire("client")
     assert refused.value.status == 503

@@ -1,4 +1,4 @@
-"""The process: what it writes, whom it lets wait, how it ends."""
+"""The process: what it writes, how it limits clients, how it starts and ends."""
 
 import os
 import shutil
@@ -29,7 +29,6 @@ from tests.web.upload.serving import (
     encoded,
     form,
     nothing_may_be_written,
-    with_timing,
 )
 
 
@@ -44,8 +43,8 @@ def test_damaged_engines_are_built_again_from_the_kept_wheels(built, tmp_path, s
     assert sum("building it again" in line for line in site.lines) == 2
 
 
-class TestNothingIsKept:
-    def test_it_serves_where_nothing_can_be_written(self, built, tmp_path, faceless):
+class TestNothingIsStored:
+    def test_it_works_where_nothing_can_be_written(self, built, tmp_path, faceless):
         # 8 MB, which a spooling parser would write to a temporary file.
         noise = encoded(cv2.resize(faceless["coffee"], (1900, 1500)), ".png")
         noise += bytes(8_000_000 - min(len(noise), 8_000_000))
@@ -64,7 +63,7 @@ class TestNothingIsKept:
             assert site.end() == 0
         assert list(scratch.iterdir()) == []
 
-    def test_that_proof_would_notice(self, tmp_path):
+    def test_that_writing_would_fail_there(self, tmp_path):
         code = "import tempfile; tempfile.TemporaryFile().write(b'x' * 100_000)"
         ran = subprocess.run(
             [sys.executable, "-c", code],
@@ -74,7 +73,7 @@ class TestNothingIsKept:
         )
         assert ran.returncode != 0
 
-    def test_the_log_knows_neither_addresses_nor_names(self, built, tmp_path, small):
+    def test_the_log_contains_neither_addresses_nor_names(self, built, tmp_path, small):
         with Serving(tmp_path, built, "timeout_s: 600") as site:
             site.submit(small, name="myself-naked.jpg", source="127.0.0.77")
             site.submit(b"x", name="myself-naked.jpg", source="127.0.0.77")
@@ -134,7 +133,7 @@ class TestNothingIsKept:
         assert "(0, 'web', 'safe')" in columns and "(3, 'wall', 'safe')" in columns
 
 
-# Pictures are looked at once there is a file named gate; each look is written down.
+# Images are classified once there is a file named gate; each classification is counted.
 GATE = """
 import time
 from pathlib import Path
@@ -148,7 +147,7 @@ def looked(reader, picture):
     return look(reader, picture)
 ImageClassifier.look = looked
 """
-# From the fourth look on each takes two seconds.
+# From the fourth image on, each takes two seconds.
 SLOW = """
 import time
 from installation.vision.still_classifier import ImageClassifier
@@ -161,8 +160,8 @@ ImageClassifier.look = looked
 """
 
 
-class TestWhoWaits:
-    def test_too_many_are_told_to_come_again(self, built, tmp_path, small):
+class TestLimits:
+    def test_too_many_images_get_a_retry_after(self, built, tmp_path, small):
         options = "max_in_flight: 2, workers: 1, max_per_minute: 0, timeout_s: 600"
         with Serving(tmp_path, built, options, patch=RECEIVED) as site:
             with site.connect() as slow:
@@ -175,21 +174,21 @@ class TestWhoWaits:
                     assert time.monotonic() < deadline
                 assert response.status == 429
                 assert int(response.headers["Retry-After"]) > 0
-                # Half of the places is another's.
+                # Another client still has its half.
                 assert site.send(small, source="127.0.0.2").status == 200
                 page = site.submit(small)
-                assert page.status == 429 and "Too many" in page.text
+                assert page.status == 429 and "Several of your images" in page.text
             deadline = time.monotonic() + LONG
             while site.send(small).status != 200:
                 assert time.monotonic() < deadline
 
-    def test_a_rate_for_each_address(self, built, tmp_path, small):
+    def test_the_rate_limit_is_per_address(self, built, tmp_path, small):
         with Serving(tmp_path, built, "max_per_minute: 2, timeout_s: 600") as site:
             statuses = [site.send(b"x").status for _ in range(3)]
             assert statuses == [400, 400, 429]
             assert site.send(b"x", source="127.0.0.2").status == 400
 
-    def test_a_proxys_word_counts_only_where_it_is_trusted(self, built, tmp_path):
+    def test_forwarded_addresses_count_only_from_trusted_proxies(self, built, tmp_path):
         def statuses(site, *addresses):
             return [
                 site.ask("POST", "/api/classify", b"x",
@@ -202,7 +201,7 @@ class TestWhoWaits:
         with Serving(tmp_path, built, "max_per_minute: 1, proxies: [127.0.0.0/8]") as site:
             assert statuses(site, "192.0.2.1", "192.0.2.2", "192.0.2.1") == [400, 400, 429]
 
-    def test_who_leaves_is_not_worked_for(self, built, tmp_path, hopper):
+    def test_images_of_disconnected_clients_are_skipped(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (1600, 1600)))
         head = (
             "POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\n"
@@ -219,10 +218,10 @@ class TestWhoWaits:
             site.wait_to_hold(0)
             (tmp_path / "gate").touch()
             assert site.send(picture).status == 200
-        # One was looked at when its visitor left.
+        # One was being classified when its client left.
         assert len((tmp_path / "looks").read_text()) <= 2
 
-    def test_five_times_too_many_are_shed_and_the_rest_served(self, built, tmp_path, hopper):
+    def test_overload_is_shed_and_the_rest_served(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (800, 938)))
         with Serving(
             tmp_path, built, "max_in_flight: 10, workers: 1, max_per_minute: 0, timeout_s: 60"
@@ -237,13 +236,12 @@ class TestWhoWaits:
             before = site.memory
             with ThreadPoolExecutor(50) as crowd:
                 assert set(crowd.map(ask, range(600))) == {200, 503}
-            # It was at work all the time, and with nothing else; and then it has nothing to do.
             site.wait_to_hold(0)
             assert site.ask(path="/healthz").status == 200
             assert site.send(picture).status == 200
             assert site.memory < before + 200
 
-    def test_health_tells_whether_pictures_are_taken(self, built, tmp_path):
+    def test_health_says_whether_images_are_accepted(self, built, tmp_path):
         with Serving(
             tmp_path, built, "max_in_flight: 2, max_per_minute: 0", patch=RECEIVED
         ) as site:
@@ -257,7 +255,7 @@ class TestWhoWaits:
                 )
             site.wait_to_hold(2)
             full = site.ask(path="/healthz")
-            assert full.status == 503 and "Too many" in full.text
+            assert full.status == 503 and "Many people" in full.text
             assert site.metrics["installation_web_healthy"] == 0
             for connection in slow:
                 connection.close()
@@ -265,7 +263,7 @@ class TestWhoWaits:
             assert site.metrics["installation_web_healthy"] == 1
             assert site.ask(path="/healthz").status == 200
 
-    def test_nobody_starves_beside_one_who_sends_much(self, built, tmp_path, small):
+    def test_one_greedy_client_starves_nobody(self, built, tmp_path, small):
         with Serving(
             tmp_path, built, "max_in_flight: 16, workers: 1, max_per_minute: 0, timeout_s: 600"
         ) as site:
@@ -284,14 +282,14 @@ class TestWhoWaits:
                     over.set()
 
 
-class TestSlowAndRude:
-    def test_a_head_that_never_ends_is_cut_off(self, site):
+class TestSlowAndMalformed:
+    def test_an_endless_header_is_cut_off(self, site):
         with site.connect() as slow:
             slow.settimeout(LONG)
             slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
             assert slow.recv(4096) == b""
 
-    def test_a_body_that_drips_is_refused_and_cut_off(self, site):
+    def test_a_dripping_body_is_rejected_and_cut_off(self, site):
         with site.connect() as slow:
             slow.settimeout(1)
             slow.sendall(
@@ -316,7 +314,7 @@ class TestSlowAndRude:
 
     @pytest.mark.parametrize("address", ["/api/classify", "/nowhere"])
     @pytest.mark.parametrize("connection", ["close", "keep-alive"])
-    def test_who_is_refused_while_sending_hears_why(self, site, address, connection):
+    def test_a_client_rejected_while_sending_gets_the_response(self, site, address, connection):
         sent = bytes(20_000_000)
         head = (
             f"POST {address} HTTP/1.1\r\nHost: x\r\nConnection: {connection}\r\n"
@@ -328,7 +326,7 @@ class TestSlowAndRude:
                 status = b" 413 " if address == "/api/classify" else b" 404 "
                 assert whole.recv(65536).startswith(b"HTTP/1.1" + status)
 
-    def test_who_asks_before_sending_is_told_at_once(self, site):
+    def test_expect_continue_is_answered_at_once(self, site):
         with site.connect() as asking:
             asking.sendall(
                 b"POST /api/classify HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
@@ -340,14 +338,14 @@ class TestSlowAndRude:
                 heard += part
         assert heard.startswith(b"HTTP/1.1 413 ") and b" 100 " not in heard
 
-    def test_headers_that_are_too_long(self, site):
+    def test_oversized_headers_are_rejected(self, site):
         with site.connect() as rude:
             rude.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000)
             heard = rude.recv(65536)
         assert heard.startswith(b"HTTP/1.1 431 ")
         assert b"no-store" in heard
 
-    def test_who_leaves_is_not_waited_for(self, site, hopper):
+    def test_disconnected_clients_do_not_block(self, site, hopper):
         picture = encoded(cv2.resize(hopper, (1600, 1600)))
         body, kind = form({"picture": ("x", picture)})
         for _ in range(8):
@@ -356,28 +354,29 @@ class TestSlowAndRude:
                 leaving.sendall(f"{head}Content-Type: {kind}\r\n\r\n".encode() + body)
         assert site.send(encoded(hopper)).status == 200
 
-    def test_an_upgrade_is_not_taken_up(self, site):
+    def test_an_upgrade_is_ignored(self, site):
         headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
         assert site.ask(headers=headers).status == 200
 
 
-# Whoever asks after its health hears of the end, however seldom the machine lets them ask.
-NOTICED = """
-import installation.runtime.signals
+# A proxy that polls /healthz notices the end, however slow the machine.
+NOTICED = (
+    ANSWERED
+    + """
 import installation.web.upload.app as site
-installation.runtime.signals._END_S = 900.0
-site._WATCHED = 600.0
-""" + with_timing("drain_timeout_s=300, proxy_notice_s=20")
+site._HEALTH_POLL_S, serving._DRAIN_S = 600.0, 20.0
+"""
+)
 
 
-class TestBeginningAndEnd:
-    def test_it_ends_at_once_and_well(self, built, tmp_path):
+class TestStartAndEnd:
+    def test_it_ends_at_once(self, built, tmp_path):
         for number in (signal.SIGTERM, signal.SIGINT):
             with Serving(tmp_path, built) as site:
                 assert site.end(number) == 0
                 assert not [line for line in site.lines if not line.startswith("INFO")]
 
-    def test_who_is_here_at_the_end_is_served_and_nobody_else(self, built, tmp_path, hopper):
+    def test_at_the_end_only_images_in_flight_are_served(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (800, 938)))
         options = "workers: 1, max_per_minute: 0, timeout_s: 600"
         with Serving(tmp_path, built, options, patch=ANSWERED) as site:
@@ -386,16 +385,16 @@ class TestBeginningAndEnd:
                 site.wait_to_let_in(4)
                 site.process.send_signal(signal.SIGTERM)
                 deadline = time.monotonic() + LONG
-                # A proxy goes on to the next worker.
+                # So that a proxy uses the next worker.
                 with pytest.raises(ConnectionRefusedError):
                     while time.monotonic() < deadline:
-                        # Reset: it was still in the queue of the socket that closed.
+                        # Reset: still in the backlog of the socket that closed.
                         with suppress(ConnectionResetError):
                             site.connect().close()
                 assert [each.result().status for each in asked] == [200] * 4
             assert site.process.wait(LONG) == 0
 
-    def test_a_proxy_that_asks_is_told_first_and_served_meanwhile(self, built, tmp_path, small):
+    def test_a_polling_proxy_is_told_first_and_served_meanwhile(self, built, tmp_path, small):
         with Serving(tmp_path, built, "max_per_minute: 0, timeout_s: 600", patch=NOTICED) as site:
             assert site.ask(path="/healthz").status == 200
             site.process.send_signal(signal.SIGTERM)
@@ -408,7 +407,7 @@ class TestBeginningAndEnd:
             assert statuses == {200}
             assert site.process.wait(LONG) == 0
 
-    def test_who_would_take_too_long_at_the_end_is_sent_away(self, built, tmp_path, hopper):
+    def test_images_that_take_too_long_at_the_end_get_503(self, built, tmp_path, hopper):
         picture = encoded(cv2.resize(hopper, (1600, 1600)))
         options = "max_in_flight: 200, workers: 1, max_per_minute: 0, timeout_s: 600"
         with Serving(tmp_path, built, options, patch=SLOW) as site:
@@ -420,17 +419,17 @@ class TestBeginningAndEnd:
                 statuses = [each.result().status for each in asked if not each.exception()]
             assert set(statuses) == {200, 503}
 
-    def test_a_port_of_its_own(self, built, tmp_path):
+    def test_the_port_option_overrides_the_config(self, built, tmp_path):
         port = free_port()
         with Serving(tmp_path, built, arguments=("--port", str(port))) as site:
             assert site.port == port and site.ask().status == 200
-            # No change of the config, though the file says another.
+            # The port in the file is no change then.
             with (tmp_path / "config.yaml").open("a") as file:
-                file.write("\n# so that it is another\n")
+                file.write("\n# edited\n")
             site.process.send_signal(signal.SIGHUP)
             assert "nothing has changed" in site.wait_to_log("configuration reloaded")
 
-    def test_a_config_that_is_linked_elsewhere_is_noticed(self, built, tmp_path):
+    def test_changes_of_a_linked_config_are_noticed(self, built, tmp_path):
         with Serving(tmp_path, built) as site:
             path = tmp_path / "config.yaml"
             shared = tmp_path / "shared.yaml"
@@ -442,7 +441,7 @@ class TestBeginningAndEnd:
             assert "No such file" in site.wait_to_log("going on by the config of before")
             assert site.ask(path="/healthz").status == 200
 
-    def test_it_tells_its_manager(self, built, tmp_path, small):
+    def test_it_notifies_systemd(self, built, tmp_path, small):
         address = tmp_path / "notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(str(address))
@@ -456,7 +455,7 @@ class TestBeginningAndEnd:
 
                 wait_for("READY=1")
                 wait_for("WATCHDOG=1")
-                wait_for("1 pictures answered")
+                wait_for("1 images classified")
                 site.process.send_signal(signal.SIGTERM)
                 wait_for("STOPPING=1")
                 assert site.process.wait(LONG) == 0
@@ -471,7 +470,7 @@ class TestBeginningAndEnd:
             ("inference: {engines: nowhere}", "nowhere"),
         ],
     )
-    def test_what_a_technician_has_to_mend_is_one_line(self, built, tmp_path, more, says):
+    def test_a_config_error_is_one_line(self, built, tmp_path, more, says):
         path = tmp_path / "config.yaml"
         path.write_text(more)
         ran = subprocess.run(
@@ -486,7 +485,7 @@ class TestBeginningAndEnd:
         assert ran.returncode == 1
         assert len(lines) == 1 and says in lines[0]
 
-    def test_a_port_that_is_taken(self, built, tmp_path):
+    def test_a_taken_port_is_an_error(self, built, tmp_path):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()

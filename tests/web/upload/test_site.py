@@ -1,4 +1,4 @@
-"""What visitors and their programs get."""
+"""The pages and the API as their users see them."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ from PIL import Image
 
 from installation.labels.synsets import load_synsets
 from installation.vision.boxes import iou
-from installation.web.upload.response import ClassifyResponse
+from installation.web.upload.schemas import ClassifyResponse
 from tests import odd_pictures
 from tests.portraits import COLLINS_FACE, HOPPER_FACE
 from tests.web.upload.serving import Serving, encoded, form
@@ -33,7 +33,7 @@ def pixels(jpeg):
 
 
 def greenness(picture):
-    """Share of pixels in the colour of boxes and words."""
+    """Return the share of pixels in the colour of boxes and words."""
     return (np.abs(picture - GREEN).max(2) < 60).mean()
 
 
@@ -53,7 +53,7 @@ class TestApi:
             assert face.words[0].paths[0][-1].words.startswith("person")
         assert answer.scene == [] and answer.picture is None
 
-    def test_the_picture_comes_with_boxes_and_words_and_nothing_else(self, site, hopper):
+    def test_the_image_has_boxes_and_words_and_no_metadata(self, site, hopper):
         exif = Image.Exif()
         exif[0x010E], exif[0x0110] = "a secret", "a telephone"
         file = io.BytesIO()
@@ -64,7 +64,7 @@ class TestApi:
         assert Image.open(io.BytesIO(drawn)).size == (512, 600)
         assert greenness(pixels(drawn)) > 0.005 > greenness(pixels(encoded(hopper)))
 
-    def test_without_a_face_the_picture_as_a_whole_gets_words(self, site, faceless):
+    def test_without_a_face_the_whole_image_gets_words(self, site, faceless):
         answer = site.send(encoded(faceless["coffee"])).json
         assert answer["faces"] == []
         assert answer["scene"][0]["wnid"] in SAFE
@@ -73,12 +73,12 @@ class TestApi:
         ("suffix", "kind"),
         [(".jpg", "image/jpeg"), (".png", "image/png"), (".webp", "image/webp")],
     )
-    def test_formats(self, site, hopper, suffix, kind):
+    def test_file_formats(self, site, hopper, suffix, kind):
         response = site.send(encoded(hopper, suffix), kind)
         assert len(response.json["faces"]) == 1
         assert len(site.submit(encoded(hopper, suffix), path="/api/classify").json["faces"]) == 1
 
-    def test_exif_turns_it_upright(self, site, hopper):
+    def test_exif_orientation_is_applied(self, site, hopper):
         exif = Image.Exif()
         exif[0x0112] = 6
         file = io.BytesIO()
@@ -86,13 +86,13 @@ class TestApi:
         answer = site.send(file.getvalue()).json
         assert (answer["width"], answer["height"], len(answer["faces"])) == (512, 600, 1)
 
-    def test_large_pictures_are_shrunk(self, site, hopper):
+    def test_large_images_are_shrunk(self, site, hopper):
         answer = site.send(encoded(cv2.resize(hopper, (2048, 2400)))).json
         assert (answer["height"], len(answer["faces"])) == (1600, 1)
 
     @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
     @pytest.mark.parametrize("size", [(64, 64), (3000, 300)])
-    def test_other_kinds_of_pixels(self, site, mode, size):
+    def test_pixel_formats(self, site, mode, size):
         grey = Image.linear_gradient("L").resize(size)
         if mode == "I;16":
             image = Image.fromarray(np.asarray(grey, np.uint16) * 257)
@@ -103,11 +103,11 @@ class TestApi:
         assert site.send(file.getvalue(), "application/octet-stream").status == 200
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (17, 5)])
-    def test_odd_sizes(self, site, size):
+    def test_unusual_sizes(self, site, size):
         response = site.send(encoded(np.full((*size[::-1], 3), 90, np.uint8), ".png"))
         assert response.status == 200, response.text
 
-    def test_openapi_describes_what_is_answered(self, site, portrait):
+    def test_openapi_describes_the_responses(self, site, portrait):
         document = site.ask(path="/openapi.json").json
         assert document["openapi"].startswith("3.1")
         post = document["paths"]["/api/classify"]["post"]
@@ -135,40 +135,40 @@ class TestApi:
 
 
 class TestPage:
-    def test_the_answer_page_tells_and_shows(self, site, both):
+    def test_the_result_page_shows_words_and_boxes(self, site, both):
         page = site.submit(encoded(both)).text
         named = re.findall(r"<h3>(.+)</h3>", page)
         assert len(named) == 2
-        alt = re.search(r'alt="(Your picture[^"]+)"', page)[1]
+        alt = re.search(r'alt="(Your image[^"]+)"', page)[1]
         assert "2 faces" in alt and all(words in alt for words in named)
         source = re.search(r'<figure>\s*<img src="([^"]+)"', page)[1]
         assert greenness(pixels(picture_in(source))) > 0.003
 
-    def test_without_a_face_it_says_so(self, site, faceless):
+    def test_without_a_face_the_page_says_so(self, site, faceless):
         page = site.submit(encoded(faceless["coffee"])).text
-        assert "No face was found" in page and "<h3>" in page
+        assert "No face found" in page and "<h3>" in page
 
-    def test_of_two_fields_the_one_that_is_filled_counts(self, site, portrait):
+    def test_of_two_fields_the_filled_one_counts(self, site, portrait):
         mark = "x" * 20
         part = f'--{mark}\r\nContent-Disposition: form-data; name="picture"; filename='
         body = f'{part}""\r\n\r\n\r\n{part}"b.jpg"\r\n\r\n'.encode() + portrait
         body += f"\r\n--{mark}--\r\n".encode()
         kind = f"multipart/form-data; boundary={mark}"
         response = site.ask("POST", "/", body, {"Content-Type": kind})
-        assert "One face was found" in response.text
+        assert "One face found" in response.text
 
-    def test_nothing_comes_from_elsewhere_and_nothing_is_inline(self, site, portrait):
+    def test_nothing_is_loaded_from_elsewhere_or_inline(self, site, portrait):
         pages = [site.ask(path=path).text for path in ("/", "/api")]
         for page in [*pages, site.submit(portrait).text]:
             assert "http" not in re.sub(r'"data:[^"]+"|http-equiv|https://…', "", page)
             assert " style=" not in page and not re.search(r" on\w+=", page)
             assert all("src=" in script for script in re.findall(r"<script[^>]*>", page))
 
-    def test_a_hostile_file_name_is_not_even_repeated(self, site):
+    def test_a_hostile_file_name_is_not_repeated(self, site):
         page = site.submit(b"nothing", name="<script>stolen()</script>").text
         assert "stolen" not in page
 
-    def test_it_is_a_plain_page_without_a_picture(self, site):
+    def test_pages_and_assets_are_served(self, site):
         for path in ("/", "/api", "/style.css", "/script.js", "/icon.svg", "/healthz"):
             response = site.ask(path=path)
             assert response.status == 200 and response.body
@@ -177,19 +177,19 @@ class TestPage:
 
 
 class TestEveryResponse:
-    @pytest.fixture(params=["page", "answer", "data", "asset", "trouble", "nowhere", "method"])
+    @pytest.fixture(params=["page", "answer", "data", "asset", "error", "unknown", "method"])
     def response(self, request, site, small):
         return {
             "page": lambda: site.ask(),
             "answer": lambda: site.submit(small),
             "data": lambda: site.send(small),
             "asset": lambda: site.ask(path="/script.js"),
-            "trouble": lambda: site.send(b"no picture"),
-            "nowhere": lambda: site.ask(path="/etc/passwd"),
+            "error": lambda: site.send(b"no picture"),
+            "unknown": lambda: site.ask(path="/etc/passwd"),
             "method": lambda: site.ask("DELETE"),
         }[request.param]()
 
-    def test_is_stored_nowhere_and_runs_nothing_else(self, response):
+    def test_has_the_privacy_and_security_headers(self, response):
         headers = response.headers
         assert headers["Cache-Control"] == "no-store"
         assert headers["Referrer-Policy"] == "no-referrer"
@@ -203,7 +203,7 @@ class TestEveryResponse:
 
 
 def png_header(width, height):
-    """A PNG that claims a size and has nothing to show for it."""
+    """Return a PNG whose header claims a size that its data does not have."""
 
     def chunk(kind, data):
         body = kind + data
@@ -219,34 +219,34 @@ def png_header(width, height):
 
 
 def many_scans(jpeg):
-    """A JPEG whose last scan is repeated for ever."""
+    """Return a JPEG whose last scan is repeated many times."""
     last = jpeg.rindex(b"\xff\xda")
     return jpeg[:-2] + jpeg[last:-2] * 200 + jpeg[-2:]
 
 
-class TestTrouble:
+class TestErrors:
     @pytest.mark.parametrize(
-        ("data", "status", "says"),
+        ("data", "status", "message"),
         [
-            (b"", 400, "No picture"),
-            (b"hello", 400, "not a JPEG, PNG or WebP picture"),
+            (b"", 400, "No image"),
+            (b"hello", 400, "not a JPEG, PNG or WebP image"),
             (b"%PDF-1.7", 400, "not a JPEG"),
-            (b"GIF89a" + bytes(100), 415, "kind of picture"),
-            (b"\0\0\0\x18ftypheic" + bytes(100), 415, "kind of picture"),
-            (b"II*\0" + bytes(100), 415, "kind of picture"),
+            (b"GIF89a" + bytes(100), 415, "image format is not supported"),
+            (b"\0\0\0\x18ftypheic" + bytes(100), 415, "image format is not supported"),
+            (b"II*\0" + bytes(100), 415, "image format is not supported"),
             (png_header(60_000, 60_000), 413, "40 megapixels"),
             (png_header(100, 100)[:60], 422, "damaged"),
         ],
     )
-    def test_what_cannot_be_used_is_one_sentence(self, site, data, status, says):
+    def test_unusable_data_gets_a_plain_message(self, site, data, status, message):
         response = site.send(data)
         assert response.status == status
-        assert says in response.json["error"] and response.json["error"].endswith(".")
+        assert message in response.json["error"] and response.json["error"].endswith(".")
         page = site.submit(data)
         assert page.status == status
-        assert says in re.search(r'role="alert">([^<]+)<', page.text)[1]
+        assert message in re.search(r'role="alert">([^<]+)<', page.text)[1]
 
-    def test_truncated(self, site, portrait):
+    def test_a_truncated_image_is_rejected(self, site, portrait):
         assert site.send(portrait[: len(portrait) // 2]).status == 422
 
     def test_a_jpeg_of_endless_scans_is_not_decoded(self, site, hopper):
@@ -255,7 +255,7 @@ class TestTrouble:
         assert site.send(file.getvalue()).status == 200
         assert site.send(many_scans(file.getvalue())).status == 422
 
-    def test_whatever_is_sent_the_fault_is_not_ours(self, site, tmp_path):
+    def test_no_image_causes_an_internal_error(self, site, tmp_path):
         found = set()
         for path in odd_pictures.make(tmp_path):
             response = site.send(path.read_bytes())
@@ -269,7 +269,7 @@ class TestTrouble:
         assert response.status == 413 and "12 megabytes" in response.text
         assert site.submit(bytes(11_999_999)).status == 400
 
-    def test_too_many_bytes_that_nobody_announced(self, site):
+    def test_too_many_bytes_without_a_content_length(self, site):
         def endless():
             for _ in range(300):
                 yield bytes(65536)
@@ -288,19 +288,19 @@ class TestTrouble:
             ("multipart/form-data; boundary=y", 400),
         ],
     )
-    def test_other_bodies(self, site, portrait, kind, status):
+    def test_other_content_types_are_rejected(self, site, portrait, kind, status):
         response = site.send(portrait, kind)
         assert response.status == status
         assert response.json["error"]
 
-    def test_the_page_takes_forms_alone(self, site, portrait):
+    def test_the_page_accepts_only_forms(self, site, portrait):
         assert site.send(portrait, path="/").status == 415
 
-    def test_a_form_of_very_many_parts(self, site):
+    def test_a_form_with_too_many_parts_is_rejected(self, site):
         body, kind = form({f"picture{index}": ("", b"") for index in range(2000)})
         assert site.ask("POST", "/", body, {"Content-Type": kind}).status == 400
 
-    def test_what_is_nowhere(self, site):
+    def test_unknown_paths_and_methods_are_rejected(self, site):
         assert site.ask(path="/wp-login.php").status == 404
         assert site.ask("GET", "/api/classify").status == 405
         assert site.ask("PUT").status == 405
@@ -316,7 +316,7 @@ def test_the_curators_colour_and_words_apply(built, tmp_path, hopper, small):
         assert answer["policy"] == "full"
         red = np.abs(pixels(picture_in(answer["picture"])) - (0xFF, 0x00, 0x66)).max(2) < 60
         assert red.mean() > 0.005
-        # What is saved takes effect at once; what is wrong is told, and changes nothing.
+        # A valid change takes effect at once; an invalid one is reported and changes nothing.
         site.write('theme: {colour: "#00aaff"}\nrecord: {file: null}')
         site.process.send_signal(1)
         site.wait_to_log("configuration reloaded: ")

@@ -1,26 +1,26 @@
-// The form sends itself, shows what goes on, and the answer comes in without another page.
+// Sends the form as soon as an image is chosen, and shows the answer on the same page.
 "use strict";
 
 const root = document.documentElement;
 const form = document.getElementById("choose");
 const progress = document.getElementById("progress");
 const inputs = [...form.querySelectorAll("input[type=file]")];
-// How often somebody who was told to come again does so unasked.
-const TRIES = 5;
-// A picture that is too large is shrunk to this, pixels.
-const LONGEST = 2048;
+// How often to try again when the server is busy.
+const MAX_TRIES = 5;
+// Images with too many bytes are shrunk to this many pixels.
+const MAX_SIDE_PX = 2048;
 let sending = null;
 
 root.classList.add("js");
 
 const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
-// Telephones take pictures that are larger than what may be sent.
-async function fitting(file) {
-  if (file.size <= Number(form.dataset.mostBytes)) return file;
+// Phone cameras take photos that exceed the size limit.
+async function shrinkToLimit(file) {
+  if (file.size <= Number(form.dataset.maxBytes)) return file;
   try {
     const image = await createImageBitmap(file, { imageOrientation: "from-image" });
-    const scale = Math.min(1, LONGEST / Math.max(image.width, image.height));
+    const scale = Math.min(1, MAX_SIDE_PX / Math.max(image.width, image.height));
     const canvas = document.createElement("canvas");
     canvas.width = Math.round(image.width * scale);
     canvas.height = Math.round(image.height * scale);
@@ -32,17 +32,17 @@ async function fitting(file) {
   }
 }
 
-async function ask(file, signal) {
+async function classify(file, signal) {
   const body = new FormData();
-  // Not its name, which is nobody's business.
-  body.append(inputs[0].name, await fitting(file), "picture");
+  // Under a neutral name: the real one may identify somebody.
+  body.append(inputs[0].name, await shrinkToLimit(file), "image");
   for (let tries = 1; ; tries++) {
-    progress.textContent = "The machine is looking";
+    progress.textContent = "The machine is looking at your image";
     const response = await fetch(form.action, { method: "POST", body, signal });
     const wait = Number(response.headers.get("Retry-After"));
-    if (!wait || tries === TRIES) return await response.text();
+    if (!wait || tries === MAX_TRIES) return await response.text();
     for (let left = wait; left > 0; left--) {
-      if (left === wait) progress.textContent = "Many are asking; your turn comes soon";
+      if (left === wait) progress.textContent = "Many people are here right now. It will be your turn soon.";
       await pause(1);
       if (signal.aborted) throw new DOMException("", "AbortError");
     }
@@ -56,29 +56,29 @@ function show(content) {
   content.scrollIntoView({ block: "start" });
 }
 
-function say(sentence) {
+function showError(message) {
   const content = document.createElement("section");
   content.id = "answer";
   content.tabIndex = -1;
   const line = document.createElement("p");
-  line.className = "trouble";
+  line.className = "error";
   line.setAttribute("role", "alert");
-  line.textContent = sentence;
+  line.textContent = message;
   content.append(line);
   show(content);
 }
 
 async function send(file) {
   sending?.abort();
-  const mine = (sending = new AbortController());
+  const controller = (sending = new AbortController());
   root.classList.add("busy");
   let page = null;
   try {
-    page = new DOMParser().parseFromString(await ask(file, mine.signal), "text/html");
+    page = new DOMParser().parseFromString(await classify(file, controller.signal), "text/html");
   } catch {
-    if (mine.signal.aborted) return;
+    if (controller.signal.aborted) return;
   }
-  // First of all, for it may move what is below.
+  // Before scrolling to the answer: clearing this line moves what is below.
   progress.textContent = "";
   root.classList.remove("busy");
   const content = page?.getElementById("answer");
@@ -86,44 +86,44 @@ async function send(file) {
     document.title = page.title;
     show(document.importNode(content, true));
   } else {
-    say("The machine cannot be reached just now. Try again.");
+    showError("The machine cannot be reached right now. Please try again.");
   }
 }
 
 for (const input of inputs) {
   input.addEventListener("change", () => {
     const [file] = input.files;
-    // The same picture may be sent twice.
+    // Reset it, so that choosing the same image again triggers a change.
     if (file) send(file).finally(() => (input.value = ""));
   });
 }
 form.addEventListener("submit", (event) => event.preventDefault());
 
-// Where the file dialogue opens no camera, the page does; its picture is not mirrored any more.
+// Where the file dialogue opens no camera, the page does. The photo itself is not mirrored.
 const camera = document.getElementById("camera");
 const video = camera.querySelector("video");
 
-async function watch() {
+async function openCamera() {
   try {
     video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
     camera.showModal();
   } catch {
-    say("The camera cannot be used. Choose a picture instead.");
+    showError("The camera cannot be used. Please choose an image instead.");
   }
 }
 
-function shoot() {
+function takePhoto() {
   const canvas = document.createElement("canvas");
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;
   canvas.getContext("2d").drawImage(video, 0, 0);
-  canvas.toBlob((picture) => picture && send(picture), "image/jpeg", 0.92);
+  canvas.toBlob((photo) => photo && send(photo), "image/jpeg", 0.92);
   camera.close();
 }
 
 const opener = form.querySelector(".camera");
-opener.addEventListener("click", watch);
-camera.querySelector(".shoot").addEventListener("click", () => video.videoWidth && shoot());
+opener.addEventListener("click", openCamera);
+camera.querySelector(".shoot").addEventListener("click", () => video.videoWidth && takePhoto());
 camera.querySelector(".cancel").addEventListener("click", () => camera.close());
 camera.addEventListener("close", () => {
   for (const track of video.srcObject?.getTracks() ?? []) track.stop();
@@ -135,7 +135,7 @@ if (!matchMedia("(hover: none) and (pointer: coarse)").matches) {
   });
 }
 
-// Dropped or pasted pictures are as good as chosen ones.
+// Images can also be dropped or pasted.
 addEventListener("dragover", (event) => {
   event.preventDefault();
   root.classList.add("over");
