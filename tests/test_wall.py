@@ -13,7 +13,7 @@ from installation import wall as controller
 from installation.capture import capture
 from installation.capture.demo import DemoSource
 from installation.capture.source import CaptureError
-from installation.commands.demo import DemoRecorder
+from installation.commands.demo_recorder import DemoRecorder
 from installation.display import presenter as wall
 from installation.display.window import Window
 from installation.runtime.latest import Latest

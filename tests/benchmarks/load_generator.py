@@ -38,16 +38,16 @@ _CLASSIFY = """
 import sys, time
 from pathlib import Path
 from installation.config import model as config
-from installation.commands.classify import OutputFolder, read_file
+from installation.commands.output_folder import OutputFolder, classify_file
 from installation.vision.still_classifier import open_image_classifier
 settings = config.load(sys.argv[1])
 copies = OutputFolder(Path(sys.argv[2]), settings.theme)
 paths = sorted(Path(sys.argv[3]).glob("*.jpg"))
 with open_image_classifier(settings, 5) as classifier:
-    read_file(classifier, paths[0])
+    classify_file(classifier, paths[0])
     began, worked = time.perf_counter(), time.process_time()
     for path in paths:
-        copies.save(read_file(classifier, path))
+        copies.save(classify_file(classifier, path))
     print(time.perf_counter() - began, time.process_time() - worked)
 """
 
