@@ -18,14 +18,14 @@ def add_parser(commands: Subparsers) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from installation.checks.run_checks import examine
+    from installation.checks.run_checks import run_checks
 
     findings = []
-    for finding in examine(arguments.config):
+    for finding in run_checks(arguments.config):
         findings.append(finding)
         if not arguments.json:
             print(finding, flush=True)
-    ok = all(finding.level != "trouble" for finding in findings)
+    ok = all(finding.level != "error" for finding in findings)
     if arguments.json:
         print(json.dumps({"ok": ok, "findings": [each.as_json() for each in findings]}))
     return OK if ok else FAILURE

@@ -109,8 +109,8 @@ def test_a_config_is_found(folder, name, locale):
     status, _, err = installation(folder, locale, "labels", "policy", "--config", config)
     assert (status, err) == (0, b"")
     status, out, _ = installation(folder, locale, "check", "--json", "--config", config)
-    (found,) = [each for each in json.loads(out)["findings"] if each["about"] == "config"]
-    assert os.fsencode(found["said"]) == os.fsencode(config)
+    (found,) = [each for each in json.loads(out)["findings"] if each["check"] == "config"]
+    assert os.fsencode(found["message"]) == os.fsencode(config)
     config.write_text("camera:\n  sorce: 0\n")
     status, _, err = installation(folder, locale, "labels", "policy", "--config", config)
     assert status == 1
