@@ -78,7 +78,7 @@ def classify_file(classifier: ImageClassifier, path: Path) -> FileResult:
         It is not a usable image.
     """
     image = read_picture(path)
-    with _errors_name(path, "cannot be classified"):
+    with _name_file_in_errors(path, "cannot be classified"):
         result = classifier.look(image, always_whole=True)
     return FileResult(result.picture, result.faces, result.whole, path)
 
@@ -137,10 +137,10 @@ class OutputFolder:
             No image can be saved, as when the disk is full.
         """
         original = result.path
-        with _errors_name(original, "cannot be drawn"):
+        with _name_file_in_errors(original, "cannot be drawn"):
             drawn = paint(result.picture, result.scene(), self._theme)
             image = Image.fromarray(drawn[..., ::-1])
-        with _errors_name(original, "cannot be saved"):
+        with _name_file_in_errors(original, "cannot be saved"):
             data, suffix = _encode(image, original.suffix)
         target = self._folder / original.name
         try:
@@ -190,7 +190,7 @@ def _write_all(target: Path, file: BinaryIO, data: bytes) -> None:
 
 
 @contextmanager
-def _errors_name(path: Path, failure: str) -> Iterator[None]:
+def _name_file_in_errors(path: Path, failure: str) -> Iterator[None]:
     """Turn whatever libraries raise about an odd image into an error that names its file."""
     try:
         yield
