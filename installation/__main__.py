@@ -1,4 +1,4 @@
-"""The front door."""
+"""The entry point of the ``installation`` command."""
 
 import os
 import signal
@@ -7,25 +7,25 @@ import threading
 
 
 def start() -> int:
-    """Run the command line; Ctrl-C ends it without a word even while it is still being loaded."""
+    """Run the command line; Ctrl-C ends it silently even while it is still loading."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.argv[1:2] in (["run"], ["web"]):
-        # It asks these to read the config again; they may not have read it yet.
+        # Requests a reload of the config, which may not be loaded yet.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from installation.commands.terminal import open_standard_streams
 
     open_standard_streams()
     from installation.commands.cli import main
-    from installation.commands.outcome import settle
+    from installation.commands.exit_status import flush_standard_streams
     from installation.runtime.signals import stop_requested
 
     status = main()
     if stop_requested():
-        # Whatever the interpreter waits for at its end would no longer hear a signal.
+        # The interpreter might wait at exit for something that no signal can interrupt any more.
         os._exit(status)
-    settle()
+    flush_standard_streams()
     if threading.active_count() > 1:
-        # A stage that is deep inside a library would be torn down in its middle, which aborts.
+        # Interpreter shutdown would abort a thread that is still inside a library.
         os._exit(status)
     return status
 

@@ -27,9 +27,9 @@ def test_ci_runs_the_tests_as_the_readme_says():
 
 
 def test_every_command_is_in_the_readme():
-    from installation.commands.cli import _parser
+    from installation.commands.cli import make_parser
 
-    commands = re.findall(r"^    (\w+) ", _parser().format_help(), re.MULTILINE)
+    commands = re.findall(r"^    (\w+) ", make_parser().format_help(), re.MULTILINE)
     assert len(commands) == 11
     for command in commands:
         assert f"`installation {command}" in README

@@ -12,7 +12,7 @@ from engines.trt_builder import CancelledError
 from installation.capture import capture
 from installation.capture.demo import DemoSource
 from installation.capture.source import CaptureError
-from installation.commands.demo import DemoRecorder
+from installation.commands.demo_recorder import DemoRecorder
 from installation.display.presenter import PresenterTiming
 from installation.display.window import Window
 from installation.runtime.latest import Latest

@@ -1,1 +1,1 @@
-"""How long things take, beside the plain way and beside what bytes and operations allow."""
+"""Benchmarks: the installation beside baseline implementations and what the hardware allows."""

@@ -1,4 +1,4 @@
-"""Both ways on an NVIDIA card; without TensorRT all is measured but the networks."""
+"""Engine and baseline on an NVIDIA GPU; without TensorRT, everything but the networks."""
 
 from __future__ import annotations
 
@@ -13,96 +13,108 @@ from numpy.typing import NDArray
 
 from engines.manifest import Manifest
 from engines.plan_cache import BATCHES
-from installation.bench.baseline import PlainGpu, Times
-from installation.bench.roofline import MachineLimits, NetworkCost, fastest
+from installation.bench.baseline import GpuBaseline, StepTimes
+from installation.bench.roofline import MachineLimits, NetworkCost, best_time
 from installation.inference.gpu import GpuContext, InputBuffer, OutputBuffer
 from installation.inference.gpu_engine import GpuEngine
 from installation.inference.open_engines import GpuInfo, prepare
 
-_COPIED = 64 << 20
+_COPY_BYTES = 64 << 20
 
 
-def card_speeds(gpu: GpuContext) -> MachineLimits:
-    """Measure the card: large copies within its memory, up to it and down from it."""
-    one, other = cuda.mem_alloc(_COPIED), cuda.mem_alloc(_COPIED)
-    host = cuda.pagelocked_empty(_COPIED, np.uint8)
+def measure_gpu_limits(gpu: GpuContext) -> MachineLimits:
+    """Measure the GPU's bandwidth with large copies: within its memory, to it and from it."""
+    source, target = cuda.mem_alloc(_COPY_BYTES), cuda.mem_alloc(_COPY_BYTES)
+    host = cuda.pagelocked_empty(_COPY_BYTES, np.uint8)
 
-    def speed(copy: Callable[[], None]) -> float:
-        def work() -> None:
+    def bandwidth(copy: Callable[[], None]) -> float:
+        def copy_and_wait() -> None:
             copy()
             gpu.stream.synchronize()
 
-        return _COPIED / fastest(work)
+        return _COPY_BYTES / best_time(copy_and_wait)
 
+    size, stream = _COPY_BYTES, gpu.stream
     try:
         return MachineLimits(
-            memory=2 * speed(lambda: cuda.memcpy_dtod_async(one, other, _COPIED, gpu.stream)),
-            up=speed(lambda: cuda.memcpy_htod_async(one, host, gpu.stream)),
-            down=speed(lambda: cuda.memcpy_dtoh_async(host, one, gpu.stream)),
+            memory=2 * bandwidth(lambda: cuda.memcpy_dtod_async(source, target, size, stream)),
+            upload=bandwidth(lambda: cuda.memcpy_htod_async(source, host, stream)),
+            download=bandwidth(lambda: cuda.memcpy_dtoh_async(host, source, stream)),
         )
     finally:
-        for memory in (one, other, host.base):
+        for memory in (source, target, host.base):
             memory.free()
 
 
-class BaselineGpu:
-    """An engine without its network: frames go up, regions are cut, as many bytes come down."""
+class EngineWithoutNetwork:
+    """Upload, preprocessing and download of `GpuEngine`, without the network between them.
 
-    def __init__(self, gpu: GpuContext, manifest: Manifest, answer: int) -> None:
+    Parameters
+    ----------
+    gpu
+        Where they run.
+    manifest
+        The engine's.
+    output_bytes
+        Size of the outputs for one region.
+    """
+
+    def __init__(self, gpu: GpuContext, manifest: Manifest, output_bytes: int) -> None:
         self._gpu = gpu
-        self._feed = InputBuffer(gpu, manifest, True, BATCHES.most)
-        self._output = OutputBuffer("answer", (BATCHES.most, answer // 4), np.dtype(np.float32))
+        self._input = InputBuffer(gpu, manifest, True, BATCHES.most)
+        shape = BATCHES.most, output_bytes // 4
+        self._output = OutputBuffer("output", shape, np.dtype(np.float32))
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> Times:
+    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> StepTimes:
         """See `GpuEngine.timed`."""
-        return self._feed.timed(frame, regions, self._steps)
+        return self._input.timed(frame, regions, self._steps)
 
     def _steps(self, count: int) -> dict[str, Callable[[], None]]:
         return {
-            "preprocess": partial(self._feed.write, count),
+            "preprocess": partial(self._input.write, count),
             "download": partial(self._output.fetch, count, self._gpu.stream),
         }
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the GPU memory."""
         self._output.free()
-        self._feed.free()
+        self._input.free()
 
 
 @contextmanager
-def compare(
+def open_both(
     built: Path,
     name: str,
     manifest: Manifest,
-    size: NetworkCost,
+    cost: NetworkCost,
     gpu: GpuContext,
-    found: GpuInfo | None,
-) -> Iterator[tuple[GpuEngine | BaselineGpu, PlainGpu]]:
-    """Open an engine for our way and for the plain one.
+    info: GpuInfo | None,
+) -> Iterator[tuple[GpuEngine | EngineWithoutNetwork, GpuBaseline]]:
+    """Open an engine and its baseline.
 
     Parameters
     ----------
-    built, name, manifest, size
-        The engine.
+    built, name, manifest, cost
+        Folder of the engines, and the engine's name, manifest and cost.
     gpu
-        The card.
-    found
-        What runs networks on it; None if nothing does.
+        Where they run.
+    info
+        What runs networks on it; None: nothing does.
     """
     with ExitStack() as stack:
         infer = None
-        ours: GpuEngine | BaselineGpu
-        if found is None:
-            ours = BaselineGpu(gpu, manifest, size.answer)
+        ours: GpuEngine | EngineWithoutNetwork
+        if info is None:
+            ours = EngineWithoutNetwork(gpu, manifest, cost.output_bytes)
         else:
-            _, plan = prepare(built, name, found, lambda _what, _done: True)
-            ours = engine = GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.most)
+            _, plan = prepare(built, name, info, lambda _what, _done: True)
+            ours = engine = GpuEngine(gpu, manifest, info.library.module, plan, BATCHES.most)
 
             def infer() -> None:
                 engine.steps(1)["infer"]()
                 gpu.stream.synchronize()
 
         stack.callback(ours.close)
-        plain = PlainGpu(manifest, size.answer, infer)
-        stack.callback(plain.close)
-        yield ours, plain
+        baseline = GpuBaseline(manifest, cost.output_bytes, infer)
+        stack.callback(baseline.close)
+        yield ours, baseline

@@ -1,4 +1,4 @@
-"""What is counted while pictures are shown, the same for every way of showing them."""
+"""What is measured while frames are shown, the same for every implementation."""
 
 from __future__ import annotations
 
@@ -9,115 +9,123 @@ from pathlib import Path
 
 import numpy as np
 
-from installation.bench.simulated_camera import Webcam
+from installation.bench.simulated_camera import SimulatedCamera
 from installation.display.window import Window
 from installation.scene import Frame, Scene
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was counted in a stretch of time.
+    """What was measured in a period of time.
 
     Attributes
     ----------
-    seconds
-        How long it was.
-    cpu
-        Seconds of processor time, of all threads of the process.
-    others
-        The same, of all other processes of the machine; an X server is one of them.
-    ages, overlay_ages
-        Of each picture, when it had been put on the screen: seconds since the camera had it, and
-        since the camera had the one its boxes were found in.
+    duration_s
+        Its length.
+    cpu_s
+        CPU time of this process, all threads.
+    other_cpu_s
+        CPU time of all other processes of the machine, an X server among them.
+    ages_s, overlay_ages_s
+        For each frame, when it was on the screen: its age, and the age of the frame in which its
+        boxes were found.
     boxes
-        How many were drawn, on the average.
-    rss
-        Bytes of memory at the end; the footage is among them.
+        How many were drawn per frame, on average.
+    rss_bytes
+        Memory of this process at the end, the footage included.
     """
 
-    seconds: float
-    cpu: float
-    others: float
-    ages: tuple[float, ...]
-    overlay_ages: tuple[float, ...]
+    duration_s: float
+    cpu_s: float
+    other_cpu_s: float
+    ages_s: tuple[float, ...]
+    overlay_ages_s: tuple[float, ...]
     boxes: float
-    rss: int
+    rss_bytes: int
 
 
-def _busy() -> float:
-    """Return the seconds for which the machine's processors were not idle, since it started."""
+def _machine_cpu_s() -> float:
+    """Return the CPU time that was not idle since the machine started."""
     first = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
-    user, nice, system, _idle, _waiting, *interrupts = map(int, first.split()[1:8])
-    return (user + nice + system + sum(interrupts)) / _TICK
+    user, nice, system, _idle, _iowait, *interrupts = map(int, first.split()[1:8])
+    return (user + nice + system + sum(interrupts)) / _TICKS_PER_S
 
 
 class Measurement:
-    """Counts the pictures that are shown, once all is warm.
+    """Measures the frames that are shown, after a warm-up.
 
     Parameters
     ----------
-    webcam
-        Knows when it had each picture.
-    warm_up, seconds
-        What is shown first is not counted, from the first boxes on; then, how long to count.
+    camera
+        Knows when each frame was captured.
+    warm_up_s
+        From the first overlay on; not measured.
+    duration_s
+        How long to measure then.
+
+    Attributes
+    ----------
+    sample
+        The result; None until it is complete.
     """
 
-    def __init__(self, webcam: Webcam, warm_up: float, seconds: float) -> None:
-        self._webcam = webcam
-        self._warm_up = warm_up
-        self._seconds = seconds
-        self._first: float | None = None
-        self._began: tuple[float, float, float] | None = None
-        self._last = -1
-        self._ages: list[float] = []
-        self._overlay_ages: list[float] = []
+    def __init__(self, camera: SimulatedCamera, warm_up_s: float, duration_s: float) -> None:
+        self._camera = camera
+        self._warm_up_s = warm_up_s
+        self._duration_s = duration_s
+        self._warm_up_started_at: float | None = None
+        # Time, and CPU times of the process and of the machine.
+        self._start: tuple[float, float, float] | None = None
+        self._last_seq = -1
+        self._ages_s: list[float] = []
+        self._overlay_ages_s: list[float] = []
         self._boxes: list[int] = []
-        self.count: Sample | None = None
+        self.sample: Sample | None = None
 
     def presented(self, seq: int, overlay_seq: int, boxes: int) -> bool:
-        """Take note of a picture right after it was put on the screen.
+        """Count a frame; call it right after the frame is on the screen.
 
         Parameters
         ----------
         seq, overlay_seq
-            Of the picture, and of the one its boxes were found in: numbers in order of reading.
+            Numbers, in order of reading, of the frame and of that in which its boxes were found.
         boxes
             How many were drawn.
 
         Returns
         -------
         bool
-            Whether to go on.
+            Whether to continue.
         """
         now = time.monotonic()
-        if self._first is None:
-            self._first = now
-        if now - self._first < self._warm_up:
+        if self._warm_up_started_at is None:
+            self._warm_up_started_at = now
+        if now - self._warm_up_started_at < self._warm_up_s:
             return True
-        if self._began is None:
-            self._began = now, time.process_time(), _busy()
-            self._last = seq
+        if self._start is None:
+            self._start = now, time.process_time(), _machine_cpu_s()
+            self._last_seq = seq
             return True
-        if seq != self._last:
-            self._last = seq
-            self._ages.append(now - self._webcam.captured[seq])
-            self._overlay_ages.append(now - self._webcam.captured[overlay_seq])
+        if seq != self._last_seq:
+            self._last_seq = seq
+            self._ages_s.append(now - self._camera.captured_at[seq])
+            self._overlay_ages_s.append(now - self._camera.captured_at[overlay_seq])
             self._boxes.append(boxes)
-        began, cpu_before, busy_before = self._began
-        if now - began < self._seconds or not self._ages:
+        started_at, process_cpu_s, machine_cpu_s = self._start
+        if now - started_at < self._duration_s or not self._ages_s:
             return True
-        cpu = time.process_time() - cpu_before
-        self.count = Sample(
-            now - began,
-            cpu,
-            max(_busy() - busy_before - cpu, 0.0),
-            tuple(self._ages),
-            tuple(self._overlay_ages),
+        cpu_s = time.process_time() - process_cpu_s
+        self.sample = Sample(
+            now - started_at,
+            cpu_s,
+            max(_machine_cpu_s() - machine_cpu_s - cpu_s, 0.0),
+            tuple(self._ages_s),
+            tuple(self._overlay_ages_s),
             float(np.mean(self._boxes)),
-            int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE,
+            int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES,
         )
         return False
 

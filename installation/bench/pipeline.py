@@ -1,4 +1,4 @@
-"""The whole chain, from the camera to the screen: ours, and as demonstrations do it."""
+"""The pipeline benchmark: from the camera to the screen, ours and as demonstrations do it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,15 @@ from typing import Any
 import numpy as np
 
 from installation.bench.measurements import Measurement, Sample
-from installation.bench.simulated_camera import FPS, Footage, Webcam, film
-from installation.bench.variants import WAYS
+from installation.bench.simulated_camera import FPS, Footage, SimulatedCamera, record_footage
+from installation.bench.variants import VARIANTS
 from installation.config.model import Config, Inference
 from installation.display.screen import has_screen
 from installation.errors import FAILURE, InstallationError
 from installation.inference.open_engines import NoGpuError, find_gpu
 from installation.runtime.signals import Watchdog
 
-_WARM_UP = 2.0
-# Each way is measured so often, in turn, so that a disturbance meets them all.
-_ROUNDS = 2
+_PERCENTILES = {"p50": 50, "p99": 99}
 
 Figures = dict[str, Any]
 
@@ -39,103 +37,112 @@ class Task:
     Attributes
     ----------
     size
-        Width and height of the camera's pictures and of the window, pixels.
+        Width and height of the camera's frames and of the window, pixels.
     faces
         How many are in view.
     seconds
-        For which each way is measured, start and warm-up aside.
+        How long each variant is measured, without start-up and warm-up.
+    warm_up_s
+        Of each round.
+    rounds
+        How often each variant is measured, in turn, so that disturbances affect all of them.
     """
 
     size: tuple[int, int] = (1280, 720)
     faces: int = 4
     seconds: float = 24.0
+    warm_up_s: float = 2.0
+    rounds: int = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was measured.
+    """The result.
 
     Attributes
     ----------
-    ways
-        Figures of each way, by name.
+    variants
+        Figures of each variant, by name.
     machine
-        Where.
+        What it was measured on.
     """
 
-    ways: dict[str, Figures]
+    variants: dict[str, Figures]
     machine: Figures
 
     def as_json(self) -> Figures:
         """Return the object that ``bench --json`` prints."""
-        return {**self.ways, "machine": self.machine}
+        return {**self.variants, "machine": self.machine}
 
     def as_text(self) -> str:
-        """Lay the figures out as a table."""
+        """Return the figures as a table."""
         machine = self.machine
         lines = [
             f"camera to screen on {machine['cores']} cores ({machine['processor']}), "
-            f"networks on the {machine['inference']}, drawn {machine['drawn']}",
+            f"inference on the {machine['inference']}, rendered {machine['drawn']}",
             f"{machine['faces']} faces before a camera of {machine['size'][0]} x "
-            f"{machine['size'][1]}, {machine['fps']:g} frames per second; ages in milliseconds",
-            f"{'':10} {'shown/s':>8} {'age':>7} {'p99':>7} {'boxes':>7} {'p99':>7} "
+            f"{machine['size'][1]} at {machine['fps']:g} fps; ages in milliseconds",
+            f"{'':10} {'fps':>8} {'age':>7} {'p99':>7} {'boxes':>7} {'p99':>7} "
             f"{'CPU ms':>7} {'MB':>6}",
         ]
-        for name, way in self.ways.items():
-            ages = (way[key][part] for key in ("age_ms", "overlay_age_ms") for part in _PARTS)
-            lines.append(
-                f"{name.replace('_', ' '):10} {way['shown_fps']:8.1f} "
-                f"{' '.join(f'{age:7.1f}' for age in ages)} "
-                f"{way['cpu_ms_per_shown_frame']:7.1f} {way['rss_mb']:6.0f}"
+        for name, figures in self.variants.items():
+            ages = (
+                figures[key][each] for key in ("age_ms", "overlay_age_ms") for each in _PERCENTILES
             )
-        ours, plain = self.ways["ours"], self.ways["naive"]
-        younger = plain["age_ms"]["p50"] / ours["age_ms"]["p50"]
-        cheaper = plain["cpu_ms_per_shown_frame"] / ours["cpu_ms_per_shown_frame"]
+            lines.append(
+                f"{name.replace('_', ' '):10} {figures['shown_fps']:8.1f} "
+                f"{' '.join(f'{age:7.1f}' for age in ages)} "
+                f"{figures['cpu_ms_per_shown_frame']:7.1f} {figures['rss_mb']:6.0f}"
+            )
+        ours, naive = self.variants["ours"], self.variants["naive"]
+        younger = naive["age_ms"]["p50"] / ours["age_ms"]["p50"]
+        cheaper = naive["cpu_ms_per_shown_frame"] / ours["cpu_ms_per_shown_frame"]
         return "\n".join(
-            [*lines, f"beside the naive loop: {younger:.1f}x younger, {cheaper:.1f}x less CPU"]
+            [
+                *lines,
+                f"against the naive loop: frames {younger:.1f}x younger, {cheaper:.1f}x less CPU",
+            ]
         )
 
 
-_PARTS = ("p50", "p99")
-
-
-def measure(config: Config, task: Task, say: Callable[[str], None]) -> Report:
-    """Measure each way in processes of its own.
+def measure(config: Config, task: Task, report: Callable[[str], None]) -> Report:
+    """Measure each variant, each time in a new process.
 
     Parameters
     ----------
     config
-        Whose networks are run, where it says.
+        Which engines, and what runs them.
     task
         What to measure.
-    say
-        Told what is being done.
+    report
+        Receives a line about each step.
 
     Raises
     ------
     InstallationError
-        Something a technician has to mend.
+        Something a technician can act on.
     """
     headless = not has_screen()
-    say("bench: painting the visitors")
-    footage = film(config.inference.engines, task.size, task.faces)
+    report("bench: painting the visitors")
+    footage = record_footage(config.inference.engines, task.size, task.faces)
     width, height = task.size
     window = {"fullscreen": False, "width": width, "height": height}
     config = config.model_copy(update={"display": config.display.model_copy(update=window)})
-    counts: dict[str, list[Sample]] = {name: [] for name in WAYS}
-    for number in range(1, _ROUNDS + 1):
-        for name, found in counts.items():
-            say(f"bench: {name.replace('_', ' ')}, {number} of {_ROUNDS}")
-            times = _WARM_UP, task.seconds / _ROUNDS
-            found.append(_apart(_measure, name, config, footage, headless, times))
+    samples: dict[str, list[Sample]] = {name: [] for name in VARIANTS}
+    for number in range(1, task.rounds + 1):
+        for name, taken in samples.items():
+            report(f"bench: {name.replace('_', ' ')}, {number} of {task.rounds}")
+            times = task.warm_up_s, task.seconds / task.rounds
+            taken.append(_run_in_process(_measure, name, config, footage, headless, times))
     return Report(
-        {name: _figures(found) for name, found in counts.items()}, _machine(config, task, headless)
+        {name: _figures(taken) for name, taken in samples.items()},
+        _machine(config, task, headless),
     )
 
 
-def _apart(work: Callable[..., Sample], *arguments: object) -> Sample:
-    """Do something in a process of its own, which does not outlive it."""
-    with ProcessPoolExecutor(1, get_context("spawn"), _begin) as process:
+def _run_in_process(work: Callable[..., Sample], *arguments: object) -> Sample:
+    """Call a function in a new process, which does not outlive this one."""
+    with ProcessPoolExecutor(1, get_context("spawn"), _init_process) as process:
         try:
             return process.submit(work, *arguments).result()
         except BaseException:
@@ -144,17 +151,16 @@ def _apart(work: Callable[..., Sample], *arguments: object) -> Sample:
             raise
 
 
-def _begin() -> None:
-    # Ctrl-C is heard by all processes; one of them tells of it.
+def _init_process() -> None:
+    # Ctrl-C reaches all processes; only one of them reports it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     Watchdog()
-    Thread(target=_leave_with_the_parent, daemon=True).start()
+    Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _leave_with_the_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
     assert parent is not None
-    # Whatever ended it, nobody will ask for anything any more.
     parent.join()
     os._exit(FAILURE)
 
@@ -162,31 +168,34 @@ def _leave_with_the_parent() -> None:
 def _measure(
     name: str, config: Config, footage: Footage, headless: bool, times: tuple[float, float]
 ) -> Sample:
-    webcam = Webcam(footage)
-    tally = Measurement(webcam, *times)
-    WAYS[name](config, webcam, headless, tally)
-    if tally.count is None:
-        raise InstallationError(f"{name} was ended before all was measured")
-    return tally.count
+    camera = SimulatedCamera(footage)
+    measurement = Measurement(camera, *times)
+    VARIANTS[name](config, camera, headless, measurement)
+    if measurement.sample is None:
+        raise InstallationError(f"{name} ended before the measurement was complete")
+    return measurement.sample
 
 
-def _figures(counts: list[Sample]) -> Figures:
-    shown = sum(len(count.ages) for count in counts)
-    seconds = sum(count.seconds for count in counts)
+def _figures(samples: list[Sample]) -> Figures:
+    shown = sum(len(sample.ages_s) for sample in samples)
+    seconds = sum(sample.duration_s for sample in samples)
+    cpu_s = sum(sample.cpu_s for sample in samples)
     return {
         "shown_fps": round(shown / seconds, 2),
-        "age_ms": _spread([age for count in counts for age in count.ages]),
-        "overlay_age_ms": _spread([age for count in counts for age in count.overlay_ages]),
-        "cpu_ms_per_shown_frame": round(1000 * sum(count.cpu for count in counts) / shown, 1),
-        "rss_mb": round(max(count.rss for count in counts) / 1e6, 1),
-        "boxes": round(float(np.mean([count.boxes for count in counts])), 2),
-        "cores_of_others": round(sum(count.others for count in counts) / seconds, 2),
+        "age_ms": _percentiles([age for sample in samples for age in sample.ages_s]),
+        "overlay_age_ms": _percentiles(
+            [age for sample in samples for age in sample.overlay_ages_s]
+        ),
+        "cpu_ms_per_shown_frame": round(1000 * cpu_s / shown, 1),
+        "rss_mb": round(max(sample.rss_bytes for sample in samples) / 1e6, 1),
+        "boxes": round(float(np.mean([sample.boxes for sample in samples])), 2),
+        "cores_of_others": round(sum(sample.other_cpu_s for sample in samples) / seconds, 2),
     }
 
 
-def _spread(ages: list[float]) -> dict[str, float]:
-    found = np.percentile(ages, (50, 99)) * 1000
-    return {part: round(float(age), 1) for part, age in zip(_PARTS, found, strict=True)}
+def _percentiles(ages_s: list[float]) -> dict[str, float]:
+    values = np.percentile(ages_s, list(_PERCENTILES.values())) * 1000
+    return {name: round(float(age), 1) for name, age in zip(_PERCENTILES, values, strict=True)}
 
 
 def _machine(config: Config, task: Task, headless: bool) -> Figures:
@@ -211,7 +220,7 @@ def _machine(config: Config, task: Task, headless: bool) -> Figures:
 
 def _device(settings: Inference) -> str:
     if settings.server:
-        return settings.server
+        return f"server {settings.server}"
     if settings.device != "cpu":
         with suppress(NoGpuError):
             return str(find_gpu())

@@ -1,4 +1,4 @@
-"""What no program can beat: the bytes that have to move and the operations that have to be done."""
+"""The roofline: the least time each step can take, from bytes moved and operations done."""
 
 from __future__ import annotations
 
@@ -13,142 +13,146 @@ from numpy.typing import NDArray
 
 from engines.manifest import EngineInput
 
-_COPIED = 64 << 20
-_SIDE = 1024
-_TRIES = 5
+_COPY_BYTES = 64 << 20
+# Of the matrices that are multiplied.
+_MATRIX_SIDE = 1024
+_REPEATS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class MachineLimits:
-    """What a machine does at its best.
+    """Peak rates of a machine, as measured.
 
     Attributes
     ----------
     memory
-        Bytes a second read and written.
+        Memory bandwidth, bytes read or written per second.
     arithmetic
-        float32 operations a second; None where nothing measures them.
-    up, down
-        Bytes a second between the computer's memory and the card's; None where they are one.
+        float32 operations per second; None: not measured.
+    upload, download
+        Bytes per second to and from the GPU's memory; None: on a CPU.
     """
 
     memory: float
     arithmetic: float | None = None
-    up: float | None = None
-    down: float | None = None
+    upload: float | None = None
+    download: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkCost:
-    """What a network is, for one region.
+    """Cost of a network, for one region.
 
     Attributes
     ----------
     operations
         Multiplications and additions.
-    weights, answer
-        Bytes of its parameters and of its outputs.
+    weight_bytes, output_bytes
+        Size of its parameters and of its outputs.
     """
 
     operations: int
-    weights: int
-    answer: int
+    weight_bytes: int
+    output_bytes: int
 
 
-def fastest(work: Callable[[], object]) -> float:
-    """Return the seconds something takes, the best of some tries."""
+def best_time(work: Callable[[], object]) -> float:
+    """Return how many seconds a function takes, the best of a few calls."""
 
     def once() -> float:
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         work()
-        return time.perf_counter() - began
+        return time.perf_counter() - started_at
 
-    return min(once() for _ in range(_TRIES))
+    return min(once() for _ in range(_REPEATS))
 
 
-def cpu_speeds() -> MachineLimits:
-    """Measure the processor: a large copy, a large matrix product."""
-    source, target = np.ones(_COPIED, np.uint8), np.empty(_COPIED, np.uint8)
-    square = np.ones((_SIDE, _SIDE), np.float32)
+def measure_cpu_limits() -> MachineLimits:
+    """Measure the CPU with a large copy and a large matrix product."""
+    source, target = np.ones(_COPY_BYTES, np.uint8), np.empty(_COPY_BYTES, np.uint8)
+    matrix = np.ones((_MATRIX_SIDE, _MATRIX_SIDE), np.float32)
     return MachineLimits(
-        memory=2 * _COPIED / fastest(lambda: np.copyto(target, source)),
-        arithmetic=2 * _SIDE**3 / fastest(lambda: square @ square),
+        memory=2 * _COPY_BYTES / best_time(lambda: np.copyto(target, source)),
+        arithmetic=2 * _MATRIX_SIDE**3 / best_time(lambda: matrix @ matrix),
     )
 
 
 def bytes_moved(
-    frame: NDArray[np.uint8], regions: NDArray[np.float32], spec: EngineInput, item: int
+    frame: NDArray[np.uint8], regions: NDArray[np.float32], spec: EngineInput, item_bytes: int
 ) -> int:
-    """Count the bytes that cutting regions reads and writes at the least, each once.
+    """Return how many bytes preprocessing must read and write, each counted once.
 
     Parameters
     ----------
-    frame, regions
-        As `Engine.run` takes them.
+    frame
+        uint8 (height, width, 3), BGR.
+    regions
+        float32 (N, 4), xyxy in pixels of the frame.
     spec
-        The network's input.
-    item
-        Bytes of one number of that.
+        Input of the network.
+    item_bytes
+        Size of one number of that input.
     """
     height, width = frame.shape[:2]
-    seen = np.zeros((height, width), bool)
+    is_read = np.zeros((height, width), bool)
     for x0, y0, x1, y1 in regions.astype(int):
-        seen[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
-    return int(seen.sum()) * 3 + len(regions) * 3 * spec.width * spec.height * item
+        is_read[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
+    return int(is_read.sum()) * 3 + len(regions) * 3 * spec.width * spec.height * item_bytes
 
 
-def size_of(path: Path) -> NetworkCost:
-    """Take the size of a network in an ONNX file."""
+def network_cost(path: Path) -> NetworkCost:
+    """Return the cost of the network in an ONNX file."""
     model = onnx.load(path)
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    weights = 4 * sum(int(np.prod(shape)) for shape in shapes.values())
+    weight_bytes = 4 * sum(int(np.prod(shape)) for shape in shapes.values())
     for tensor in (*graph.input, *graph.value_info, *graph.output):
         dims = tensor.type.tensor_type.shape.dim
         shapes[tensor.name] = tuple(dim.dim_value or 1 for dim in dims)
     operations = 0
     for node in graph.node:
         if node.op_type in ("Conv", "ConvTranspose"):
-            # Each weight of one filter meets each place: of the output, or of the input.
-            places = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]]
-            operations += 2 * int(np.prod(places)) * int(np.prod(shapes[node.input[1]][1:]))
+            # Each weight of a filter is applied at each position: of the output, or of the input.
+            positions = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]]
+            operations += 2 * int(np.prod(positions)) * int(np.prod(shapes[node.input[1]][1:]))
         elif node.op_type in ("Gemm", "MatMul"):
             operations += 2 * int(np.prod(shapes[node.output[0]])) * shapes[node.input[0]][-1]
-    answer = 4 * sum(int(np.prod(shapes[tensor.name])) for tensor in graph.output)
-    return NetworkCost(operations, weights, answer)
+    output_bytes = 4 * sum(int(np.prod(shapes[tensor.name])) for tensor in graph.output)
+    return NetworkCost(operations, weight_bytes, output_bytes)
 
 
-def floors(
-    speeds: MachineLimits,
-    size: NetworkCost,
+def least_times(
+    limits: MachineLimits,
+    cost: NetworkCost,
     spec: EngineInput,
     frame: NDArray[np.uint8],
     regions: NDArray[np.float32],
 ) -> dict[str, float]:
-    """Return the seconds each step takes at the least.
+    """Return the least seconds each step can take.
 
     Parameters
     ----------
-    speeds
-        Of the machine.
-    size, spec
-        The network and its input.
+    limits
+        The machine's.
+    cost, spec
+        Of the network, and its input.
     frame, regions
-        As `Engine.run` takes them.
+        See `bytes_moved`.
     """
     count = len(regions)
-    on_card = speeds.up is not None and speeds.down is not None
-    # On the card networks are halved; on the CPU pixels stay bytes until they are within.
-    item = 2 if on_card else 1
-    weights = size.weights // 2 if on_card else size.weights
-    infer = weights / speeds.memory
-    if speeds.arithmetic is not None:
-        infer = max(infer, count * size.operations / speeds.arithmetic)
-    found = {"preprocess": bytes_moved(frame, regions, spec, item) / speeds.memory, "infer": infer}
-    if speeds.up is not None and speeds.down is not None:
-        found |= {
-            "upload": frame.nbytes / speeds.up,
-            "download": count * size.answer / speeds.down,
+    on_gpu = limits.upload is not None and limits.download is not None
+    # Inputs and weights are float16 on the GPU; on the CPU the input is uint8 until the network.
+    item_bytes = 2 if on_gpu else 1
+    weight_bytes = cost.weight_bytes // 2 if on_gpu else cost.weight_bytes
+    infer = weight_bytes / limits.memory
+    if limits.arithmetic is not None:
+        infer = max(infer, count * cost.operations / limits.arithmetic)
+    preprocess = bytes_moved(frame, regions, spec, item_bytes) / limits.memory
+    times = {"preprocess": preprocess, "infer": infer}
+    if limits.upload is not None and limits.download is not None:
+        times |= {
+            "upload": frame.nbytes / limits.upload,
+            "download": count * cost.output_bytes / limits.download,
         }
-    return found
+    return times

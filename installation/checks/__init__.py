@@ -1,1 +1,1 @@
-"""What a technician would look at, looked at: ``installation check``."""
+"""The checks of ``installation check``: everything a technician would look at."""

@@ -1,4 +1,4 @@
-"""The camera: whether it works, how fast, and how bright what it sees is."""
+"""Checks of the camera: that it works, its frame rate, its exposure, its name."""
 
 from __future__ import annotations
 
@@ -13,76 +13,71 @@ from installation.capture import v4l2
 from installation.capture.frame_health import FrameHealth
 from installation.capture.make_source import make_source
 from installation.capture.source import CaptureError, FrameTimeoutError, Source
-from installation.checks import service
-from installation.checks.finding import Finding, ok, trouble, warning
+from installation.checks.finding import Finding, error, ok, warning
+from installation.checks.service import DOES_NOT_WORK, SYSTEMD
 from installation.config.model import Config
 from installation.scene import Frame
 
-_ABOUT = "camera"
-# Seconds of pictures, after as many seconds as it takes until the first and its exposure is right.
-_LOOK = 2.0
-_SETTLE = 1.0
-_FIRST = 8.0
-# Of what was asked for: below this share a rate is worth a word.
-_SLOW = 0.8
-# Of 255, on average: what is too dark or too bright to know a face in.
+_NAME = "camera"
+# The rate is measured for the first, after the exposure has settled for the second.
+_MEASURE_S, _SETTLE_S = 2.0, 1.0
+# For the first frame, and for all of them.
+_MAX_S = 8.0
+# Share of the configured rate below which there is a warning.
+_MIN_RATE_SHARE = 0.8
+# Mean luma, 0 to 255, outside of which no face can be recognised.
 _DARK, _BRIGHT = 40, 215
 
 
-def camera(config: Config) -> Iterator[Finding]:
-    """Look at where pictures come from."""
-    written = config.camera.source
-    if written == "demo":
-        yield warning(_ABOUT, "made-up visitors", "for real ones, set camera.source")
+def check_camera(config: Config) -> Iterator[Finding]:
+    """Check that the configured source delivers frames as configured."""
+    if config.camera.source == "demo":
+        yield warning(_NAME, "a simulated crowd", "for real visitors, set camera.source")
         return
-    node = _node(config)
-    running = service.wall()
-    if node is not None and (holder := holder_of(node)) is not None:
+    node = _device_node(config)
+    unit = SYSTEMD.show_installation()
+    if node is not None and (holder := find_holder(node)) is not None:
         pid, command = holder
-        if str(pid) == running.get("MainPID") or _is_wall(command):
-            yield ok(_ABOUT, f"{node} is in use by the running wall{_status(running)}")
+        if str(pid) == unit.get("MainPID") or _is_installation(command):
+            yield ok(_NAME, f"{node} is in use by the running installation{_status(unit)}")
         else:
-            said = f"{node} is in use by {_without_options(command)} (process {pid})"
-            yield trouble(_ABOUT, said, "end that one")
+            message = f"{node} is in use by {_without_options(command)} (process {pid})"
+            yield error(_NAME, message, "stop that program")
         return
     source = make_source(config)
     try:
-        yield from _measured(config, source, node)
-    except CaptureError as error:
-        if "in use" in str(error) and running.get("ActiveState") == "active":
-            said = f"{source.name} is in use, by the running wall it seems"
-            yield ok(_ABOUT, f"{said}{_status(running)}")
+        yield from _measure(config, source, node)
+    except CaptureError as reason:
+        if "in use" in str(reason) and unit.get("ActiveState") == "active":
+            message = f"{source.name} is in use, probably by the running installation"
+            yield ok(_NAME, f"{message}{_status(unit)}")
         else:
-            yield trouble(_ABOUT, str(error))
+            yield error(_NAME, str(reason))
 
 
-def name(config: Config) -> Iterator[Finding]:
-    """Look at whether the camera keeps its name."""
-    about, node = "camera's name", _node(config)
+def check_camera_name(config: Config) -> Iterator[Finding]:
+    """Check that the configured name stays the same camera's."""
+    name, node = "camera name", _device_node(config)
     number = v4l2.number(_device(config)) if node is not None else None
     if node is None or number is None:
         return
     link = v4l2.link_to(node)
-    several = sum(map(v4l2.captures, v4l2.nodes())) > 1
     if link is None:
-        yield ok(about, f"{node}, which has no other")
-    elif several:
-        yield warning(
-            about,
-            f"{node} may be another camera tomorrow: there are several",
-            f"set camera.source: {link}",
-        )
+        yield ok(name, f"{node}, its only name")
+    elif sum(map(v4l2.captures, v4l2.nodes())) > 1:
+        message = f"{node} may be another camera after a restart: there are several"
+        yield warning(name, message, f"set camera.source: {link}")
     else:
-        yield ok(about, f"{node}, the only camera; should there ever be more, write {link}")
+        yield ok(name, f"{node}, the only camera; if there will be more, use {link}")
 
 
 def _device(config: Config) -> Path:
-    written = config.camera.source
-    return v4l2.DEV / (f"video{written}" if written.isdecimal() else written)
+    source = config.camera.source
+    return v4l2.DEV / (f"video{source}" if source.isdecimal() else source)
 
 
-def _node(config: Config) -> Path | None:
-    """Return the node of a webcam that is there; None for what is none."""
+def _device_node(config: Config) -> Path | None:
+    """Return the node of the configured webcam; None if the source is not a webcam that exists."""
     if config.camera.path is not None or "://" in config.camera.source:
         return None
     device = _device(config)
@@ -91,8 +86,8 @@ def _node(config: Config) -> Path | None:
     return found.resolve() if found is not None and found.exists() else None
 
 
-def holder_of(node: Path) -> tuple[int, list[str]] | None:
-    """Return process and command of another program that has a device open, if one may know."""
+def find_holder(node: Path) -> tuple[int, list[str]] | None:
+    """Return process id and command of a process that has a device open, as far as visible."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if any(each.readlink() == node for each in (folder / "fd").iterdir()):
@@ -103,91 +98,95 @@ def holder_of(node: Path) -> tuple[int, list[str]] | None:
     return None
 
 
-def _is_wall(command: list[str]) -> bool:
+def _is_installation(command: list[str]) -> bool:
     return "run" in command[1:] and any("installation" in word for word in command)
 
 
 def _without_options(command: list[str]) -> str:
-    """Return a command without its options and whatever is not a plain word: all may be secrets."""
-    words, option = [], False
+    """Return a command without options and anything but plain words, which may be secrets."""
+    words, is_option_value = [], False
     for word in command:
-        if not option and re.fullmatch(r"[\w./][\w./ -]*", word):
+        if not is_option_value and re.fullmatch(r"[\w./][\w./ -]*", word):
             words.append(word)
-        option = word.startswith("-")
+        is_option_value = word.startswith("-")
     return " ".join(words) or "another program"
 
 
-def _status(running: dict[str, str]) -> str:
-    told = running.get("StatusText", "")
-    # What does not work is said of the wall.
-    return "" if told.startswith(service.DOES_NOT_WORK) else f": {told}" if told else ""
+def _status(unit: dict[str, str]) -> str:
+    status = unit.get("StatusText", "")
+    # A failure is reported by the check of the services.
+    return f": {status}" if status and not status.startswith(DOES_NOT_WORK) else ""
 
 
-def _measured(config: Config, source: Source, node: Path | None) -> Iterator[Finding]:
+def _measure(config: Config, source: Source, node: Path | None) -> Iterator[Finding]:
     source.open()
     try:
         if source.interval_s is not None:
-            read = source.read()
-            height, width = (read.shape[0], read.shape[1]) if read is not None else (0, 0)
-            yield ok(_ABOUT, f"{source.name}: {width} x {height}")
+            pixels = source.read()
+            height, width = (pixels.shape[0], pixels.shape[1]) if pixels is not None else (0, 0)
+            yield ok(_NAME, f"{source.name}: {width} x {height}")
             return
-        frames, doubt = _frames(source)
+        frames, fault = _read_frames(source)
     finally:
         source.close()
+    yield _check_rate(config, source.name, frames, node)
+    yield _check_exposure(frames[-1], fault)
+
+
+def _check_rate(config: Config, source: str, frames: list[Frame], node: Path | None) -> Finding:
     wanted, last = config.camera, frames[-1]
-    size = f"{last.width} x {last.height}"
-    rate = (len(frames) - 1) / max(last.captured_at - frames[0].captured_at, 1e-3)
-    said = f"{source.name}: {size} at {rate:.1f} frames per second"
-    if rate < 2 or (node is not None and rate < _SLOW * wanted.fps):
-        remedy = "give it more light, set camera.format to mjpg, or plug it in elsewhere"
-        if node is None:
-            remedy = "look at the camera's own settings, and at the network"
-        yield warning(_ABOUT, f"{said} instead of {wanted.fps:g}", remedy)
-    elif node is not None and (last.width, last.height) != (wanted.width, wanted.height):
-        remedy = "see what it can with `installation cameras`, and set camera.width and height"
-        yield warning(_ABOUT, f"{said} instead of {wanted.width} x {wanted.height}", remedy)
-    else:
-        yield ok(_ABOUT, said)
-    yield _exposure(last, doubt)
+    fps = (len(frames) - 1) / max(last.captured_at - frames[0].captured_at, 1e-3)
+    message = f"{source}: {last.width} x {last.height} at {fps:.1f} fps"
+    if node is None:
+        if fps < 2:
+            remedy = "check the camera's own settings and the network"
+            return warning(_NAME, f"{message} instead of {wanted.fps:g}", remedy)
+        return ok(_NAME, message)
+    if fps < max(2.0, _MIN_RATE_SHARE * wanted.fps):
+        remedy = "add light, set camera.format to mjpg, or use another USB port"
+        return warning(_NAME, f"{message} instead of {wanted.fps:g}", remedy)
+    if (last.width, last.height) != (wanted.width, wanted.height):
+        remedy = "set camera.width and height to one of the modes in `installation cameras`"
+        return warning(_NAME, f"{message} instead of {wanted.width} x {wanted.height}", remedy)
+    return ok(_NAME, message)
 
 
-def _frames(source: Source) -> tuple[list[Frame], str | None]:
-    """Return the pictures of some seconds, and what seems wrong with them."""
+def _read_frames(source: Source) -> tuple[list[Frame], str | None]:
+    """Return the frames of `_MEASURE_S` seconds, and what seems wrong with their content."""
     frames: list[Frame] = []
     health = FrameHealth()
-    begun = time.monotonic()
+    started_at = time.monotonic()
     while True:
         try:
-            read = source.read()
+            pixels = source.read()
         except FrameTimeoutError:
-            if time.monotonic() - begun > _FIRST:
+            if time.monotonic() - started_at > _MAX_S:
                 raise
             continue
         now = time.monotonic()
-        if read is None:
+        if pixels is None:
             raise CaptureError(f"{source.name}: has ended")
-        frames.append(Frame(len(frames), now, read))
+        frames.append(Frame(len(frames), now, pixels))
         health.look(frames[-1])
-        # What only settles is not counted.
-        while len(frames) > 1 and frames[1].captured_at - frames[0].captured_at > _SETTLE:
+        # A gap at the start is not part of the rate.
+        while len(frames) > 1 and frames[1].captured_at - frames[0].captured_at > _SETTLE_S:
             frames.pop(0)
-        frames = [each for each in frames if now - each.captured_at <= _LOOK]
-        if (now - begun > _SETTLE + _LOOK and len(frames) > 1) or now - begun > _FIRST:
+        frames = [each for each in frames if now - each.captured_at <= _MEASURE_S]
+        elapsed_s = now - started_at
+        if (elapsed_s > _SETTLE_S + _MEASURE_S and len(frames) > 1) or elapsed_s > _MAX_S:
             return frames, health.doubt
 
 
-def _exposure(frame: Frame, doubt: str | None) -> Finding:
-    about = "exposure"
-    bright = float(np.mean(frame.bgr[::8, ::8]))
-    share = f"{bright / 255:.0%} of full brightness on average"
-    if doubt is not None:
-        return warning(
-            about, f"the camera {doubt}", "is something before the lens? plug it in again"
-        )
-    if bright < _DARK:
-        return warning(
-            about, f"too dark: {share}", "light the visitors' faces, or open the lens cap"
-        )
-    if bright > _BRIGHT:
-        return warning(about, f"too bright: {share}", "turn the camera away from window or lamp")
-    return ok(about, share)
+def _check_exposure(frame: Frame, fault: str | None) -> Finding:
+    name = "exposure"
+    luma = float(np.mean(frame.bgr[::8, ::8]))
+    brightness = f"{luma / 255:.0%} of full brightness on average"
+    if fault is not None:
+        remedy = "is something in front of the lens? unplug it and plug it in again"
+        return warning(name, f"the camera {fault}", remedy)
+    if luma < _DARK:
+        remedy = "light the visitors' faces, or remove the lens cap"
+        return warning(name, f"too dark: {brightness}", remedy)
+    if luma > _BRIGHT:
+        return warning(name, f"too bright: {brightness}", "turn the camera away from the light")
+    return ok(name, brightness)

@@ -1,57 +1,57 @@
-"""What the doctor says."""
+"""The result of one check."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Level = Literal["ok", "warning", "trouble"]
+Level = Literal["ok", "warning", "error"]
 
-_MARKS: dict[Level, str] = {"ok": "✔", "warning": "!", "trouble": "✘"}
-# Letters that the names of what is looked at have room in.
-_WIDTH = 13
+_MARKS: dict[Level, str] = {"ok": "✔", "warning": "!", "error": "✘"}
+# Column width of the checks' names, characters.
+_NAME_WIDTH = 13
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one thing stands.
+    """One result of a check.
 
     Attributes
     ----------
-    about
-        What was looked at, in a word or two.
+    check
+        Name of the check, such as ``camera``.
     level
-        ``trouble`` keeps the wall from being as the config wants it; a ``warning`` may.
-    said
+        ``error``: the installation does not work as configured; ``warning``: it may not.
+    message
         What was found.
     remedy
-        What to do; empty where there is nothing to do.
+        What to do about it; empty: nothing.
     """
 
-    about: str
+    check: str
     level: Level
-    said: str
+    message: str
     remedy: str = ""
 
     def __str__(self) -> str:
-        said = f"{self.said}; {self.remedy}" if self.remedy else self.said
-        return f"{_MARKS[self.level]} {self.about:{_WIDTH}} {' '.join(said.split())}"
+        text = f"{self.message}; {self.remedy}" if self.remedy else self.message
+        return f"{_MARKS[self.level]} {self.check:{_NAME_WIDTH}} {' '.join(text.split())}"
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for programs."""
+        """Return the object that ``check --json`` prints."""
         return asdict(self)
 
 
-def ok(about: str, said: str) -> Finding:
-    """All is well with something."""
-    return Finding(about, "ok", said)
+def ok(check: str, message: str) -> Finding:
+    """Return a finding that everything is in order."""
+    return Finding(check, "ok", message)
 
 
-def warning(about: str, said: str, remedy: str = "") -> Finding:
-    """Something is not as it should be, but the wall works."""
-    return Finding(about, "warning", said, remedy)
+def warning(check: str, message: str, remedy: str = "") -> Finding:
+    """Return a finding that something is wrong, though the installation works."""
+    return Finding(check, "warning", message, remedy)
 
 
-def trouble(about: str, said: str, remedy: str = "") -> Finding:
-    """Something keeps the wall from working as the config wants it."""
-    return Finding(about, "trouble", said, remedy)
+def error(check: str, message: str, remedy: str = "") -> Finding:
+    """Return a finding that the installation does not work as configured."""
+    return Finding(check, "error", message, remedy)

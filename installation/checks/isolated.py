@@ -1,4 +1,4 @@
-"""Looking at something in a process of its own: drivers hang, crash, and write on the terminal."""
+"""Runs a check in a process of its own: drivers hang, crash, and write to the terminal."""
 
 from __future__ import annotations
 
@@ -14,76 +14,77 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from installation.checks.finding import Finding, trouble
+from installation.checks import finding
+from installation.checks.finding import Finding
 from installation.errors import EXPECTED_ERRORS
 from installation.runtime.redact import redact_text
 
-Look = Callable[[], Iterable[Finding]]
+Check = Callable[[], Iterable[Finding]]
 
 
 def run_isolated(
-    about: str, look: Look, seconds: float, user: str | None = None
+    name: str, check: Check, timeout_s: float, user: str | None = None
 ) -> Iterator[Finding]:
-    """Look at something in a forked process, and tell also what becomes of that.
+    """Run a check in a forked process, and report if that hangs or crashes.
 
-    Call it while no other thread may hold a lock: the child would wait for it for ever.
+    Call it only while no other thread can hold a lock, which the child would wait for forever.
 
     Parameters
     ----------
-    about
-        What is looked at.
-    look
-        Does so.
-    seconds
-        Time it has; then it is killed and left alone, even if it cannot die.
+    name
+        Of the check.
+    check
+        Returns its findings.
+    timeout_s
+        Time it has; then it is killed, and abandoned if it cannot be killed.
     user
-        As whom; None: as who asks.
+        User to run it as; None: the current one.
 
     Yields
     ------
     Finding
-        Those of ``look``, as they come.
+        Those of ``check``, as they arrive.
     """
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read)
-        _answer(about, look, user, write)
+        _run_in_child(name, check, user, write)
     os.close(write)
     try:
-        with open(read, "rb", buffering=0) as answers:  # noqa: PTH123  # no path
-            yield from _read_findings(about, answers.fileno(), time.monotonic() + seconds, seconds)
+        with open(read, "rb", buffering=0) as pipe:  # noqa: PTH123  # not a path
+            yield from _read_findings(name, pipe.fileno(), timeout_s)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
         ended, status = _wait(child)
-    how = os.waitstatus_to_exitcode(status) if ended else 0
-    # Killed is what it was here, if it was not gone already.
-    if how not in (0, -signal.SIGKILL):
-        said = signal.Signals(-how).name if how < 0 else f"status {how}"
-        yield trouble(
-            about, f"looking at it crashed ({said})", "is its driver installed and sound?"
+    code = os.waitstatus_to_exitcode(status) if ended else 0
+    # SIGKILL is from here, sent in case it was still running.
+    if code not in (0, -signal.SIGKILL):
+        reason = signal.Signals(-code).name if code < 0 else f"status {code}"
+        yield finding.error(
+            name, f"the check crashed ({reason})", "is the driver installed and working?"
         )
 
 
-def _read_findings(about: str, answers: int, deadline: float, seconds: float) -> Iterator[Finding]:
+def _read_findings(name: str, pipe: int, timeout_s: float) -> Iterator[Finding]:
+    deadline = time.monotonic() + timeout_s
     rest = b""
     while True:
-        ready, _, _ = select.select([answers], [], [], max(deadline - time.monotonic(), 0))
+        ready, _, _ = select.select([pipe], [], [], max(deadline - time.monotonic(), 0))
         if not ready:
-            yield trouble(
-                about, f"does not answer within {seconds:g} seconds", "restart the machine"
-            )
+            message = f"no response within {timeout_s:g} seconds"
+            yield finding.error(name, message, "restart the machine")
             return
-        heard = os.read(answers, 65536)
-        if not heard:
+        data = os.read(pipe, 65536)
+        if not data:
             return
-        *lines, rest = (rest + heard).split(b"\n")
+        *lines, rest = (rest + data).split(b"\n")
         yield from (Finding(**json.loads(line)) for line in lines)
 
 
 def _wait(child: int) -> tuple[int, int]:
-    """Wait a moment for a process to be gone; one in the grip of a driver may take for ever."""
+    """Wait briefly for a process to end; one that is blocked in a driver may never do so."""
     for _ in range(50):
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
@@ -92,42 +93,41 @@ def _wait(child: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _answer(about: str, look: Look, user: str | None, to: int) -> NoReturn:
-    """Be the other process."""
+def _run_in_child(name: str, check: Check, user: str | None, pipe: int) -> NoReturn:
     status = 1
     try:
         os.setpgid(0, 0)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for standard in range(3):
-            os.dup2(nothing, standard)
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):
+            os.dup2(null, stream)
         if user is not None:
             _drop_privileges_to(user)
-        for finding in collect_findings(about, look):
-            os.write(to, json.dumps(finding.as_json()).encode() + b"\n")
+        for each in collect_findings(name, check):
+            os.write(pipe, json.dumps(each.as_json()).encode() + b"\n")
         status = 0
     finally:
         os._exit(status)
 
 
-def collect_findings(about: str, look: Look) -> Iterator[Finding]:
-    """Look at something, and tell also what is raised meanwhile."""
+def collect_findings(name: str, check: Check) -> Iterator[Finding]:
+    """Yield the findings of a check; an exception it raises becomes one of them."""
     try:
-        yield from look()
+        yield from check()
     except EXPECTED_ERRORS as error:
-        yield trouble(about, str(error))
+        yield finding.error(name, str(error))
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename).name}:{last.lineno}"
-        said = redact_text(f"unexpected {type(error).__name__} at {where}: {error}")
-        yield trouble(about, said, "please report this")
+        location = f"{Path(last.filename).name}:{last.lineno}"
+        message = redact_text(f"unexpected {type(error).__name__} at {location}: {error}")
+        yield finding.error(name, message, "please report this")
 
 
 def _drop_privileges_to(user: str) -> None:
-    known = pwd.getpwnam(user)
-    os.initgroups(user, known.pw_gid)
-    os.setgid(known.pw_gid)
-    os.setuid(known.pw_uid)
-    os.environ |= {"HOME": known.pw_dir, "USER": user, "LOGNAME": user}
+    entry = pwd.getpwnam(user)
+    os.initgroups(user, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    os.environ |= {"HOME": entry.pw_dir, "USER": user, "LOGNAME": user}
     os.chdir("/")

@@ -1,4 +1,4 @@
-"""What the program itself needs: words, hours, engines, what they run on, and type."""
+"""Checks of words, opening hours, inference, engines and the font."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
-from installation.checks.finding import Finding, ok, trouble, warning
+from installation.checks.finding import Finding, error, ok, warning
 from installation.config.model import Config, Inference
 from installation.display.captions import FONT
 from installation.inference.engine_status import engine_status
@@ -21,80 +21,85 @@ from installation.labels.policy import allowed
 from installation.labels.synsets import load_synsets
 from installation.runtime.advice import build_engines
 
-_PCI = Path("/sys/bus/pci/devices")
-_NVIDIA, _DISPLAYS = "0x10de", "0x03"
+_PCI_DEVICES = Path("/sys/bus/pci/devices")
+_NVIDIA_VENDOR, _DISPLAY_CLASS = "0x10de", "0x03"
 
 
-def policy(config: Config) -> Iterator[Finding]:
-    """Look at which words may be shown."""
-    about, choice = "words", config.labels.choice
-    shown = int(allowed(load_synsets(), choice).sum())
-    said = f"policy {choice.name}: {shown:,} of {len(load_synsets()):,} may be shown"
-    if choice.warning:
-        remedy = "whoever hangs the screen should know; see `installation labels policy`"
-        yield warning(about, f"{said}; {choice.warning}", remedy)
+def check_policy(config: Config) -> Iterator[Finding]:
+    """Check which words may be shown."""
+    name, policy = "words", config.labels.choice
+    shown = int(allowed(load_synsets(), policy).sum())
+    message = f"policy {policy.name}: {shown:,} of {len(load_synsets()):,} may be shown"
+    if policy.warning:
+        remedy = "tell the curator; see `installation labels policy`"
+        yield warning(name, f"{message}; {policy.warning}", remedy)
     else:
-        yield ok(about, said)
+        yield ok(name, message)
 
 
-def hours(config: Config) -> Iterator[Finding]:
-    """Look at whether it is open now."""
-    about, schedule = "hours", config.hours.schedule
+def check_hours(config: Config) -> Iterator[Finding]:
+    """Check whether the installation is open now."""
+    name, schedule = "hours", config.hours.schedule
     now = datetime.now(timezone.utc)
     change = schedule.next_change(now)
     until = f" until {change:%A %Y-%m-%d %H:%M}" if change else ""
     if schedule.is_open(now):
-        yield ok(about, f"open{until or ', always'}")
+        yield ok(name, f"open{until or ', always'}")
     elif change:
-        yield ok(about, f"closed{until}: the camera is off and the screen dark")
+        yield ok(name, f"closed{until}: the camera is off and the screen dark")
     else:
-        yield warning(about, "closed, for the next ten years", "see hours.closed in the config")
+        yield warning(name, "closed for the next ten years", "see hours.closed in the config")
 
 
-def device(config: Config) -> Iterator[Finding]:
-    """Look at what the engines run on."""
-    about, wanted = "inference", config.inference.device
+def check_inference(config: Config, pci_devices: Path = _PCI_DEVICES) -> Iterator[Finding]:
+    """Check what runs the engines.
+
+    Parameters
+    ----------
+    config
+        Says what should.
+    pci_devices
+        Folder of the PCI devices in sysfs.
+    """
+    name, device = "inference", config.inference.device
     if config.inference.server:
-        yield from _server(config.inference)
+        yield _check_server(config.inference)
         return
-    if wanted == "cpu":
-        yield ok(about, "on the CPU, as inference.device says")
+    if device == "cpu":
+        yield ok(name, "on the CPU, as inference.device says")
         return
     try:
-        found = find_gpu()
-    except NoGpuError as error:
-        if wanted == "gpu":
-            yield trouble(about, f"inference.device is gpu, but {error}", "see docs/gpu.md")
-        elif _has_nvidia():
-            yield warning(
-                about, f"on the CPU, though there is an NVIDIA card: {error}", "see docs/gpu.md"
-            )
+        gpu = find_gpu()
+    except NoGpuError as reason:
+        if device == "gpu":
+            yield error(name, f"inference.device is gpu, but {reason}", "see docs/gpu.md")
+        elif _has_nvidia_gpu(pci_devices):
+            message = f"on the CPU, though there is an NVIDIA GPU: {reason}"
+            yield warning(name, message, "see docs/gpu.md")
         else:
-            yield ok(about, f"on the CPU: {error}")
+            yield ok(name, f"on the CPU: {reason}")
         return
     if open_reason := circuit_breaker_for(config.inference.engines).open_reason():
-        yield warning(about, open_reason)
+        yield warning(name, open_reason)
     else:
-        yield ok(about, f"on the {found}")
+        yield ok(name, f"on the {gpu}")
 
 
-def _server(settings: Inference) -> Iterator[Finding]:
+def _check_server(settings: Inference) -> Finding:
     from installation.inference.kserve import KserveEngine
 
-    about = "inference"
+    name = "inference"
     with open_engines(settings, (settings.detector, settings.classifier)) as engines:
-        found = [engine for engine in engines if isinstance(engine, KserveEngine)]
-        for engine in found:
+        remote = [engine for engine in engines if isinstance(engine, KserveEngine)]
+        for engine in remote:
             if engine.trouble:
-                remedy = "see docs/scale.md; until then the CPU does its work"
-                yield warning(about, f"server {settings.server_address}: {engine.trouble}", remedy)
-                return
-        yield ok(
-            about, f"{len(found)} of {len(engines)} engines on the server {settings.server_address}"
-        )
+                remedy = "see docs/scale.md; until then the CPU takes over"
+                return warning(name, f"server {settings.server}: {engine.trouble}", remedy)
+        count = f"{len(remote)} of {len(engines)} engines"
+        return ok(name, f"{count} on the server {settings.server}")
 
 
-def _has_nvidia() -> bool:
+def _has_nvidia_gpu(pci_devices: Path) -> bool:
     def read(path: Path) -> str:
         try:
             return path.read_text(encoding="ascii")
@@ -102,37 +107,38 @@ def _has_nvidia() -> bool:
             return ""
 
     return any(
-        read(card / "vendor").startswith(_NVIDIA) and read(card / "class").startswith(_DISPLAYS)
-        for card in _PCI.glob("*")
+        read(device / "vendor").startswith(_NVIDIA_VENDOR)
+        and read(device / "class").startswith(_DISPLAY_CLASS)
+        for device in pci_devices.glob("*")
     )
 
 
-def engines(config: Config) -> Iterator[Finding]:
-    """Look at the networks and the plans made of them."""
-    about, settings = "engines", config.inference
-    found = [each for each in engine_status(config) if each[0] != "device"]
-    names, remedy = {name for name, _, _ in found}, f"run `{build_engines()}`"
-    for wanted in (settings.detector, settings.classifier):
-        if wanted not in names:
-            yield trouble(about, f"{wanted} is not in {settings.engines}", remedy)
-    wrong = False
-    for name, why, _ in found:
-        if why:
-            wrong = True
-            # Plans are made by themselves, if only in front of visitors.
-            level = warning if name.startswith("plans/") or name.endswith("on the GPU") else trouble
-            yield level(about, f"{name}: {why}", "" if remedy in why else remedy)
-    if not wrong:
-        yield ok(about, f"all ready in {settings.engines}")
+def check_engines(config: Config) -> Iterator[Finding]:
+    """Check the engines and their TensorRT plans."""
+    name, settings = "engines", config.inference
+    rows = [row for row in engine_status(config) if row[0] != "device"]
+    names, remedy = {engine for engine, _, _ in rows}, f"run `{build_engines()}`"
+    for engine in (settings.detector, settings.classifier):
+        if engine not in names:
+            yield error(name, f"{engine} is not in {settings.engines}", remedy)
+    faults = [(engine, fault) for engine, fault, _ in rows if fault]
+    for engine, fault in faults:
+        # Plans are built automatically, though only when the installation starts.
+        is_plan = engine.startswith("plans/") or engine.endswith("on the GPU")
+        level = warning if is_plan else error
+        yield level(name, f"{engine}: {fault}", "" if remedy in fault else remedy)
+    if not faults:
+        yield ok(name, f"all ready in {settings.engines}")
 
 
-def fonts(config: Config) -> Iterator[Finding]:
-    """Look at the type."""
-    about = "type"
+def check_font(config: Config) -> Iterator[Finding]:
+    """Check the font, and the search for fonts that have the characters it lacks."""
+    name = "font"
     if config.theme.font is None and not FONT.is_file():
-        yield warning(about, f"{FONT} is missing", "sudo apt-get install fonts-dejavu-core")
+        yield warning(name, f"{FONT} is missing", "sudo apt-get install fonts-dejavu-core")
     elif shutil.which("fc-match") is None:
         remedy = "sudo apt-get install fontconfig"
-        yield warning(about, "letters that the font lacks cannot be found elsewhere", remedy)
+        message = "characters that the font lacks cannot be taken from other fonts"
+        yield warning(name, message, remedy)
     else:
-        yield ok(about, str(config.theme.font or FONT))
+        yield ok(name, str(config.theme.font or FONT))

@@ -1,4 +1,4 @@
-"""Bring a network to int8 with a technician's own pictures, and measure what that costs."""
+"""Quantise an engine to int8 with images from the site, and measure the loss."""
 
 from __future__ import annotations
 
@@ -27,77 +27,79 @@ from installation.vision.detector import Detector, tile_regions
 
 log = logging.getLogger(__name__)
 
-# Half of the pictures with a face calibrate, the other half measure; fewer tell nothing.
-_FEWEST = 8
-# Faces in photographs are found from here on.
-_SMALLEST_FACE, _THRESHOLD = 32, 0.5
-# Two boxes show one face.
-_SAME_FACE = 0.5
+# Half of the images with a face calibrate, the other half measure; fewer would be too few for that.
+_MIN_IMAGES = 8
+# Of the detector.
+_MIN_FACE_PX, _THRESHOLD = 32, 0.5
+# Two boxes that overlap this much are of the same face.
+_SAME_FACE_IOU = 0.5
 
-Picture = NDArray[np.uint8]
-Views = list[tuple[Picture, NDArray[np.float32]]]
+# uint8 (height, width, 3), BGR.
+Image = NDArray[np.uint8]
+# Images, each with float32 (N, 4) regions, xyxy.
+ImageRegions = list[tuple[Image, NDArray[np.float32]]]
 
 
 def calibrate(config: Config, name: str, folder: Path) -> tuple[bytes, str]:
-    """Quantise an engine's network.
+    """Quantise an engine's network to int8.
 
     Parameters
     ----------
     config
-        Says where the engines are and which finds faces.
+        Where the engines are, and which of them detects faces.
     name
         The engine.
     folder
-        Of pictures with faces, as the camera sees them.
+        Images with faces, as the camera sees them.
 
     Returns
     -------
     network, loss
-        ONNX, and in words how its answers differ from the original's on pictures it was not
-        calibrated with.
+        The ONNX file's bytes, and a sentence on how its results differ from the original's, on
+        images it was not calibrated with.
 
     Raises
     ------
     InstallationError
-        Too few pictures, or too few with a face.
+        Too few images with a face.
     PrecisionError
-        What converts networks is not installed, or cannot convert this one.
+        The converter is not installed, or cannot convert this network.
     """
     built = config.inference.engines
     detector = _detector(_open(built / config.inference.detector))
-    pictures = [each for each in _read(folder) if len(detector.find(each))]
-    if len(pictures) < _FEWEST:
+    images = [each for each in _read_images(folder) if len(detector.find(each))]
+    if len(images) < _MIN_IMAGES:
         raise InstallationError(
-            f"{folder}: faces were found in {len(pictures)} of its pictures; "
-            f"calibrating takes {_FEWEST} or more"
+            f"{folder}: faces were found in {len(images)} images; "
+            f"calibration requires at least {_MIN_IMAGES}"
         )
     original = _open(built / name)
     manifest = original.manifest
-    teaching, judging = (_views(manifest, detector, pictures[half::2]) for half in (0, 1))
-    samples = (_sample(manifest, picture, region) for picture, rows in teaching for region in rows)
-    made = quantise(onnx.load(built / name / manifest.onnx), samples).SerializeToString()
+    calibration, test = (_regions(manifest, detector, images[half::2]) for half in (0, 1))
+    samples = (_sample(manifest, image, region) for image, rows in calibration for region in rows)
+    network = quantise(onnx.load(built / name / manifest.onnx), samples).SerializeToString()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "int8.onnx")
-        path.write_bytes(made)
+        path.write_bytes(network)
         changed = {"onnx": path.name, "sha256": sha256_of(path)}
-        reduced = CpuEngine(Path(scratch), manifest.model_copy(update=changed))
+        quantised = CpuEngine(Path(scratch), manifest.model_copy(update=changed))
     if manifest.task == "detect":
-        return made, _faces_lost(_detector(original), _detector(reduced), pictures[1::2])
-    return made, _words_lost(original, reduced, judging)
+        return network, _detection_loss(_detector(original), _detector(quantised), images[1::2])
+    return network, _label_loss(original, quantised, test)
 
 
-def _read(folder: Path) -> list[Picture]:
+def _read_images(folder: Path) -> list[Image]:
     try:
         paths = sorted(path for path in folder.iterdir() if is_picture(path))
     except OSError as error:
         raise InstallationError(f"{folder}: cannot be read: {error.strerror}") from error
-    pictures = []
+    images = []
     for path in paths:
         try:
-            pictures.append(read_picture(path))
+            images.append(read_picture(path))
         except CaptureError as error:
-            log.warning("%s; left out", error)
-    return pictures
+            log.warning("%s; skipped", error)
+    return images
 
 
 def _open(folder: Path) -> Engine:
@@ -105,53 +107,52 @@ def _open(folder: Path) -> Engine:
 
 
 def _detector(engine: Engine) -> Detector:
-    return Detector(engine, _SMALLEST_FACE, _THRESHOLD)
+    return Detector(engine, _MIN_FACE_PX, _THRESHOLD)
 
 
-def _views(manifest: Manifest, detector: Detector, pictures: list[Picture]) -> Views:
-    """Return the regions an engine looks at in pictures."""
-    views = []
-    for picture in pictures:
-        height, width = picture.shape[:2]
+def _regions(manifest: Manifest, detector: Detector, images: list[Image]) -> ImageRegions:
+    """Return images with the regions in which the engine runs."""
+    found = []
+    for image in images:
+        height, width = image.shape[:2]
         if manifest.task == "detect":
             size = manifest.input.width, manifest.input.height
-            regions = tile_regions(width, height, size, _SMALLEST_FACE)
+            regions = tile_regions(width, height, size, _MIN_FACE_PX)
         else:
-            regions = context_regions(detector.find(picture).xyxy, width, height)
-        views.append((picture, regions))
-    return views
+            regions = context_regions(detector.find(image).xyxy, width, height)
+        found.append((image, regions))
+    return found
 
 
-def _sample(
-    manifest: Manifest, picture: Picture, region: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _sample(manifest: Manifest, image: Image, region: NDArray[np.float32]) -> NDArray[np.float32]:
     spec = manifest.input
-    pixels = crop_resize(picture, region, spec.width, spec.height).astype(np.float32)
+    pixels = crop_resize(image, region, spec.width, spec.height).astype(np.float32)
     if spec.colour == "rgb":
         pixels = pixels[..., ::-1]
     pixels = (pixels - np.array(spec.mean, np.float32)) * np.array(spec.scale, np.float32)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 
 
-def _words_lost(original: Engine, reduced: Engine, views: Views) -> str:
+def _label_loss(original: Engine, quantised: Engine, test: ImageRegions) -> str:
     (output,) = original.manifest.outputs
-    same = [
-        original.run(*view)[output].argmax(1) == reduced.run(*view)[output].argmax(1)
-        for view in views
-    ]
-    all_same = np.concatenate(same)
-    return f"{all_same.mean():.0%} of {all_same.size} faces keep their first word"
+    same = np.concatenate(
+        [
+            original.run(*each)[output].argmax(1) == quantised.run(*each)[output].argmax(1)
+            for each in test
+        ]
+    )
+    return f"{same.mean():.0%} of {same.size} faces keep their best label"
 
 
-def _faces_lost(original: Detector, reduced: Detector, pictures: list[Picture]) -> str:
-    found = [(original.find(picture), reduced.find(picture)) for picture in pictures]
-    kept = sum(_matched(one, other) for one, other in found)
-    added = sum(len(other) - _matched(other, one) for one, other in found)
-    there = sum(len(one) for one, _ in found)
-    return f"{kept} of {there} faces are still found, {added} more are found that were not"
+def _detection_loss(original: Detector, quantised: Detector, images: list[Image]) -> str:
+    found = [(original.find(image), quantised.find(image)) for image in images]
+    kept = sum(_count_matches(before, after) for before, after in found)
+    added = sum(len(after) - _count_matches(after, before) for before, after in found)
+    total = sum(len(before) for before, _ in found)
+    return f"{kept} of {total} faces are still detected, and {added} that were not before"
 
 
-def _matched(faces: Faces, others: Faces) -> int:
+def _count_matches(faces: Faces, others: Faces) -> int:
     if not len(faces) or not len(others):
         return 0
-    return int((iou(faces.xyxy, others.xyxy).max(1) >= _SAME_FACE).sum())
+    return int((iou(faces.xyxy, others.xyxy).max(1) >= _SAME_FACE_IOU).sum())

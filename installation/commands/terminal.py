@@ -1,4 +1,4 @@
-"""What the commands say to whoever sits before them; answers to programs go to standard output."""
+"""Messages, errors, progress and questions on standard error; results go to standard output."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import sys
 from contextlib import suppress
 
-from installation.runtime import logging_setup
+from installation.runtime.logging_setup import error_line
 
-# The name of that file in errors.
+# File name of standard output in errors.
 STANDARD_OUTPUT = "standard output"
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output; what keeps it from being written is told from what other files do."""
+    """Standard output; its errors name it, which tells them from those of other files."""
 
     def write(self, text: str, /) -> int:
         try:
@@ -32,23 +32,23 @@ class _Output(io.TextIOWrapper):
 
 
 def open_standard_streams() -> None:
-    """Open those of standard input, output and error that are closed, on the null device.
+    """Open standard input, output and error on the null device if they are closed.
 
-    To be called before anything else is opened: the next file to be opened gets a number that is
-    free, and so everything that is printed to the stream of that number.
+    Call it before anything else is opened. The next file to be opened would get the free
+    descriptor, and with it everything that is printed to that stream.
     """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number that is free: this one.
+            # Gets the lowest free descriptor, which is this one.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
             stream = open(number, mode, errors="backslashreplace", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file's name may hold bytes that are no text.
+        # File names may contain bytes that are not valid text.
         encoding, through = sys.stdout.encoding, sys.stdout.write_through
         sys.stdout = _Output(
             sys.stdout.detach(),
@@ -59,27 +59,27 @@ def open_standard_streams() -> None:
         )
 
 
-def say(line: str, end: str = "\n") -> None:
-    """Print a line on standard error; what cannot be written, such as to a full disk, is left out.
+def print_message(line: str, end: str = "\n") -> None:
+    """Print a line on standard error; drop it if it cannot be written, as to a full disk.
 
     Parameters
     ----------
     line
-        Without its end.
+        Text without a line break.
     end
-        What ends it.
+        Printed after it.
     """
     with suppress(OSError):
         print(line, end=end, file=sys.stderr, flush=True)
 
 
-def complain(error: object) -> None:
-    """Print the one line that says why a command ends."""
-    say(logging_setup.error_line(error))
+def print_error(error: object) -> None:
+    """Print the one line that explains a failure."""
+    print_message(error_line(error))
 
 
 class ProgressBar:
-    """Shows on a terminal how far something is; elsewhere a line now and then."""
+    """Progress in per cent: updated in place on a terminal, otherwise a line per quarter."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
@@ -91,32 +91,44 @@ class ProgressBar:
     def __exit__(self, *_: object) -> None:
         self._clear()
 
-    def say(self, line: str) -> None:
-        """Say a line, below what is shown."""
+    def print(self, line: str) -> None:
+        """Print a line below the progress."""
         self._clear()
-        say(line)
+        print_message(line)
 
-    def follow(self, what: str, done: float) -> bool:
-        """Show that so much of something is done, 0 to 1; always True: go on."""
-        # A terminal shows each per cent, a log each quarter.
+    def update(self, what: str, done: float) -> bool:
+        """Show progress.
+
+        Parameters
+        ----------
+        what
+            What is being done.
+        done
+            Share that is done, 0 to 1.
+
+        Returns
+        -------
+        bool
+            True: continue.
+        """
         step = 1 if self._live else 25
         percent = int(done * 100) // step * step
         if self._shown != (what, percent) and (self._live or percent):
             before, after = ("\r", "") if self._live else ("", "\n")
-            say(f"{before}{what}: {percent} %", end=after)
+            print_message(f"{before}{what}: {percent} %", end=after)
             self._shown = what, percent
         return True
 
     def _clear(self) -> None:
         if self._live and self._shown is not None:
-            say("")
+            print_message("")
         self._shown = None
 
 
 def confirm(question: str) -> bool:
-    """Ask whoever is there; nobody means no."""
+    """Ask a yes-or-no question on the terminal; without a terminal the answer is no."""
     if not sys.stdin.isatty():
-        say(f"{question} Nobody is here to answer; add --yes to accept")
+        print_message(f"{question} No terminal to ask on; add --yes to accept")
         return False
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -282,7 +282,7 @@ def as_text(summary: Summary, most: int = 20) -> Iterator[str]:
     yield f"shown for {duration(summary.seconds)}"
     yield (
         f"{len(summary.never):,} of the {summary.allowed:,} that may be shown were never given "
-        "(--never lists them)"
+        "(--never-used lists them)"
     )
     yield "\nmost frequent"
     yield from top(summary.words)

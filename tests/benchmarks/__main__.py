@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks
 
-Photographs and films come from pinned packages; what the peers need, the report says.
+Photographs and videos come from pinned packages; the report names what the other trackers need.
 """
 
 from tests.benchmarks import tracking, verdicts, words

@@ -1,17 +1,17 @@
-"""Crowds with known truth, and a detector made up after the real one.
+"""Simulated crowds with ground truth, and a simulated detector modelled on the real one.
 
-What CenterFace finds of the demonstration's crowd (1280 x 720, 480 pictures, 15 a second), in parts
-of the face's width and height, against the painted truth less each portrait's own constant offset:
+Results of CenterFace on the demonstration's crowd (1280 x 720, 480 frames at 15 fps), relative to
+the face's width and height, against the ground truth less each portrait's constant offset:
 
-* faces wholly visible: all found, scores 0.91 (standard deviation 0.02, lowest 0.73);
-* their centres are off by 0.7 % from picture to picture and by 1.0 % that changes slowly (what is
-  off is 0.6 alike 1/15 s later), their widths and heights by 1.2 % and 1.6 %;
-* 0.65 to 0.9 visible: all found, scores 0.81 (0.05); 0.5 to 0.65: 92 %, 0.77 (0.11);
-  0.35 to 0.5: 57 %, 0.62 (0.12); less: never. What is found is the part that is visible;
-* nothing is found where there is nobody.
+* fully visible faces: all detected, mean score 0.91 (standard deviation 0.02, minimum 0.73);
+* their centres have an error of 0.7 % that changes from frame to frame and one of 1.0 % that
+  changes slowly (autocorrelation 0.6 after 1/15 s), their widths and heights of 1.2 % and 1.6 %;
+* 0.65 to 0.9 visible: all detected, score 0.81 (0.05); 0.5 to 0.65: 92 %, 0.77 (0.11);
+  0.35 to 0.5: 57 %, 0.62 (0.12); less: never. The box covers the visible part;
+* no false detections.
 
-A gallery is worse than that: `MadeUpDetector` also overlooks faces for no reason, is now and then
-unsure of one for some pictures on end, and finds faces in what is none.
+A gallery is harder: `SimulatedDetector` also misses faces at random, is now and then unsure of one
+for several frames, and has false detections.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from installation.scene import Faces
 
 Array = NDArray[np.float64]
 SIZE = 1280, 720
-# How much of a centre, and of a width or height, is off from one picture to the next, and slowly.
-_OFF_AT_ONCE = np.array([0.007, 0.007, 0.012, 0.012])
-_OFF_SLOWLY = np.array([0.010, 0.010, 0.016, 0.016])
-_SLOWLY = 1.5  # seconds
-_OVERLOOKED = 0.02
-_UNSURE_EVERY = 12.0  # seconds, of one face
-_UNSURE_FOR = 0.35
-_FALSE_A_SECOND = 0.7
+# Standard deviations of the errors of centre, width and height: per frame, and slowly changing.
+_FAST_ERROR = np.array([0.007, 0.007, 0.012, 0.012])
+_SLOW_ERROR = np.array([0.010, 0.010, 0.016, 0.016])
+_SLOW_ERROR_S = 1.5
+_MISS_RATE = 0.02
+_UNSURE_EVERY_S = 12.0  # per face
+_UNSURE_FOR_S = 0.35
+_FALSE_PER_S = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Who is where at a time: N faces.
+    """The N faces in view at a time.
 
     Attributes
     ----------
     who
-        int (N,), the same number for the same person.
+        int (N,): identifies the person.
     xyxy
-        float64 (N, 4), pixels, cut at the picture's edge.
+        float64 (N, 4), pixels, clipped to the frame.
     visible
-        float64 (N,): part of the face that can be seen, 0 to 1.
+        float64 (N,): visible share of the face, 0 to 1.
     """
 
     who: NDArray[np.intp]
@@ -58,10 +58,10 @@ class Truth:
 
 
 class World(Protocol):
-    """What is before the camera, as a function of time."""
+    """What the camera sees, as a function of time."""
 
     def truth(self, time: float) -> Truth:
-        """Tell who is where."""
+        """Return the faces in view at a time in seconds."""
 
 
 class Painted:
@@ -75,22 +75,22 @@ class Painted:
         found = self.crowd.truth(time)
         boxes = np.array([each.box for each in found], np.float64).reshape(-1, 4)
         visible = np.array([each.visible for each in found], np.float64)
-        return Truth(np.array([each.visitor for each in found], np.intp), _cut(boxes), visible)
+        return Truth(np.array([each.visitor for each in found], np.intp), _clip(boxes), visible)
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody's way through the picture.
+    """One person's path through the frame.
 
     Attributes
     ----------
     times, places, heights
-        Seconds, centre of the face across in pixels and height of the face in pixels; between
-        these they start and stop gently.
+        Key frames: seconds, horizontal centre and height of the face in pixels; motion between
+        them starts and stops smoothly.
     lift
-        How much taller than others, in heights of the face.
+        Vertical offset, in face heights.
     away
-        (from, to) in seconds: looks elsewhere, so that no face is seen.
+        Intervals in seconds in which no face is visible.
     """
 
     times: Array
@@ -100,7 +100,7 @@ class Person:
     away: tuple[tuple[float, float], ...] = ()
 
     def face(self, time: float) -> tuple[float, float, float]:
-        """Return the centre across and down, and the height, pixels."""
+        """Return centre x, centre y and height, pixels."""
         last = len(self.times) - 2
         leg = int(np.clip(np.searchsorted(self.times, time, "right") - 1, 0, last))
         part = (time - self.times[leg]) / (self.times[leg + 1] - self.times[leg])
@@ -115,14 +115,14 @@ class Person:
 
 
 class Room:
-    """People of all distances, who hide one another.
+    """People at various distances, who occlude one another.
 
     Parameters
     ----------
     people
-        Who is there.
+        Who is in it.
     shake
-        Pixels by which the camera trembles; every few seconds somebody knocks against it.
+        Camera shake, pixels; every few seconds it also takes a knock.
     """
 
     def __init__(self, people: list[Person], shake: float = 0.0) -> None:
@@ -150,7 +150,7 @@ class Room:
         for index, person in enumerate(self._people):
             if any(begin <= time < end for begin, end in person.away):
                 visible[index] = 0.0
-        cut = _cut(boxes)
+        cut = _clip(boxes)
         there = (cut[:, 2:] - cut[:, :2]).min(1) > 2
         return Truth(np.flatnonzero(there), cut[there], visible[there])
 
@@ -162,7 +162,7 @@ class Room:
 
 
 def wanderers(count: int, seconds: float, seed: int, shake: float = 0.0) -> Room:
-    """People who walk, stand, come nearer, turn away, leave and come back."""
+    """Return people who walk, stand, approach, turn away, leave and return."""
     rng = np.random.default_rng(seed)
     people = []
     for _ in range(count):
@@ -189,7 +189,7 @@ def wanderers(count: int, seconds: float, seed: int, shake: float = 0.0) -> Room
 
 
 def crossings(seconds: float, seed: int) -> Room:
-    """Pairs of much the same size and height who pass before one another, again and again."""
+    """Return pairs of similar size and height who keep crossing."""
     rng = np.random.default_rng(seed)
     people = []
     for pair in range(4):
@@ -206,7 +206,7 @@ def crossings(seconds: float, seed: int) -> Room:
 
 
 def passers_by(seconds: float, seed: int) -> Room:
-    """Six who stand and look, behind others who walk past before them."""
+    """Return six people who stand still, behind others who walk past."""
     rng = np.random.default_rng(seed)
     still = np.array([0.0, seconds + 8])
     people = [
@@ -223,15 +223,15 @@ def passers_by(seconds: float, seed: int) -> Room:
 
 
 @dataclass(slots=True)
-class MadeUpDetector:
-    """Finds what is true, as badly as a detector does; see above.
+class SimulatedDetector:
+    """Returns the ground truth with a detector's errors; see above.
 
     Parameters
     ----------
     seed
-        The same for the same mistakes.
+        Of the errors.
     noise
-        Multiple of the noise measured.
+        Multiple of the measured noise.
     """
 
     seed: int
@@ -246,7 +246,7 @@ class MadeUpDetector:
         self._rng = np.random.default_rng(self.seed)
 
     def find(self, truth: Truth, at: float) -> Faces:
-        """Find the faces at a time, later than the last."""
+        """Return the detections at a time, which must be later than the last."""
         elapsed = min(at - self._at, 10.0)
         self._at = at
         boxes, scores = [], []
@@ -254,28 +254,28 @@ class MadeUpDetector:
             slow, score = self._slow_noise(int(who), elapsed), self._score(visible)
             if self._unsure(int(who), elapsed, at):
                 score -= self._rng.uniform(0.3, 0.6)
-            overlooked = self._rng.uniform() < _OVERLOOKED
-            off = slow + _OFF_AT_ONCE * self._rng.normal(size=4)
-            if score <= 0.3 or overlooked:
+            is_missed = self._rng.uniform() < _MISS_RATE
+            off = slow + _FAST_ERROR * self._rng.normal(size=4)
+            if score <= 0.3 or is_missed:
                 continue
-            # The less is seen, the less sure is where it ends.
+            # The less is visible, the larger the error.
             off *= self.noise * (1 + 6 * max(0.9 - visible, 0))
             size = box[2:] - box[:2]
             centre = (box[:2] + box[2:]) / 2 + off[:2] * size
             half = size * (1 + off[2:]) / 2
             boxes.append(np.concatenate([centre - half, centre + half]))
             scores.append(score)
-        for box, score in self._imagine(elapsed):
+        for box, score in self._false_detections(elapsed):
             boxes.append(box)
             scores.append(score)
-        xyxy = _cut(np.array(boxes).reshape(-1, 4)).astype(np.float32)
+        xyxy = _clip(np.array(boxes).reshape(-1, 4)).astype(np.float32)
         order = np.argsort(-np.array(scores), kind="stable")
         found = Faces(xyxy, np.array(scores, np.float32), np.zeros((len(scores), 5, 2), np.float32))
         return found[order.astype(np.intp)]
 
     def _slow_noise(self, who: int, elapsed: float) -> Array:
-        kept = np.exp(-elapsed / _SLOWLY)
-        fresh = _OFF_SLOWLY * self._rng.normal(size=4)
+        kept = np.exp(-elapsed / _SLOW_ERROR_S)
+        fresh = _SLOW_ERROR * self._rng.normal(size=4)
         self._slow[who] = kept * self._slow.get(who, fresh) + np.sqrt(1 - kept**2) * fresh
         return self._slow[who]
 
@@ -295,14 +295,14 @@ class MadeUpDetector:
         return score if self._rng.uniform() < chance else 0.0
 
     def _unsure(self, who: int, elapsed: float, at: float) -> bool:
-        if self._rng.uniform() < elapsed / _UNSURE_EVERY:
-            self._unsure_until[who] = at + _UNSURE_FOR
+        if self._rng.uniform() < elapsed / _UNSURE_EVERY_S:
+            self._unsure_until[who] = at + _UNSURE_FOR_S
         return at < self._unsure_until.get(who, -np.inf)
 
-    def _imagine(self, elapsed: float) -> list[tuple[Array, float]]:
-        """See a face where there is none: most once, some twice in much the same place."""
+    def _false_detections(self, elapsed: float) -> list[tuple[Array, float]]:
+        """Return false detections: most last one frame, some two, in about the same place."""
         self._false = [(box, score, left - 1) for box, score, left in self._false if left > 1]
-        if self._rng.uniform() < _FALSE_A_SECOND * min(elapsed, 0.5):
+        if self._rng.uniform() < _FALSE_PER_S * min(elapsed, 0.5):
             centre = self._rng.uniform((60, 60), np.array(SIZE) - 60)
             half = self._rng.uniform(20, 50) * np.array([0.86, 1.0])
             box = np.concatenate([centre - half, centre + half])
@@ -314,5 +314,5 @@ class MadeUpDetector:
         ]
 
 
-def _cut(boxes: Array) -> Array:
+def _clip(boxes: Array) -> Array:
     return np.clip(boxes, 0, np.tile(np.array(SIZE, np.float64), 2))

@@ -1,9 +1,9 @@
-"""Does the wall grow? Frames without end, faces and words that come and go.
+"""Does the window leak? Many frames, with faces and words that come and go.
 
     python -m tests.benchmarks.endurance [--frames 60000]
 
-Prints resident memory and the textures alive on the card every tenth of the way. The first tenth is
-the warm-up, in which what is kept is filled.
+Prints resident memory and the number of live textures ten times. The first tenth is the warm-up, in
+which caches fill.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from installation.scene import Frame, Label, Scene, Track, Verdict
 _SIZE = 320, 240
 _FPS = 30
 _STATM_RSS = 1
-_PAGE = 4096
-_NAMES = 100_000
+_PAGE_BYTES = 4096
+_MAX_TEXTURE_NAMES = 100_000
 
 
 def _resident_mb() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[_STATM_RSS]) * _PAGE / 2**20
+    return int(Path("/proc/self/statm").read_text().split()[_STATM_RSS]) * _PAGE_BYTES / 2**20
 
 
 def _crowd(at: float, random: np.random.Generator, labels: list[Label]) -> tuple[Track, ...]:
-    """Up to four faces, each with a word of its own, for a few seconds; now and then nobody."""
+    """Return up to four faces, each with its own word for a few seconds; sometimes none."""
     if at % 60 > 50:
         return ()
     tracks = []
@@ -50,7 +50,7 @@ def _crowd(at: float, random: np.random.Generator, labels: list[Label]) -> tuple
 
 
 def main() -> None:
-    """Run and print."""
+    """Run, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=60_000)
     frames = parser.parse_args().frames
@@ -72,7 +72,7 @@ def main() -> None:
         window.show(Frame(seq, at, pictures[seq % 4]), scene)
         if (seq + 1) % (frames // 10) == 0:
             gc.collect()
-            alive = sum(bool(gl.glIsTexture(name)) for name in range(1, _NAMES))
+            alive = sum(bool(gl.glIsTexture(name)) for name in range(1, _MAX_TEXTURE_NAMES))
             print(f"{seq + 1:8} {_resident_mb():8.1f} {alive:9}", flush=True)
     window.close()
 

@@ -1,12 +1,11 @@
-"""Does the web extension bear whatever is sent to it? Damaged, hostile and endless requests.
+"""Fuzzing of the upload page: damaged, hostile and endless requests.
 
     python -m tests.benchmarks.fuzz [--requests 10000] [--seed 0] [--senders 4]
 
-Some senders send as fast as they get answers, from addresses of their own; all the while slow ones
-hold connections, and somebody sends a good picture again and again. Prints what was sent, which
-statuses came back, how long the good pictures took, and how much memory the server took. Exit
-status 1 where it crashed, answered with a traceback or a status of its own fault, or grew without
-end.
+Several senders, each with its own address, send as fast as they are answered; meanwhile slow
+clients hold connections, and one client uploads a valid image again and again. Prints what was
+sent, the statuses received, how long the valid images took, and the server's memory. Exit status 1
+if the server crashed, answered with a traceback or a server error, or its memory grew too much.
 """
 
 from __future__ import annotations
@@ -36,12 +35,11 @@ from tests.paths import ROOT
 from tests.web.upload.serving import Serving, encoded, form
 
 _BUILT = ROOT / "engines" / "built"
-# Megabytes the server may take beyond what it takes for good pictures: two jobs at the pixel limit,
-# and the bytes of all places.
-_GROWTH = 1500.0
-# Of the server's own fault.
-_FAULTS = {500, 501, 502, 504}
-_SLOW = 12
+# The server may grow by this over what valid images take: two workers at the pixel limit, and the
+# bytes of all requests in flight.
+_MAX_GROWTH_MB = 1500.0
+_SERVER_ERRORS = {500, 501, 502, 504}
+_SLOW_CONNECTIONS = 12
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -50,7 +48,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 class _Seeds:
-    """Sound pictures to damage."""
+    """Valid images, to be damaged."""
 
     def __init__(self) -> None:
         picture = cv2.imread(str(_BUILT / "demo-visitors" / "hopper.png"))
@@ -161,7 +159,7 @@ def _damaged_form(data: bytes, chance: random.Random) -> tuple[bytes, str]:
 
 
 def _damaged_request(seeds: _Seeds, chance: random.Random) -> bytes:
-    """Something that is HTTP more or less."""
+    """Return something that resembles HTTP."""
     data = chance.choice(seeds.pictures)
     return chance.choice(
         (
@@ -189,26 +187,26 @@ def _damaged_request(seeds: _Seeds, chance: random.Random) -> bytes:
 
 @dataclass
 class Report:
-    """What came of it."""
+    """The result."""
 
     sent: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
     good: list[float] = field(default_factory=list)
-    refused: int = 0
+    rejected: int = 0
     faults: list[str] = field(default_factory=list)
     memory: float = 0.0
     growth: float = 0.0
 
     def as_text(self) -> str:
-        """Say it in some lines."""
+        """Return it as text."""
         waits = np.array(self.good or [float("nan")])
         return "\n".join(
             (
                 f"sent: {sum(self.sent.values())} ({dict(self.sent.most_common())})",
-                f"statuses (0: cut off): {dict(sorted(self.statuses.items()))}",
-                f"good pictures answered meanwhile: {len(self.good)}, seconds: median "
-                f"{np.median(waits):.2f}, at most {waits.max():.2f}; {self.refused} not answered",
-                f"memory: {self.memory:.0f} MB at most, {self.growth:+.0f} beyond its own",
+                f"statuses (0: connection closed): {dict(sorted(self.statuses.items()))}",
+                f"valid images answered meanwhile: {len(self.good)}, seconds: median "
+                f"{np.median(waits):.2f}, at most {waits.max():.2f}; {self.rejected} not answered",
+                f"memory: {self.memory:.0f} MB at most, {self.growth:+.0f} over its normal",
                 *(self.faults or ["no fault"]),
             )
         )
@@ -228,11 +226,11 @@ class _Attack:
         with self._lock:
             self.report.sent[what] += 1
             self.report.statuses[status] += 1
-            if status in _FAULTS or b"Traceback" in said:
+            if status in _SERVER_ERRORS or b"Traceback" in said:
                 self.report.faults.append(f"{what}: {status} {said[-200:]!r}")
 
     def attack(self, number: int) -> None:
-        """Send until enough has been sent."""
+        """Send requests until the number is reached."""
         source = f"127.0.1.{number + 1}"
         while True:
             with self._lock:
@@ -241,7 +239,7 @@ class _Attack:
                 return
             chance = random.Random(f"{self._seed} {turn}")
             if chance.random() < 0.15:
-                self._bare(_damaged_request(self._seeds, chance), source)
+                self._send_raw(_damaged_request(self._seeds, chance), source)
                 continue
             make = chance.choice(_PICTURES)
             data = make(self._seeds, chance)
@@ -256,15 +254,15 @@ class _Attack:
                 what = 0 if isinstance(error, OSError) else -1
                 self._count(make.__name__[1:], what, b"")
             except Exception:
-                # Cut off in the middle.
+                # The connection was closed in the middle.
                 self._count(make.__name__[1:], 0, b"")
             else:
                 self._count(make.__name__[1:], answer.status, answer.body)
 
-    def _bare(self, data: bytes, source: str) -> None:
+    def _send_raw(self, data: bytes, source: str) -> None:
         heard = b""
         with contextlib.suppress(OSError), self._site.connect(source) as connection:
-            # What it waits for never comes.
+            # The server may wait for more, which never comes.
             connection.settimeout(0.5)
             connection.sendall(data)
             with contextlib.suppress(OSError):
@@ -274,15 +272,15 @@ class _Attack:
         status = heard[9:12]
         self._count("request", int(status) if status.isdigit() else 0, heard)
 
-    def drip(self) -> None:
-        """Hold connections and send next to nothing, again and again."""
+    def hold_connections(self) -> None:
+        """Hold connections, sending a byte now and then."""
         head = b"POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
         head += b"Content-Length: 9999999\r\n"
         while not self._over.wait(0.1):
             with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
                 slow = [
                     stack.enter_context(self._site.connect(f"127.0.2.{number + 1}"))
-                    for number in range(_SLOW)
+                    for number in range(_SLOW_CONNECTIONS)
                 ]
                 for index, each in enumerate(slow):
                     each.sendall(head if index % 2 else head[:40])
@@ -292,26 +290,29 @@ class _Attack:
                     for each in slow:
                         each.sendall(bytes([byte]))
 
-    def behave(self) -> None:
-        """Send a good picture again and again."""
+    def upload_valid_images(self) -> None:
+        """Upload a valid image again and again."""
         while not self._over.is_set():
             began = time.monotonic()
             try:
                 answer = self._site.send(self._seeds.good, source="127.0.3.1")
             except OSError as error:
-                self.report.faults.append(f"a good picture: {error!r}")
+                self.report.faults.append(f"valid image: {error!r}")
                 return
             if answer.status == 200 and len(answer.json["faces"]) == 1:
                 self.report.good.append(time.monotonic() - began)
             else:
-                self.report.refused += 1
+                self.report.rejected += 1
 
     def run(self, senders: int) -> Report:
-        """Do all of it at once."""
+        """Run everything at the same time."""
         for _ in range(3):
             self._site.send(self._seeds.good)
         before = self._site.memory
-        others = [threading.Thread(target=each) for each in (self.drip, self.behave)]
+        others = [
+            threading.Thread(target=each)
+            for each in (self.hold_connections, self.upload_valid_images)
+        ]
         for thread in others:
             thread.start()
         with ThreadPoolExecutor(senders) as pool:
@@ -325,23 +326,23 @@ class _Attack:
             return report
         report.memory = self._site.memory_at_most
         report.growth = report.memory - before
-        if report.growth > _GROWTH:
-            report.faults.append(f"it took {report.growth:.0f} MB more than at first")
-        if not report.good or report.refused:
-            report.faults.append(f"{report.refused} good pictures were not answered")
-        said = [line for line in self._site.lines if not line.startswith("INFO")]
-        if said:
-            report.faults.append(f"it said: {said[:3]}")
+        if report.growth > _MAX_GROWTH_MB:
+            report.faults.append(f"memory grew by {report.growth:.0f} MB")
+        if not report.good or report.rejected:
+            report.faults.append(f"{report.rejected} valid images were not answered")
+        logged = [line for line in self._site.lines if not line.startswith("INFO")]
+        if logged:
+            report.faults.append(f"it logged: {logged[:3]}")
         return report
 
 
 def attack(site: Serving, requests: int, seed: int = 0, senders: int = 4) -> Report:
-    """Attack a server; ``report.faults`` is empty where it bore all of it."""
+    """Attack a server; ``faults`` of the report is empty if it withstood."""
     return _Attack(site, requests, seed).run(senders)
 
 
 def main() -> int:
-    """Attack one of our own and print what came of it."""
+    """Attack a server started here, and print the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,13 +1,12 @@
-"""Is everybody served? Many visitors at once, against the batch pipeline on the same pictures.
+"""Throughput and fairness of the upload page: many users at once, beside the batch command.
 
     python -m tests.benchmarks.load_generator [--users 50] [--pictures 300] [--turns 3]
 
-In turns, in the same run: ``installation classify --output`` over a folder of pictures, opening of
-the engines not counted, and the same pictures sent to the web extension by users, each from an
-address of its own and at once again when the answer is there. Prints frames per second of both,
-their ratio, how long users waited beyond what a picture takes by itself, how evenly they were
-served, and what became of every request (0: dropped). On a machine that others use too, the
-processor time each takes for the same pictures tells more than the clock.
+Alternates, in one run, between ``installation classify --output`` on a folder of images, without
+opening the engines, and the same images uploaded by users, each from its own address and sending
+the next image as soon as the last is answered. Prints the images per second of both, their ratio,
+the users' waiting times, how evenly they were served, and the status of every request (0: dropped).
+On a machine that is shared, compare the CPU times rather than the wall times.
 """
 
 from __future__ import annotations
@@ -32,29 +31,29 @@ from tests.paths import ROOT
 from tests.web.upload.serving import Serving
 
 _BUILT = ROOT / "engines" / "built"
-# What a telephone's picture is shrunk to, more or less.
+# About what the page shrinks a phone's photograph to.
 _SIZE = (1280, 960)
 _CLASSIFY = """
 import sys, time
 from pathlib import Path
 from installation.config import loader as config
-from installation.commands.classify import OutputFolder, read_file
+from installation.commands.output_folder import OutputFolder, classify_file
 from installation.vision.still_classifier import open_image_classifier
 settings = config.load(sys.argv[1])
 copies = OutputFolder(Path(sys.argv[2]), settings.theme)
 paths = sorted(Path(sys.argv[3]).glob("*.jpg"))
 with open_image_classifier(settings, 5) as classifier:
-    read_file(classifier, paths[0])
+    classify_file(classifier, paths[0])
     began, worked = time.perf_counter(), time.process_time()
     for path in paths:
-        copies.save(read_file(classifier, path))
+        copies.save(classify_file(classifier, path))
     print(time.perf_counter() - began, time.process_time() - worked)
 """
 
 
 @dataclass
 class Served:
-    """What became of the users' requests."""
+    """Results of the users' requests."""
 
     waits: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -63,7 +62,7 @@ class Served:
 
 
 def _pictures(folder: Path, count: int) -> list[bytes]:
-    """Write pictures of a made-up crowd; return what is in the files."""
+    """Write images of a simulated crowd; return the files' contents."""
     crowd = Crowd(_BUILT, *_SIZE)
     made = []
     for index in range(count):
@@ -74,7 +73,7 @@ def _pictures(folder: Path, count: int) -> list[bytes]:
 
 
 def _batch(config: Path, pictures: Path) -> list[float]:
-    """Return the seconds that the batch pipeline takes, by the clock and of the processor."""
+    """Return wall time and CPU time of the batch command, seconds."""
     with tempfile.TemporaryDirectory() as out:
         ran = subprocess.run(
             [sys.executable, "-c", _CLASSIFY, str(config), out, str(pictures)],
@@ -87,7 +86,7 @@ def _batch(config: Path, pictures: Path) -> list[float]:
 
 
 def crowd(site: Serving, pictures: list[bytes], users: int) -> Served:
-    """Have users send all pictures, each as soon as the answer to the last one is there."""
+    """Have users upload all images, each as soon as its last one is answered."""
     served, lock, left = Served(), threading.Lock(), iter(pictures)
 
     def user(number: int) -> None:
@@ -97,20 +96,20 @@ def crowd(site: Serving, pictures: list[bytes], users: int) -> Served:
             if picture is None:
                 return
             began = time.perf_counter()
-            status = insist(picture, number)
+            status = send_until_answered(picture, number)
             with lock:
                 served.waits.append(time.perf_counter() - began)
                 served.each[number] += status == 200
 
-    def insist(picture: bytes, number: int) -> int:
-        """Send a picture until it gets another answer than that it is to come again."""
+    def send_until_answered(picture: bytes, number: int) -> int:
+        """Send an image, again and again while the answer is to retry."""
         while True:
             try:
                 answer = site.send(
                     picture, path="/api/classify?picture=1", source=f"127.0.4.{number + 1}"
                 )
             except OSError:
-                # Dropped: what must not happen.
+                # Dropped, which must not happen.
                 with lock:
                     served.statuses[0] += 1
                 return 0
@@ -173,14 +172,14 @@ def main() -> None:
                     }
                 )
                 print(
-                    f"frames per second: batch {batch:.2f}, web {web:.2f} "
-                    f"(ratio {web / batch:.2f}; processor time {work:.2f} of the batch's); "
-                    f"seconds until an answer: median {waits[0]:.1f}, "
+                    f"images per second: batch {batch:.2f}, web {web:.2f} "
+                    f"(ratio {web / batch:.2f}; CPU time {work:.2f} of the batch's); "
+                    f"seconds until the answer: median {waits[0]:.1f}, "
                     f"95 % within {waits[1]:.1f}, all within {waits[2]:.1f} "
-                    f"(alone {np.median(alone):.2f}, all in turn would be "
-                    f"{arguments.users / web:.1f}); answers for each of {arguments.users} users: "
+                    f"(alone {np.median(alone):.2f}, one after the other would take "
+                    f"{arguments.users / web:.1f}); answers per user, of {arguments.users}: "
                     f"{min(shares)} to {max(shares)}; statuses {dict(served.statuses)} "
-                    f"for {arguments.pictures} pictures",
+                    f"for {arguments.pictures} images",
                     flush=True,
                 )
             print(f"memory: {site.memory_at_most:.0f} MB at most")

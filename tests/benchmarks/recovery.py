@@ -1,9 +1,9 @@
-"""How long the whole program takes to end and to come back, and what it costs while it waits.
+"""How long the installation takes to start and to stop, and its CPU usage while it waits.
 
     python -m tests.benchmarks.recovery [--times 20] [--json]
 
-Each row is played so many times, with ``installation run`` on an X server of its own, and compared
-with what is promised. Ends with status 1 where a promise is broken.
+Each row is measured that many times, with ``installation run`` on its own X server, and compared
+with its limit. Exit status 1 if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def hang(*arguments):
     return healthy(*arguments)
 VisionPipeline.observe = hang
 """
-# Seconds over which the processor's time is taken.
-_WHILE = 10.0
+# CPU usage is measured for so long.
+_CPU_WINDOW_S = 10.0
 
 
-class Play:
-    """The rows, each a function that plays once and returns a figure."""
+class Scenarios:
+    """The rows: each method runs a scenario once and returns a figure."""
 
     def __init__(self, folder: Path, built: Path, display: str) -> None:
         self._folder = folder
@@ -64,7 +64,7 @@ class Play:
         return time.monotonic() - began
 
     def start(self) -> float:
-        """Seconds from the start of the process to the first pictures told."""
+        """Seconds from the start of the process to the first frames in its status."""
         began = time.monotonic()
         wall = self._start()
         wall.wait_for("camera demo")
@@ -72,15 +72,15 @@ class Play:
         wall.close()
         return took
 
-    def told_to_stop(self) -> float:
-        """Seconds from SIGTERM, at any moment of its first seconds, to the end."""
+    def stops(self) -> float:
+        """Seconds from SIGTERM, at a random time in its first seconds, to the end."""
         wall = self._start()
         time.sleep(self._chance.uniform(0, 6))
         wall.send(signal.SIGTERM)
         return self._until_it_ends(wall)
 
     def stage_hangs(self) -> float:
-        """Seconds from when vision hangs to the end, from which it is started again."""
+        """Seconds from when vision hangs to the end of the process."""
         hung = self._folder / "hung"
         hung.unlink(missing_ok=True)
         wall = self._start(patch=_HANGS)
@@ -89,7 +89,7 @@ class Play:
         return self._until_it_ends(wall)
 
     def screen_dies(self) -> float:
-        """Seconds from the end of the X server to the end."""
+        """Seconds from the end of the X server to the end of the process."""
         with x_server() as (server, display):
             self._display, before = display, self._display
             wall = self._start()
@@ -99,69 +99,69 @@ class Play:
             return self._until_it_ends(wall)
 
     def without_camera(self) -> float:
-        """Per cent of a core while the camera is away."""
+        """CPU usage without a camera, per cent of a core."""
         return self._share("/dev/video987", "", "no camera there")
 
     def while_closed(self) -> float:
-        """Per cent of a core outside the opening hours."""
+        """CPU usage outside the opening hours, per cent of a core."""
         return self._share("demo", _CLOSED, "STATUS=closed")
 
     def _share(self, camera: str, more: str, told: str) -> float:
         wall = self._start(camera, more)
         wall.wait_for(told, times=3)
         busy, began = wall.processor_seconds, time.monotonic()
-        time.sleep(_WHILE)
+        time.sleep(_CPU_WINDOW_S)
         share = (wall.processor_seconds - busy) / (time.monotonic() - began)
         wall.end()
         wall.close()
         return 100 * share
 
 
-# What is played, how it is told, what is promised, and whether it is worth playing often.
-ROWS: tuple[tuple[Callable[[Play], float], str, float | None, bool], ...] = (
-    (Play.start, "s from the start to pictures", None, True),
-    (Play.told_to_stop, "s from SIGTERM to the end", 2.0, True),
-    (Play.stage_hangs, "s from a stage's hang to the end", 13.0, False),
-    (Play.screen_dies, "s from the X server's end to ours", 2.0, True),
-    (Play.without_camera, "% of a core while the camera is away", 5.0, False),
-    (Play.while_closed, "% of a core while it is closed", 5.0, False),
+# Scenario, description, limit, and whether it is quick enough to repeat often.
+ROWS: tuple[tuple[Callable[[Scenarios], float], str, float | None, bool], ...] = (
+    (Scenarios.start, "s from start to frames", None, True),
+    (Scenarios.stops, "s from SIGTERM to the end", 2.0, True),
+    (Scenarios.stage_hangs, "s from the hang of a worker to the end", 13.0, False),
+    (Scenarios.screen_dies, "s from the end of the X server to the end", 2.0, True),
+    (Scenarios.without_camera, "% of a core without a camera", 5.0, False),
+    (Scenarios.while_closed, "% of a core while closed", 5.0, False),
 )
 
 
 def main() -> int:
-    """Play all rows and print them; return the exit status."""
+    """Measure and print all rows; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--times", type=int, default=20, metavar="N", help="each (default 20)")
+    parser.add_argument("--times", type=int, default=20, metavar="N", help="times (default 20)")
     parser.add_argument("--json", action="store_true", help="print one object")
     arguments = parser.parse_args()
     built = ROOT / "engines" / "built"
     build(built, print if not arguments.json else lambda _line: None)
     found = []
     with tempfile.TemporaryDirectory() as folder, x_server() as (_, display):
-        play = Play(Path(folder), built, display)
-        for row, told, promised, often in ROWS:
+        scenarios = Scenarios(Path(folder), built, display)
+        for row, description, limit, often in ROWS:
             times = arguments.times if often else max(arguments.times // 5, 1)
-            figures = [row(play) for _ in range(times)]
+            figures = [row(scenarios) for _ in range(times)]
             found.append(
                 {
-                    "what": told,
+                    "what": description,
                     "times": times,
                     "median": round(float(np.median(figures)), 2),
-                    "most": round(max(figures), 2),
-                    "promised": promised,
-                    "kept": promised is None or max(figures) <= promised,
+                    "max": round(max(figures), 2),
+                    "limit": limit,
+                    "ok": limit is None or max(figures) <= limit,
                 }
             )
             if not arguments.json:
-                end = found[-1]
+                last = found[-1]
                 print(
-                    f"{end['median']:6.2f} {end['most']:6.2f}  {told}, median and most of {times}"
-                    f"{'' if end['kept'] else f': more than the {promised:g} promised'}",
+                    f"{last['median']:6.2f} {last['max']:6.2f}  {description}, median and maximum "
+                    f"of {times}{'' if last['ok'] else f': above the limit of {limit:g}'}",
                     flush=True,
                 )
     if arguments.json:
         print(json.dumps(found))
-    return 0 if all(each["kept"] for each in found) else 1
+    return 0 if all(each["ok"] for each in found) else 1
 
 
 if __name__ == "__main__":

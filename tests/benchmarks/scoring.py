@@ -1,4 +1,4 @@
-"""How well tracks tell who is where: CLEAR MOT's counts, and how steady and how late boxes are.
+"""Tracking metrics: the counts of CLEAR MOT, and jitter and latency of the boxes.
 
 Bernardin and Stiefelhagen 2008, "Evaluating Multiple Object Tracking Performance".
 """
@@ -13,32 +13,32 @@ from numpy.typing import NDArray
 from installation.vision.boxes import iou
 from tests.benchmarks.crowds import Array, Truth
 
-_SAME = 0.5
-# Who can be seen this much has to be boxed; of others nothing is asked.
+_MIN_IOU = 0.5
+# Visible share from which a face must have a box.
 _REQUIRED = 0.5
-# Who was not to be seen for so many seconds is new.
-_NEW_AFTER = 3.0
+# A person who was not visible for this long counts as new.
+_NEW_AFTER_S = 3.0
 
 
 @dataclass(slots=True)
 class Score:
-    """Counts and sums over pictures; add them up with ``+``.
+    """Counts over frames; add scores with ``+``.
 
     Attributes
     ----------
     required, missed, false
-        Faces to be boxed, those that were not, boxes where nobody is.
+        Faces that must have a box, those without one, and boxes without a face.
     switches, fragments
-        How often a face got another id than it had last, and how often it lost its box and got one
-        again while it could be seen.
+        How often a face got another id than before, and how often it lost its box and got one
+        again while it was visible.
     stolen
-        How often an id went to another face than had it last.
+        How often an id passed to another face.
     overlaps, centres
-        IoU, and distance of the centres in widths of the face, of every box with its face.
+        Of every box with its face: IoU, and distance of the centres in face widths.
     jerks
-        Second differences of what the sides of a box are off, in widths of the face.
+        Second differences of the errors of a box's sides, in face widths.
     waits
-        Seconds from when somebody new could be seen to their first box.
+        Seconds from when a new person became visible to their first box.
     """
 
     required: int = 0
@@ -58,7 +58,7 @@ class Score:
         )
 
     def figures(self) -> dict[str, float]:
-        """Return what the table shows; errors and jitter in % of the face's width."""
+        """Return the figures of the table; errors and jitter in % of the face's width."""
         return {
             "switches": self.switches,
             "stolen": self.stolen,
@@ -72,8 +72,8 @@ class Score:
         }
 
 
-class Judge:
-    """Compares boxes with the truth, picture by picture."""
+class Scorer:
+    """Compares boxes with the ground truth, frame by frame."""
 
     def __init__(self) -> None:
         self.score = Score()
@@ -84,8 +84,8 @@ class Judge:
         self._waiting: dict[int, float] = {}
         self._off: dict[int, list[tuple[int, Array]]] = {}
 
-    def look(self, truth: Truth, ids: NDArray[np.intp], boxes: Array, at: float) -> None:
-        """Take in a picture shown at a time with M boxes, float64 (M, 4), ids int (M,)."""
+    def add_frame(self, truth: Truth, ids: NDArray[np.intp], boxes: Array, at: float) -> None:
+        """Score the M boxes shown at a time: float64 (M, 4), ids int (M,)."""
         score = self.score
         overlaps = iou(truth.xyxy.astype(np.float32), boxes.astype(np.float32))
         pairs = self._pair(truth, ids, overlaps)
@@ -98,7 +98,7 @@ class Judge:
                     self._has_box.pop(who, None)
                 continue
             score.required += 1
-            if at - self._seen_at.get(who, -np.inf) > _NEW_AFTER:
+            if at - self._seen_at.get(who, -np.inf) > _NEW_AFTER_S:
                 self._waiting[who] = at
                 self._has_box.pop(who, None)
             self._seen_at[who] = at
@@ -123,8 +123,8 @@ class Judge:
                 kept[who] = self._moved(who, id_, off)
         self._off = kept
 
-    def watch(self, ids: NDArray[np.intp], boxes: Array) -> None:
-        """Take in a picture of which no truth is known: jitter then has the faces' motion in it."""
+    def add_unlabelled_frame(self, ids: NDArray[np.intp], boxes: Array) -> None:
+        """Score boxes without ground truth: jitter then includes the faces' own motion."""
         widths = np.maximum(boxes[:, 2] - boxes[:, 0], 1.0)
         seen = zip(ids.tolist(), boxes, widths.tolist(), strict=True)
         self._off = {id_: self._moved(id_, id_, box, width) for id_, box, width in seen}
@@ -139,16 +139,16 @@ class Judge:
     def _pair(
         self, truth: Truth, ids: NDArray[np.intp], overlaps: NDArray[np.float32]
     ) -> dict[int, int]:
-        """Pair faces with boxes: as the last time where that still holds, then the best first."""
+        """Match faces with boxes: as before if they still overlap, then by IoU."""
         pairs: dict[int, int] = {}
         free = set(range(len(ids)))
         for row, who in enumerate(truth.who.tolist()):
             for column in np.flatnonzero(ids == self._last_id.get(who, -1)).tolist():
-                if column in free and overlaps[row, column] >= _SAME:
+                if column in free and overlaps[row, column] >= _MIN_IOU:
                     pairs[row] = column
                     free.remove(column)
         order = np.argsort(-overlaps, axis=None, kind="stable")
-        for index in order[: int((overlaps >= _SAME).sum())]:
+        for index in order[: int((overlaps >= _MIN_IOU).sum())]:
             row, column = divmod(int(index), len(ids))
             if row not in pairs and column in free:
                 pairs[row] = column

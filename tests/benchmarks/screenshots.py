@@ -1,8 +1,8 @@
-"""Every state of the wall as a picture, to be looked at and shown in the documentation.
+"""Screenshots of every state of the screen, for the documentation.
 
     python -m tests.benchmarks.screenshots [FOLDER]
 
-The visitors are the demonstration's; the words are what the engines say.
+The visitors are the demonstration's; the words are the classifier's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import cv2
 
 from installation.capture.demo import Crowd
 from installation.config import loader
-from installation.config import model as config
+from installation.config import loader as config
 from installation.display.presenter import idle_words
 from installation.display.window import Window
 from installation.scene import Frame, Scene
@@ -23,9 +23,9 @@ from installation.vision.pipeline import open_observer
 
 _FPS = 15
 _LANDSCAPE = {"width": 1280, "height": 720}
-_QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 88)
-# Seconds of the demonstration when nobody is there.
-_EMPTY = 31.5
+_JPEG_QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 88)
+# When nobody is in view in the demonstration.
+_EMPTY_AT_S = 31.5
 
 
 def _settings(theme: dict[str, Any], **display: Any) -> config.Config:
@@ -40,13 +40,13 @@ def _open(settings: config.Config) -> tuple[Window, Crowd]:
 
 
 def _save(window: Window, path: Path) -> None:
-    cv2.imwrite(str(path), window.snapshot(), _QUALITY)
+    cv2.imwrite(str(path), window.snapshot(), _JPEG_QUALITY)
     window.close()
     print(path)
 
 
 def _people(path: Path, until: float, settings: config.Config) -> None:
-    """Photograph the crowd at a time, having seen the six seconds before."""
+    """Save the crowd at a time, after processing the six seconds before."""
     window, crowd = _open(settings)
     with open_observer(settings) as observer:
         for seq in range(max(int((until - 6) * _FPS), 0), int(until * _FPS) + 1):
@@ -57,7 +57,7 @@ def _people(path: Path, until: float, settings: config.Config) -> None:
 
 def _nobody(path: Path, settings: config.Config) -> None:
     window, crowd = _open(settings)
-    picture = crowd.paint(_EMPTY)
+    picture = crowd.paint(_EMPTY_AT_S)
     for seq in range(150):
         frame = Frame(seq, seq / 2, picture)
         window.show(frame, Scene(seq, seq / 2, 1280, 720, (), None))
@@ -71,7 +71,7 @@ def _slate(path: Path, words: str) -> None:
 
 
 def main() -> None:
-    """Take them all."""
+    """Save all screenshots."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/looks")
     folder.mkdir(parents=True, exist_ok=True)
     theme = config.Theme()

@@ -1,8 +1,8 @@
-"""Ours and two others behind one door: norfair, and ByteTrack as in roboflow's trackers.
+"""Our tracker and two others behind one interface: norfair, and ByteTrack of roboflow's trackers.
 
-Both were tuned on the benchmark's crowds with seeds that are not measured, one setting after the
-other: what switches ids least, both as shown and as answered at once. Giving them detections the
-way they want them is not timed; reading all boxes once is.
+Both were tuned on the benchmark's crowds with seeds that are not measured, one parameter after the
+other, for the fewest id switches, both as shown and immediately. Converting detections to their
+input is not timed; reading all boxes once is.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from tests.benchmarks.crowds import Array
 Shown = tuple[NDArray[np.intp], Array]
 
 
-_NORFAIR_KEPT = 1.5  # seconds unseen; 0.5 to 2 were tried
+_NORFAIR_MAX_LOST_S = 1.5  # 0.5 to 2 were tried
 _NORFAIR_DISTANCE = 0.8  # 1 - IoU; 0.7 to 0.95 were tried
-_NORFAIR_Q, _NORFAIR_R = 1.0, 4.0  # 0.1 to 3, 1 to 4; its own: 0.1, 4
-_BYTETRACK_KEPT = 2.5  # seconds; 1 to 2.5
+_NORFAIR_Q, _NORFAIR_R = 1.0, 4.0  # 0.1 to 3, 1 to 4; its defaults: 0.1, 4
+_BYTETRACK_MAX_LOST_S = 2.5  # 1 to 2.5
 _BYTETRACK_IOU = 0.1  # 0.05 to 0.2, and DIoU from -0.4
-_BYTETRACK_SURE = 0.5  # to begin a track, and for the first pass; 0.4 to 0.7
+_BYTETRACK_HIGH_SCORE = 0.5  # to start a track, and for the first pass; 0.4 to 0.7
 
 
 class Answer(Protocol):
-    """What a tracker knows after a detection."""
+    """A tracker's answer to a detection."""
 
     def at(self, time: float) -> Shown:
-        """Return ids, int (N,), and boxes, float64 (N, 4), to be shown at a time."""
+        """Return ids, int (N,), and boxes, float64 (N, 4), to show at a time."""
 
 
-class Peer(Protocol):
-    """A tracker."""
+class TrackerUnderTest(Protocol):
+    """A tracker; `seconds` collects the duration of each update."""
 
     name: str
     seconds: list[float]
 
     def update(self, faces: Faces, at: float) -> tuple[Answer, ...]:
-        """Take in a detection; one answer for each way to show it. `seconds` gets what it took."""
+        """Process a detection; return one answer for each way to show its boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class _Ours:
     def at(self, time: float) -> Shown:
         shown = [track for track in self.tracks if not track.is_stale(time)]
         ids = np.array([track.id for track in shown], np.intp)
-        # What was found now is answered as it was found, not as it glides into the picture.
+        # At the time of the detection, as detected: without smoothing.
         boxes = [each.box if time == each.at else each.box_at(time) for each in shown]
         return ids, np.array(boxes).reshape(-1, 4)
 
@@ -72,7 +72,7 @@ class _Theirs:
 
 
 class Ours:
-    """The installation's."""
+    """The installation's tracker."""
 
     name = "ours"
 
@@ -81,7 +81,7 @@ class Ours:
         self.seconds: list[float] = []
 
     def update(self, faces: Faces, at: float) -> tuple[Answer, ...]:
-        """See `Peer.update`."""
+        """See `TrackerUnderTest.update`."""
         began = time.perf_counter()
         tracks = self._tracker.update(faces, at)
         for track in tracks:
@@ -91,7 +91,7 @@ class Ours:
 
 
 class Norfair:
-    """norfair: its `estimate` as it stands, and carried on by the speed in its filter."""
+    """norfair: its `estimate`, and that extrapolated with its filter's velocity."""
 
     name = "norfair"
 
@@ -103,14 +103,14 @@ class Norfair:
         self._tracker = norfair.Tracker(
             distance_function="iou",
             distance_threshold=_NORFAIR_DISTANCE,
-            hit_counter_max=max(round(_NORFAIR_KEPT * rate), 2),
+            hit_counter_max=max(round(_NORFAIR_MAX_LOST_S * rate), 2),
             initialization_delay=1,
             filter_factory=norfair.OptimizedKalmanFilterFactory(R=_NORFAIR_R, Q=_NORFAIR_Q),
         )
         self.seconds: list[float] = []
 
     def update(self, faces: Faces, at: float) -> tuple[Answer, ...]:
-        """See `Peer.update`."""
+        """See `TrackerUnderTest.update`."""
         corners = faces.xyxy.astype(np.float64).reshape(-1, 2, 2)
         found = [self._norfair.Detection(points) for points in corners]
         began = time.perf_counter()
@@ -124,7 +124,7 @@ class Norfair:
 
 
 class ByteTrack:
-    """ByteTrack: the boxes it returns, and its filter's carried on by the speed there."""
+    """ByteTrack: the boxes it returns, and its filter's extrapolated with its velocity."""
 
     name = "ByteTrack"
 
@@ -136,16 +136,16 @@ class ByteTrack:
         self._rate = rate
         self._tracker: Any = trackers.ByteTrackTracker(
             frame_rate=rate,
-            lost_track_buffer=round(_BYTETRACK_KEPT * 30),
-            track_activation_threshold=_BYTETRACK_SURE,
-            high_conf_det_threshold=_BYTETRACK_SURE,
+            lost_track_buffer=round(_BYTETRACK_MAX_LOST_S * 30),
+            track_activation_threshold=_BYTETRACK_HIGH_SCORE,
+            high_conf_det_threshold=_BYTETRACK_HIGH_SCORE,
             minimum_iou_threshold=_BYTETRACK_IOU,
             minimum_consecutive_frames=2,
         )
         self.seconds: list[float] = []
 
     def update(self, faces: Faces, at: float) -> tuple[Answer, ...]:
-        """See `Peer.update`."""
+        """See `TrackerUnderTest.update`."""
         found = self._detections(
             xyxy=faces.xyxy, confidence=faces.scores, class_id=np.zeros(len(faces), int)
         )
@@ -163,4 +163,4 @@ class ByteTrack:
         return _Theirs(at, ids, boxes, None), filtered
 
 
-PEERS = (Ours, Norfair, ByteTrack)
+TRACKERS = (Ours, Norfair, ByteTrack)

@@ -1,13 +1,13 @@
-"""Ours beside norfair and ByteTrack, on crowds whose truth is known.
+"""Our tracker beside norfair and ByteTrack, on crowds with ground truth.
 
-From the repository's root, with the demonstration built (`installation engines build`)::
+From the root of the repository, with the engines built (`installation engines build`)::
 
-    python -m tests.benchmarks.tracking [--json FILE] [--each] [FILM ...]
+    python -m tests.benchmarks.tracking [--json FILE] [--each] [VIDEO ...]
 
-Pictures are shown as they come; the detector looks at some of them, and what it finds of one is
-known when it looks at the next. Boxes are judged in every picture as shown, and, in favour of
-trackers that do not predict, also as answered at once for the very picture looked at. A star marks
-boxes a peer does not show by itself: its filter's, carried on by the speed there as ours are.
+Every frame is shown; the detector runs on some of them, and its result is available when it runs
+again. Boxes are scored in every frame as shown and, in favour of trackers that do not predict, also
+immediately in the frame of the detection. A star marks boxes that a tracker does not return itself:
+those of its filter, extrapolated with the filter's velocity as ours are.
 """
 
 from __future__ import annotations
@@ -28,44 +28,44 @@ from installation.scene import Faces
 from installation.vision.detector import Detector
 from installation.vision.pipeline import open_vision
 from tests.benchmarks.crowds import (
-    MadeUpDetector,
     Painted,
+    SimulatedDetector,
     Truth,
     World,
     crossings,
     passers_by,
     wanderers,
 )
-from tests.benchmarks.scoring import Judge, Score
-from tests.benchmarks.tracker_baselines import PEERS, Answer, Peer
+from tests.benchmarks.scoring import Score, Scorer
+from tests.benchmarks.tracker_baselines import TRACKERS, Answer, TrackerUnderTest
 
 _SECONDS = 32.0
-# The lowest certainty the product lets the tracker see.
+# The lowest score that reaches the tracker in the installation.
 _THRESHOLD = 0.3
-_FROZEN_EVERY, _FROZEN_FOR = 5.0, 0.5  # seconds, where pictures are dropped
-_DROPPED = 0.15
-# norfair asks for an older rich than trackers does, and works with the newer.
+_FREEZE_EVERY_S, _FREEZE_S = 5.0, 0.5  # where frames are dropped
+_DROP_RATE = 0.15
+# norfair requires an older rich than trackers does, but works with the newer one.
 _INSTALL = "pip install -e '.[benchmark]' && pip install --no-deps 'norfair>=2.1,<3'"
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What is looked at, and how.
+    """A condition to measure under.
 
     Attributes
     ----------
     name
-        For the table.
+        Title of its table.
     world
-        Who is there, by seed.
+        Makes the crowd from a seed.
     fps, every
-        Pictures a second; the detector looks at one in so many.
+        Frames per second; the detector runs on every nth of them.
     seeds
-        As often with other people and other mistakes of the detector.
+        One run for each, with other people and other detector errors.
     dropped
-        Whether pictures are lost, and now and then half a second of them.
+        Whether frames are dropped at random, and now and then half a second of them.
     noise
-        Multiple of the noise measured; None: the real detector looks at painted pictures.
+        Multiple of the measured noise; None: the real detector on painted frames.
     """
 
     name: str
@@ -78,8 +78,8 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
-    """What a condition came to: the pictures shown, and those looked at with what was found."""
+class Recording:
+    """Frames shown, and frames with detections, with their ground truth."""
 
     shown: tuple[tuple[float, Truth | None], ...]
     looked: tuple[tuple[float, Faces, Truth | None], ...]
@@ -87,7 +87,7 @@ class Take:
 
 
 def conditions(engines: Path) -> list[Condition]:
-    """List what is measured."""
+    """Return what is measured."""
 
     def painted(_seed: int) -> World:
         return Painted(engines)
@@ -95,36 +95,36 @@ def conditions(engines: Path) -> list[Condition]:
     def thirty(seed: int) -> World:
         return wanderers(30, _SECONDS, seed)
 
-    demo = Condition("demonstration, 60 fps, 12 looks/s", painted)
+    demo = Condition("demonstration, 60 fps, 12 det./s", painted)
     return [
         Condition("demonstration, real detector", painted, seeds=(1,), noise=None),
         demo,
-        replace(demo, name="demonstration, 30 fps, 10 looks/s", fps=30.0, every=3),
-        replace(demo, name="demonstration, 15 fps, each looked at", fps=15.0, every=1),
-        replace(demo, name="demonstration, 60 fps, each looked at", every=1),
-        replace(demo, name="demonstration, pictures dropped", dropped=True),
+        replace(demo, name="demonstration, 30 fps, 10 det./s", fps=30.0, every=3),
+        replace(demo, name="demonstration, 15 fps, every frame", fps=15.0, every=1),
+        replace(demo, name="demonstration, 60 fps, every frame", every=1),
+        replace(demo, name="demonstration, dropped frames", dropped=True),
         replace(demo, name="demonstration, twice the noise", noise=2.0),
-        Condition("ten, 12 looks/s", lambda seed: wanderers(10, _SECONDS, seed)),
-        Condition("ten, trembling camera", lambda seed: wanderers(10, _SECONDS, seed, 6.0)),
-        Condition("ten, pictures dropped", lambda s: wanderers(10, _SECONDS, s), dropped=True),
-        Condition("crossings, 12 looks/s", lambda seed: crossings(_SECONDS, seed)),
-        Condition("passers-by, 12 looks/s", lambda seed: passers_by(_SECONDS, seed)),
-        Condition("thirty, 60 fps, 12 looks/s", thirty),
-        Condition("thirty, 30 fps, 15 looks/s", thirty, fps=30.0, every=2),
-        Condition("thirty, 15 fps, each looked at", thirty, fps=15.0, every=1),
-        Condition("thirty, 60 fps, 30 looks/s", thirty, every=2),
+        Condition("ten, 12 det./s", lambda seed: wanderers(10, _SECONDS, seed)),
+        Condition("ten, shaking camera", lambda seed: wanderers(10, _SECONDS, seed, 6.0)),
+        Condition("ten, dropped frames", lambda s: wanderers(10, _SECONDS, s), dropped=True),
+        Condition("crossings, 12 det./s", lambda seed: crossings(_SECONDS, seed)),
+        Condition("passers-by, 12 det./s", lambda seed: passers_by(_SECONDS, seed)),
+        Condition("thirty, 60 fps, 12 det./s", thirty),
+        Condition("thirty, 30 fps, 15 det./s", thirty, fps=30.0, every=2),
+        Condition("thirty, 15 fps, every frame", thirty, fps=15.0, every=1),
+        Condition("thirty, 60 fps, 30 det./s", thirty, every=2),
     ]
 
 
-def record(condition: Condition, seed: int, detector: Detector) -> Take:
-    """Let the crowd walk and the detector look."""
+def record(condition: Condition, seed: int, detector: Detector) -> Recording:
+    """Run the detector on a crowd."""
     world = condition.world(seed)
     rng = np.random.default_rng(seed)
-    made_up = MadeUpDetector(seed + 1000, condition.noise or 1.0)
+    simulated = SimulatedDetector(seed + 1000, condition.noise or 1.0)
     shown, looked = [], []
     for number in range(round(_SECONDS * condition.fps)):
         at = number / condition.fps
-        lost = rng.uniform() < _DROPPED or at % _FROZEN_EVERY > _FROZEN_EVERY - _FROZEN_FOR
+        lost = rng.uniform() < _DROP_RATE or at % _FREEZE_EVERY_S > _FREEZE_EVERY_S - _FREEZE_S
         if condition.dropped and lost:
             continue
         truth = world.truth(at)
@@ -133,12 +133,12 @@ def record(condition: Condition, seed: int, detector: Detector) -> Take:
             if condition.noise is None and isinstance(world, Painted):
                 looked.append((at, detector.find(world.crowd.paint(at)), truth))
             else:
-                looked.append((at, made_up.find(truth, at), truth))
-    return Take(tuple(shown), tuple(looked), condition.fps / condition.every)
+                looked.append((at, simulated.find(truth, at), truth))
+    return Recording(tuple(shown), tuple(looked), condition.fps / condition.every)
 
 
-def film(path: Path, detector: Detector) -> Take:
-    """Look at every picture of a film; nothing is known of the truth."""
+def record_video(path: Path, detector: Detector) -> Recording:
+    """Run the detector on every frame of a video, which has no ground truth."""
     video = cv2.VideoCapture(str(path))
     fps = video.get(cv2.CAP_PROP_FPS) or 30.0
     looked = []
@@ -149,20 +149,20 @@ def film(path: Path, detector: Detector) -> Take:
         at = len(looked) / fps
         looked.append((at, detector.find(np.asarray(picture, np.uint8)), None))
     if not looked:
-        sys.exit(f"{path}: no pictures can be read")
-    return Take(tuple((at, None) for at, _, _ in looked), tuple(looked), fps)
+        sys.exit(f"{path}: no frame can be read")
+    return Recording(tuple((at, None) for at, _, _ in looked), tuple(looked), fps)
 
 
 @dataclass(slots=True)
 class Row:
-    """One way to show one tracker's boxes, as shown and as answered at once.
+    """Scores of one way to show one tracker's boxes: as shown, and immediate.
 
     Attributes
     ----------
     seconds
-        What each update took.
+        Duration of each update.
     ids
-        How many were given.
+        How many it assigned.
     """
 
     name: str
@@ -187,39 +187,39 @@ class Row:
         return {**self.shown.figures(), **once, **cost}
 
 
-def follow(make: Callable[[float], Peer], take: Take) -> list[Row]:
-    """Run a tracker over a take and judge it: a row for each way to show its boxes."""
-    peer = make(take.rate)
-    answers = [peer.update(faces, at) for at, faces, _ in take.looked]
+def follow(make: Callable[[float], TrackerUnderTest], recording: Recording) -> list[Row]:
+    """Run a tracker on a recording and score it: a row for each way to show its boxes."""
+    tracker = make(recording.rate)
+    answers = [tracker.update(faces, at) for at, faces, _ in recording.looked]
     rows = []
     for way in range(len(answers[0])):
         known = [answer[way] for answer in answers]
-        at_once = zip([(at, truth) for at, _, truth in take.looked], known, strict=True)
+        at_once = zip([(at, truth) for at, _, truth in recording.looked], known, strict=True)
         ids = {id_ for answer in known for id_ in answer.at(0.0)[0].tolist()}
-        judged = _judge(_as_shown(take, known)), _judge(at_once)
-        rows.append(Row(peer.name + "*" * way, *judged, peer.seconds, len(ids)))
+        judged = _score(_as_shown(recording, known)), _score(at_once)
+        rows.append(Row(tracker.name + "*" * way, *judged, tracker.seconds, len(ids)))
     return rows
 
 
 def _as_shown(
-    take: Take, answers: list[Answer]
+    recording: Recording, answers: list[Answer]
 ) -> Iterator[tuple[tuple[float, Truth | None], Answer]]:
-    """Yield each picture shown with the last answer known by then."""
-    times = np.array([at for at, _, _ in take.looked])
-    for at, truth in take.shown:
+    """Yield each frame shown, with the latest answer available by then."""
+    times = np.array([at for at, _, _ in recording.looked])
+    for at, truth in recording.shown:
         latest = int(np.searchsorted(times, at + 1e-9, "right")) - 2
         if latest >= 0:
             yield (at, truth), answers[latest]
 
 
-def _judge(pictures: Iterable[tuple[tuple[float, Truth | None], Answer]]) -> Score:
-    judge = Judge()
-    for (at, truth), answer in pictures:
+def _score(frames: Iterable[tuple[tuple[float, Truth | None], Answer]]) -> Score:
+    scorer = Scorer()
+    for (at, truth), answer in frames:
         if truth is None:
-            judge.watch(*answer.at(at))
+            scorer.add_unlabelled_frame(*answer.at(at))
         else:
-            judge.look(truth, *answer.at(at), at)
-    return judge.score
+            scorer.add_frame(truth, *answer.at(at), at)
+    return scorer.score
 
 
 _COLUMNS = (
@@ -241,16 +241,16 @@ _COLUMNS = (
 )
 
 
-# All that can be told without the truth.
-_TRUTHLESS = tuple(column for column in _COLUMNS if column[0] in ("jitter", "ids", "ms"))
+# What can be measured without ground truth.
+_UNLABELLED_COLUMNS = tuple(column for column in _COLUMNS if column[0] in ("jitter", "ids", "ms"))
 
 
 def table(title: str, rows: list[Row], columns: tuple[tuple[str, str, str], ...]) -> str:
-    """Lay out figures, times also as multiples of ours."""
+    """Return a table of figures, with times also as multiples of ours."""
     lines = [title]
     if columns == _COLUMNS:
-        lines.append(f"{'':12}{'as shown':^75}   {'at once':^31}")
-    lines.append(f"{'':12}" + "  ".join(f"{head:>{_wide(form)}}" for _, head, form in columns))
+        lines.append(f"{'':12}{'as shown':^75}   {'immediate':^31}")
+    lines.append(f"{'':12}" + "  ".join(f"{head:>{_width(form)}}" for _, head, form in columns))
     ours = rows[0].figures()["ms"]
     for row in rows:
         figures = row.figures()
@@ -259,16 +259,16 @@ def table(title: str, rows: list[Row], columns: tuple[tuple[str, str, str], ...]
     return "\n".join(lines)
 
 
-def _wide(form: str) -> int:
+def _width(form: str) -> int:
     return int(form.split(".")[0])
 
 
-def measure(takes: Iterable[Take]) -> list[Row]:
-    """Run all trackers over takes; add up the rows by name."""
+def measure(recordings: Iterable[Recording]) -> list[Row]:
+    """Run all trackers on recordings; add up the rows by name."""
     rows: dict[str, Row] = {}
-    for take in takes:
-        for make in PEERS:
-            for row in follow(make, take):
+    for recording in recordings:
+        for make in TRACKERS:
+            for row in follow(make, recording):
                 rows[row.name] = rows[row.name] + row if row.name in rows else row
     return list(rows.values())
 
@@ -276,7 +276,7 @@ def measure(takes: Iterable[Take]) -> list[Row]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.tracking")
-    parser.add_argument("films", nargs="*", type=Path, help="films to follow faces in as well")
+    parser.add_argument("videos", nargs="*", type=Path, help="videos to track faces in as well")
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--each", action="store_true", help="print a table for each condition")
     arguments = parser.parse_args()
@@ -291,10 +291,10 @@ def main() -> None:
             everything.append(rows)
             if arguments.each:
                 print(table(condition.name, rows, _COLUMNS), end="\n\n", flush=True)
-        for path in arguments.films:
-            results[str(path)] = measure([film(path, detector)])
-            title = f"{path}; jitter has the faces' own motion in it"
-            print(table(title, results[str(path)], _TRUTHLESS), end="\n\n")
+        for path in arguments.videos:
+            results[str(path)] = measure([record_video(path, detector)])
+            title = f"{path}; jitter includes the faces' own motion"
+            print(table(title, results[str(path)], _UNLABELLED_COLUMNS), end="\n\n")
     total = [sum(rows[1:], rows[0]) for rows in zip(*everything, strict=True)]
     print(table("all conditions; errors and jitter in % of the face's width", total, _COLUMNS))
     if arguments.json:

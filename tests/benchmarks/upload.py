@@ -1,17 +1,17 @@
-"""What it costs to bring a frame to the screen, by the layout of its pixels.
+"""Cost of bringing a frame to the screen, by pixel format.
 
     python -m tests.benchmarks.upload [--screen WIDTHxHEIGHT] [--rounds N] [--json FILE]
 
-A camera that sends YUYV or NV12 is drawn in several ways, in turns, frame by frame; medians in
-milliseconds, each step finished (glFinish), in memory through EGL:
+Frames in YUYV and NV12 are drawn in several ways, in turn, frame by frame; medians in milliseconds,
+each step completed (glFinish), in memory with EGL:
 
 convert
-    OpenCV's conversion to BGR: on the capture thread where BGR is drawn, else on the vision thread,
-    and there only for the frames it looks at.
+    OpenCV's conversion to BGR: on the capture thread if BGR is drawn, else on the vision thread,
+    and there only for the frames it processes.
 write
-    To bring a new frame to the card: what drawing it takes longer than drawing it again.
+    Uploading a new frame: how much longer drawing it takes than drawing it again.
 draw
-    To draw it again.
+    Drawing it again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import pyglet
 
 pyglet.options.headless = True
 
-from pyglet import gl  # noqa: E402  # after it is settled that there is no screen
+from pyglet import gl  # noqa: E402  # after headless has been set
 from pyglet.image import ImageData  # noqa: E402
 from pyglet.window import Window  # noqa: E402
 
@@ -39,7 +39,7 @@ from installation.scene import Frame  # noqa: E402
 
 _SIZES = ((1280, 720), (1920, 1080))
 _STEPS = ("convert", "write", "draw")
-_WARM_UP = 5
+_WARM_UP_FRAMES = 5
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
@@ -49,13 +49,13 @@ def _milliseconds(work: Callable[[], object]) -> float:
 
 
 class _Screen:
-    """A window in memory, and the two ways to draw a frame into it."""
+    """A window in memory, and two ways to draw a frame into it."""
 
     def __init__(self, width: int, height: int) -> None:
         config = gl.Config(double_buffer=True, red_size=8, green_size=8, blue_size=8)
         self._window = Window(width=width, height=height, config=config)
         self._canvas = Canvas(gl, 0)
-        self._pictures: dict[str, FrameRenderer] = {}
+        self._renderers: dict[str, FrameRenderer] = {}
         self._image: Any = None
         self._drawn: Frame | None = None
 
@@ -63,13 +63,13 @@ class _Screen:
         """Draw as the installation does."""
         self._canvas.clear(self._window.get_framebuffer_size())
         view = Viewport((frame.width, frame.height), self._canvas.size, "cover", True)
-        if name not in self._pictures:
-            self._pictures[name] = FrameRenderer(gl, self._canvas)
-        self._pictures[name].show(frame, view)
+        if name not in self._renderers:
+            self._renderers[name] = FrameRenderer(gl, self._canvas)
+        self._renderers[name].show(frame, view)
         self._finish()
 
     def naive(self, _name: str, frame: Frame) -> None:
-        """Draw as pyglet's guide would have it."""
+        """Draw as pyglet's guide recommends."""
         self._window.clear()
         if frame is not self._drawn:
             pixels, pitch = frame.bgr.tobytes(), -3 * frame.width
@@ -90,17 +90,17 @@ def _measure(screen: _Screen, width: int, height: int, rounds: int) -> dict[str,
     random = np.random.default_rng(0)
     yuyv = random.integers(16, 236, (height, width, 2), dtype=np.uint8)
     nv12 = random.integers(16, 236, (height * 3 // 2, width), dtype=np.uint8)
-    # The name, the pixels the camera gives, whether OpenCV converts them, and who draws.
-    ways: list[tuple[str, Any, bool, Callable[[str, Frame], None]]] = [
-        ("YUYV, converted by the card", yuyv, False, screen.ours),
-        ("NV12, converted by the card", nv12, False, screen.ours),
+    # Name, pixels from the camera, whether OpenCV converts them, and what draws them.
+    variants: list[tuple[str, Any, bool, Callable[[str, Frame], None]]] = [
+        ("YUYV, converted by the GPU", yuyv, False, screen.ours),
+        ("NV12, converted by the GPU", nv12, False, screen.ours),
         ("YUYV, converted to BGR first", yuyv, True, screen.ours),
         ("NV12, converted to BGR first", nv12, True, screen.ours),
-        ("YUYV, to BGR, pyglet's way", yuyv, True, screen.naive),
+        ("YUYV, to BGR, drawn by pyglet", yuyv, True, screen.naive),
     ]
-    times: dict[str, list[tuple[float, float, float]]] = {name: [] for name, *_ in ways}
-    for turn in range(_WARM_UP + rounds):
-        for name, pixels, converts, draw in ways:
+    times: dict[str, list[tuple[float, float, float]]] = {name: [] for name, *_ in variants}
+    for turn in range(_WARM_UP_FRAMES + rounds):
+        for name, pixels, converts, draw in variants:
             frame = Frame(turn, 0.0, pixels)
             convert = _milliseconds(lambda frame=frame: frame.bgr)
             shown = Frame(turn, 0.0, frame.bgr) if converts else frame
@@ -108,7 +108,7 @@ def _measure(screen: _Screen, width: int, height: int, rounds: int) -> dict[str,
                 _milliseconds(lambda name=name, draw=draw, shown=shown: draw(name, shown))
                 for _ in range(2)
             )
-            if turn >= _WARM_UP:
+            if turn >= _WARM_UP_FRAMES:
                 times[name].append((convert, new - again, again))
     return {
         name: dict(zip(_STEPS, np.median(each, 0).tolist(), strict=True))

@@ -1,19 +1,19 @@
-"""How the words hold: on videos of people in motion, and on photographs put in motion.
+"""Stability of verdicts: on videos of people, and on photographs set in motion.
 
     python -m tests.benchmarks.verdicts [--json FILE]
 
-The photographs of groups are seen by a camera that drifts, shakes, zooms and adjusts its exposure.
+A simulated camera that drifts, shakes, zooms and adjusts its exposure films photographs of groups.
 
 settled after
-    Seconds from a face's first look to its settled word: the median and the longest.
+    Seconds from a face's first classification to its settled word: the median and the longest.
 changes
-    Of settled words, in 20 seconds of a face's presence.
+    Of settled words, per 20 seconds of a face's presence.
 flickers
-    Times a shown word went and came back within a second.
+    How often a shown word was replaced and returned within a second.
 naive changes
-    The same 20 seconds if every look's first word were shown: what voting is for.
+    Per 20 seconds if the best word of every classification were shown, without voting.
 sure, later
-    Share of the votes that named the word when it settled, and of the looks after that.
+    Share of the votes for the word when it settled, and of the classifications after that.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from installation.capture.video import decode
-from installation.config import loader
+from installation.config import loader as config
 from installation.scene import Frame
 from installation.vision.pipeline import open_observer
 from installation.vision.verdict import VoteAccumulator
-from tests.benchmarks.people import fetch_films, read_photographs
+from tests.benchmarks.people import fetch_videos, read_photographs
 
 Pictures = Iterator[tuple[float, NDArray[np.uint8]]]
 
 _FPS = 15.0
-_SECONDS = 24.0
+_DURATION_S = 24.0
 _SIZE = (1280, 720)
 _GROUPS = 4
-# Faces that were there for less are not asked how long they took.
-_STAYED = 1.5
+# Faces that were present for less are left out.
+_MIN_PRESENT_S = 1.5
 
 
 @dataclass
 class _Face:
-    """What was said of a face, look by look, and shown under it, change by change."""
+    """The best word of each classification of a face, and each change of the word shown."""
 
-    said: list[tuple[float, int]] = field(default_factory=list)
+    best: list[tuple[float, int]] = field(default_factory=list)
     shown: list[tuple[float, int]] = field(default_factory=list)
     settled_after: float = np.nan
     sure: float = np.nan
 
-    def note(self, ballot: VoteAccumulator, scores: NDArray[np.float32], at: float) -> None:
-        self.said.append((at, int(scores.argmax())))
+    def record(self, ballot: VoteAccumulator, scores: NDArray[np.float32], at: float) -> None:
+        self.best.append((at, int(scores.argmax())))
         if not self.shown or self.shown[-1][1] != ballot.winner:
             self.shown.append((at, ballot.winner))
         if ballot.settled and not self.settled:
-            self.settled_after = at - self.said[0][0]
+            self.settled_after = at - self.best[0][0]
             self.sure = ballot.share(ballot.winner)
 
     @property
@@ -69,11 +69,11 @@ class _Face:
         return not np.isnan(self.sure)
 
     @property
-    def stayed(self) -> float:
-        return self.said[-1][0] - self.said[0][0] if self.said else 0.0
+    def present_s(self) -> float:
+        return self.best[-1][0] - self.best[0][0] if self.best else 0.0
 
     def changes(self) -> int:
-        settled_at = self.said[0][0] + self.settled_after
+        settled_at = self.best[0][0] + self.settled_after
         return sum(at > settled_at for at, _ in self.shown)
 
     def flickers(self) -> int:
@@ -81,12 +81,12 @@ class _Face:
         return sum(a[1] == c[1] and c[0] - b[0] < 1 for a, b, c in turns)
 
     def naive_changes(self) -> int:
-        return sum(a[1] != b[1] for a, b in zip(self.said, self.said[1:], strict=False))
+        return sum(a[1] != b[1] for a, b in zip(self.best, self.best[1:], strict=False))
 
     def later(self) -> list[bool]:
-        settled_at = self.said[0][0] + self.settled_after
+        settled_at = self.best[0][0] + self.settled_after
         winner = [word for at, word in self.shown if at <= settled_at][-1]
-        return [word == winner for at, word in self.said if at > settled_at]
+        return [word == winner for at, word in self.best if at > settled_at]
 
 
 def _set_in_motion(photograph: NDArray[np.uint8]) -> Pictures:
@@ -95,7 +95,7 @@ def _set_in_motion(photograph: NDArray[np.uint8]) -> Pictures:
     fit = min(width / photograph.shape[1], height / photograph.shape[0])
     centre = np.array(photograph.shape[1::-1]) / 2
     shake = np.zeros(2)
-    for seq in range(int(_SECONDS * _FPS)):
+    for seq in range(int(_DURATION_S * _FPS)):
         at = seq / _FPS
         shake = 0.8 * shake + random.normal(0, 1.5, 2)
         drift = np.array([np.sin(0.5 * at), 0.6 * np.sin(0.37 * at + 1)]) * 0.05 * height
@@ -109,25 +109,25 @@ def _set_in_motion(photograph: NDArray[np.uint8]) -> Pictures:
 
 
 def _watch(pictures: Pictures) -> list[_Face]:
-    """Observe pictures; a ballot is a face, and is listened to."""
+    """Run the pipeline on frames; record the votes of each face."""
     faces: dict[VoteAccumulator, _Face] = defaultdict(_Face)
     cast = VoteAccumulator.cast
 
     def listen(ballot: VoteAccumulator, scores: NDArray[np.float32], at: float) -> None:
         cast(ballot, scores, at)
-        faces[ballot].note(ballot, scores, at)
+        faces[ballot].record(ballot, scores, at)
 
     with (
         patch.object(VoteAccumulator, "cast", listen),
-        open_observer(loader.load("config.yaml")) as looking,
+        open_observer(config.load("config.yaml")) as pipeline,
     ):
         for seq, (at, picture) in enumerate(pictures):
-            looking.observe(Frame(seq, at, picture))
-    return [face for face in faces.values() if face.stayed >= _STAYED]
+            pipeline.observe(Frame(seq, at, picture))
+    return [face for face in faces.values() if face.present_s >= _MIN_PRESENT_S]
 
 
 def _judge(faces: list[_Face]) -> dict[str, float]:
-    minutes = sum(face.stayed for face in faces) / 20
+    minutes = sum(face.present_s for face in faces) / 20
     settled = [face for face in faces if face.settled]
     after = [face.settled_after for face in settled]
     later = [np.mean(face.later()) for face in settled if face.later()]
@@ -145,11 +145,11 @@ def _judge(faces: list[_Face]) -> dict[str, float]:
 
 
 def measure(folder: Path) -> dict[str, dict[str, float]]:
-    """Measure both kinds of video."""
+    """Measure on both kinds of video."""
     groups = [picture for picture in read_photographs(folder) if picture.shape[1] > 1800]
     return {
         "people in motion": _judge(
-            [face for film in fetch_films(folder) for face in _watch(decode(film))]
+            [face for video in fetch_videos(folder) for face in _watch(decode(video))]
         ),
         "photographs in motion": _judge(
             [face for group in groups[:_GROUPS] for face in _watch(_set_in_motion(group))]

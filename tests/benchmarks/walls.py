@@ -1,11 +1,11 @@
-"""What one inference server carries: many walls at it, beside walls that help themselves.
+"""Capacity of one inference server for many screens, beside screens with engines of their own.
 
     python -m tests.benchmarks.walls [--walls 12] [--seconds 20] [--json]
 
-Walls send what real ones do, the surroundings of the faces of a made-up crowd, over the real
+Simulated screens send what real ones do, the regions around the faces of a crowd, over the real
 protocol to a real Triton server on this machine: as fast as they are answered, and at the pace of
-visitors. Beside it, in the same run and on the same cores: as many walls each with an engine of its
-own, and the same server without batches.
+visitors. For comparison, in the same run and on the same cores: as many screens with an engine
+each, and the same server without batching.
 """
 
 from __future__ import annotations
@@ -41,20 +41,21 @@ from tests.triton_server import Triton
 BUILT = ROOT / "engines" / "built"
 CLASSIFIER = "person-semantic"
 _SIZE = 1280, 720
-_LOOKS = 40
-# Times a second that a wall asks: five while words settle, and once every two seconds after; here
-# with two visitors in view of whom one comes and goes.
+_REQUESTS = 40
+# Requests per second of a screen, with two visitors in view of whom one comes and goes: five while
+# words settle, and one every two seconds after.
 _PACE = 2.0
 
-Look = tuple[np.ndarray, np.ndarray]
+# A frame and its regions.
+Request = tuple[np.ndarray, np.ndarray]
 
 
-def looks() -> list[Look]:
-    """Return frames and the regions that a wall would ask about."""
+def make_requests() -> list[Request]:
+    """Return frames and the regions that a screen would send."""
     crowd = Crowd(BUILT, *_SIZE)
     found = []
-    for index in range(_LOOKS):
-        at = index * PERIOD / _LOOKS
+    for index in range(_REQUESTS):
+        at = index * PERIOD / _REQUESTS
         boxes = np.array([face.box for face in crowd.truth(at)], np.float32).reshape(-1, 4)
         if len(boxes):
             found.append((crowd.paint(at), context_regions(boxes[:2], *_SIZE)))
@@ -62,77 +63,79 @@ def looks() -> list[Look]:
 
 
 @dataclass
-class Tally:
-    """What came of it: regions answered, how long each look took in seconds, and how many by the
-    CPU because the server was too slow.
-    """
+class Results:
+    """Regions answered, seconds per request, and requests left to the CPU by a slow server."""
 
     regions: int = 0
     seconds: list[float] = field(default_factory=list)
-    helped: int = 0
+    fallbacks: int = 0
 
 
-def ask(engine: Any, all_looks: list[Look], until: float, pace: float | None, tally: Tally) -> None:
-    """Be a wall until a moment: ask, wait for the answer, ask again; or so often a second."""
+def ask(
+    engine: Any, requests: list[Request], until: float, pace: float | None, results: Results
+) -> None:
+    """Send requests until a time: each after the last answer, or at a pace per second."""
     chance = np.random.default_rng(threading.get_ident() % 2**32)
     due = time.monotonic() + (chance.uniform(0, 1 / pace) if pace else 0)
     while (now := time.monotonic()) < until:
         if pace and now < due:
             time.sleep(min(due - now, until - now))
             continue
-        frame, regions = all_looks[chance.integers(len(all_looks))]
+        frame, regions = requests[chance.integers(len(requests))]
         began = time.monotonic()
         engine.run(frame, regions)
-        tally.seconds.append(time.monotonic() - began)
-        tally.regions += len(regions)
-        tally.helped += engine.fallback
+        results.seconds.append(time.monotonic() - began)
+        results.regions += len(regions)
+        results.fallbacks += engine.fallback
         if pace:
             due += 1 / pace
 
 
-def _alone(seconds: float, go: Any, told: Any) -> None:
-    """A wall with an engine of its own."""
+def _run_alone(seconds: float, go: Any, queue: Any) -> None:
+    """Simulate a screen with an engine of its own."""
     folder = BUILT / CLASSIFIER
-    engine, tally = CpuEngine(folder, load_manifest(folder)), Tally()
-    all_looks = looks()
-    engine.run(*all_looks[0])
-    told.put("ready")
+    engine, results = CpuEngine(folder, load_manifest(folder)), Results()
+    requests = make_requests()
+    engine.run(*requests[0])
+    queue.put("ready")
     go.wait()
-    ask(engine, all_looks, time.monotonic() + seconds, None, tally)
-    told.put(tally)
+    ask(engine, requests, time.monotonic() + seconds, None, results)
+    queue.put(results)
 
 
 def by_themselves(walls: int, seconds: float) -> float:
-    """Return regions a second of walls that have no server."""
+    """Return regions per second of screens without a server."""
     context = multiprocessing.get_context("spawn")
-    go, told = context.Event(), context.Queue()
-    processes = [context.Process(target=_alone, args=(seconds, go, told)) for _ in range(walls)]
+    go, queue = context.Event(), context.Queue()
+    processes = [
+        context.Process(target=_run_alone, args=(seconds, go, queue)) for _ in range(walls)
+    ]
     for process in processes:
         process.start()
     for _ in processes:
-        told.get()
+        queue.get()
     go.set()
-    tallies = [told.get() for _ in processes]
+    all_results = [queue.get() for _ in processes]
     for process in processes:
         process.join()
-    return sum(tally.regions for tally in tallies) / seconds
+    return sum(results.regions for results in all_results) / seconds
 
 
 class _Shared(CpuEngine):
-    """What walls fall back on, one for all of them: each would have one on a machine of its own."""
+    """The fallback of all screens; real ones each have their own, on their own machine."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     def run(self, *arguments: Any) -> Any:
-        with self._turn:
+        with self._lock:
             return super().run(*arguments)
 
 
 @contextmanager
 def server(batches: bool) -> Iterator[Triton]:
-    """A server; without batches, one that takes regions one by one."""
+    """Run a server; without batches, one that processes regions one by one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         export(BUILT, [CLASSIFIER], folder / "models", "python")
@@ -149,30 +152,42 @@ def server(batches: bool) -> Iterator[Triton]:
 
 def _statistics(address: str) -> tuple[int, int]:
     client = triton.InferenceServerClient(address)
-    told = client.get_inference_statistics(CLASSIFIER, as_json=True)["model_stats"][0]
+    statistics = client.get_inference_statistics(CLASSIFIER, as_json=True)["model_stats"][0]
     client.close()
-    return int(told.get("inference_count", 0)), int(told.get("execution_count", 0))
+    return int(statistics.get("inference_count", 0)), int(statistics.get("execution_count", 0))
 
 
 @dataclass
 class Row:
-    """One way: regions a second, seconds a look took, regions in a batch, share not in time."""
+    """Regions and requests of one set-up.
+
+    Attributes
+    ----------
+    regions
+        Per second.
+    median, p99
+        Seconds per request.
+    batch
+        Regions per batch.
+    fallbacks
+        Share of the requests that the CPU took.
+    """
 
     regions: float
     median: float
-    most: float
+    p99: float
     batch: float
-    helped: float
+    fallbacks: float
 
 
 def at_a_server(
     address: str, walls: int, seconds: float, pace: float | None, one_by_one: bool = False
 ) -> Row:
-    """Let walls ask a server; those that keep no pace wait for as long as it takes."""
+    """Let screens send requests to a server; without a pace they wait as long as it takes."""
     folder = BUILT / CLASSIFIER
-    all_looks = looks()
+    requests = make_requests()
     if one_by_one:
-        all_looks = [(frame, regions[:1]) for frame, regions in all_looks]
+        requests = [(frame, regions[:1]) for frame, regions in requests]
     with ExitStack() as stack:
         local = _Shared(folder, load_manifest(folder))
         engines = []
@@ -182,32 +197,32 @@ def at_a_server(
             engines.append(KserveEngine(connection, CLASSIFIER, local, waits=pace is None))
             stack.callback(engines[-1].close)
         before = _statistics(address)
-        tallies = [Tally() for _ in engines]
+        all_results = [Results() for _ in engines]
         until = time.monotonic() + seconds
         threads = [
-            threading.Thread(target=ask, args=(engine, all_looks, until, pace, tally))
-            for engine, tally in zip(engines, tallies, strict=True)
+            threading.Thread(target=ask, args=(engine, requests, until, pace, results))
+            for engine, results in zip(engines, all_results, strict=True)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         after = _statistics(address)
-    took = np.array([each for tally in tallies for each in tally.seconds])
+    took = np.array([each for results in all_results for each in results.seconds])
     return Row(
-        sum(tally.regions for tally in tallies) / seconds,
+        sum(results.regions for results in all_results) / seconds,
         float(np.median(took)),
         float(np.quantile(took, 0.99)),
         (after[0] - before[0]) / max(after[1] - before[1], 1),
-        sum(tally.helped for tally in tallies) / len(took),
+        sum(results.fallbacks for results in all_results) / len(took),
     )
 
 
 def main() -> None:
-    """Measure, and print."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--walls", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=20, help="for each way")
+    parser.add_argument("--seconds", type=float, default=20, help="per row")
     parser.add_argument("--json", action="store_true", help="for programs")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -216,24 +231,24 @@ def main() -> None:
     rows = {}
     with server(batches=True) as running:
         rows["one server"] = at_a_server(running.address, walls, seconds, None)
-        rows["the same, at visitors' pace"] = at_a_server(running.address, walls, seconds, _PACE)
+        rows["one server, visitors' pace"] = at_a_server(running.address, walls, seconds, _PACE)
     with server(batches=False) as running:
         rows["one server, no batches"] = at_a_server(running.address, walls, seconds, None, True)
     alone = by_themselves(walls, seconds)
     if arguments.json:
-        told = {name: vars(row) for name, row in rows.items()}
-        print(json.dumps(told | {"by themselves": {"regions": alone}}, indent=1))
+        figures = {name: vars(row) for name, row in rows.items()}
+        print(json.dumps(figures | {"by themselves": {"regions": alone}}, indent=1))
         return
-    print(f"{walls} walls; {'':22} regions/s  median ms  99 % ms  a batch  by the CPU")
+    print(f"{walls} screens; {'':20} regions/s  median ms  p99 ms  batch  by the CPU")
     for name, row in rows.items():
         print(
-            f"{name:32} {row.regions:9.1f} {1000 * row.median:10.0f} {1000 * row.most:8.0f} "
-            f"{row.batch:8.1f} {row.helped:10.1%}"
+            f"{name:32} {row.regions:9.1f} {1000 * row.median:10.0f} {1000 * row.p99:7.0f} "
+            f"{row.batch:6.1f} {row.fallbacks:10.1%}"
         )
-    print(f"{'each by itself':32} {alone:9.1f}")
+    print(f"{'an engine each':32} {alone:9.1f}")
     ours = rows["one server"].regions
     print(
-        f"one server: {ours / alone:.2f} of walls by themselves, "
+        f"one server: {ours / alone:.2f} of an engine each, "
         f"{ours / rows['one server, no batches'].regions:.2f} of the server without batches"
     )
 

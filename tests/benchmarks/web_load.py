@@ -1,16 +1,16 @@
-"""What do several workers of the web extension carry, and what becomes of the rest?
+"""Capacity of the upload page's workers, and what happens above it.
 
     python -m tests.benchmarks.web_load [--workers 3] [--rate LABELS] [--seconds 600] [--overload 5]
         [--pictures portrait|crowd|telephone] [--device cpu|triton] [--server kserve://HOST:PORT]
         [--jobs N] [--offload classifier|both] [--through nginx|haproxy] [--json FILE]
 
-Starts workers, each a process with a port of its own, and has visitors send them pictures: they
-come when they come (Poisson), whether or not others are answered, each from an address of their
-own, and wait for their answer. Without ``--rate``, labels a second, it first finds out what the
-workers carry when there is always somebody, and takes four fifths of it. Then the same rate several
-times over for a quarter of the time, a minute at the most; then the first rate again. A label is a
-face that was answered. Waiting is counted from when a visitor came. Who sends takes processor time
-as well: about 1 ms a picture, and a little more through a proxy.
+Starts workers, each a process with its own port, and simulates visitors who upload images: they
+arrive at random (Poisson), whether or not others have been answered, each from its own address, and
+wait for their answer. Without ``--rate``, in labels per second, it first measures the capacity and
+takes four fifths of it. Then follow a multiple of that rate for a quarter of the time, a minute at
+most, and the first rate again. A label is an answered face. The waiting time counts from the
+visitor's arrival. The load generator takes CPU time too: about 1 ms per image, and a little more
+through a proxy.
 """
 
 from __future__ import annotations
@@ -44,21 +44,20 @@ from tests.web.upload.proxies import Balanced
 from tests.web.upload.serving import Serving
 
 _BUILT = ROOT / "engines" / "built"
-# Seconds in which it is found out what the workers carry, and in which they have recovered.
-_TRIAL = 20.0
-_RECOVERY = 15.0
-_LONGEST_OVERLOAD = 60.0
-# How often the workers' memory is looked at while pictures come for long.
-_SAMPLES = 10
-# Of what they carry, what is asked of them for long.
-_SHARE = 0.8
-# Seconds after which a visitor gives up: more than a place in the queue and a look may take.
-_PATIENCE = 60.0
-_REFUSED = (429, 503)
+_TRIAL_S = 20.0
+_RECOVERY_S = 15.0
+_MAX_OVERLOAD_S = 60.0
+# Samples of the workers' memory during the sustained load.
+_MEMORY_SAMPLES = 10
+# Share of the capacity for the sustained load.
+_LOAD_SHARE = 0.8
+# A visitor gives up after this: longer than queueing and classification may take.
+_VISITOR_TIMEOUT_S = 60.0
+_REJECTED = (429, 503)
 
 
-def _work_of(server: Triton | None) -> float:
-    """Return the processor seconds of a server and all that it started."""
+def _cpu_s_of(server: Triton | None) -> float:
+    """Return the CPU seconds of a server and its child processes."""
     if server is None:
         return 0.0
     work = 0.0
@@ -71,7 +70,7 @@ def _work_of(server: Triton | None) -> float:
 
 
 def _pictures(kind: str) -> list[bytes]:
-    """Return pictures as files: portraits, a made-up crowd, or a portrait of many pixels."""
+    """Return image files: portraits, a crowd, or portraits with many pixels."""
     if kind == "crowd":
         crowd = Crowd(_BUILT, 1280, 960)
         shown = [crowd.paint(6.0 + index) for index in range(8)]
@@ -89,7 +88,7 @@ def _pictures(kind: str) -> list[bytes]:
 
 @dataclass
 class Visit:
-    """What became of one visitor: a status, or what came instead of one; the wait in seconds."""
+    """One visitor's result: the status or the error in its place, and the wait in seconds."""
 
     status: int | str
     labels: int
@@ -99,23 +98,23 @@ class Visit:
 
 @dataclass
 class Phase:
-    """What became of all who came in some seconds."""
+    """Results of all visitors who arrived in a period."""
 
     seconds: float
     visits: list[Visit] = field(default_factory=list)
-    work: float = 0.0
-    work_there: float = 0.0
+    cpu_s: float = 0.0
+    server_cpu_s: float = 0.0
     ended_at: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures."""
         served = [each for each in self.visits if each.status == 200]
-        refused = sum(each.status in _REFUSED for each in self.visits)
+        refused = sum(each.status in _REJECTED for each in self.visits)
         errors = Counter(
-            str(each.status) for each in self.visits if each.status not in (200, *_REFUSED)
+            str(each.status) for each in self.visits if each.status not in (200, *_REJECTED)
         )
         waits = [each.wait for each in served] or [0.0]
-        # Those who were served after the last had come are counted for the time it took.
+        # Answers after the period count for the time they took.
         last = max((each.left_at for each in served), default=self.ended_at)
         labels = sum(each.labels for each in served)
         return {
@@ -127,22 +126,22 @@ class Phase:
             "longest": max(waits),
             "refused": refused / max(len(self.visits), 1),
             "errors": dict(errors),
-            "cores": self.work / self.seconds,
-            "cores_of_the_server": self.work_there / self.seconds,
+            "cores": self.cpu_s / self.seconds,
+            "cores_of_the_server": self.server_cpu_s / self.seconds,
         }
 
 
 class Load:
-    """Visitors, and the workers they come to.
+    """Simulated visitors of some workers.
 
     Parameters
     ----------
     ports
-        Where they may ask; an address always asks at the same one.
+        Of the workers or the proxy; a visitor's address determines which.
     workers, server
-        Whose processor time is counted; there may be no server of ours.
+        Their CPU time is measured; None: there is no inference server of ours.
     pictures
-        Sent in turn.
+        Image files, sent in turn.
     """
 
     def __init__(
@@ -160,14 +159,14 @@ class Load:
         self._chance = np.random.default_rng(0)
 
     async def visit(self) -> Visit:
-        """Send a picture, and wait for the answer."""
+        """Upload an image and wait for the answer."""
         number, came_at = next(self._numbers), time.perf_counter()
         status: int | str
         source = f"127.{1 + number // 62_500 % 250}.{number // 250 % 250}.{1 + number % 250}"
         port = self._ports[zlib.crc32(source.encode()) % len(self._ports)]
         try:
             asked = self._ask(source, port, next(self._turn))
-            status, labels = await asyncio.wait_for(asked, _PATIENCE)
+            status, labels = await asyncio.wait_for(asked, _VISITOR_TIMEOUT_S)
         except (OSError, EOFError, ValueError, IndexError, asyncio.TimeoutError) as error:
             status, labels = repr(error), 0
         left_at = time.perf_counter()
@@ -191,27 +190,27 @@ class Load:
 
     async def _phase(self, seconds: float, come: Callable[[Phase], Awaitable[None]]) -> Phase:
         phase = Phase(seconds)
-        before, before_there = self._work(), _work_of(self._server)
+        before, server_before = self._cpu_s(), _cpu_s_of(self._server)
         began = time.perf_counter()
         await come(phase)
-        phase.work = self._work() - before
-        phase.work_there = _work_of(self._server) - before_there
+        phase.cpu_s = self._cpu_s() - before
+        phase.server_cpu_s = _cpu_s_of(self._server) - server_before
         phase.ended_at = began + seconds
         return phase
 
     async def memory(self, seconds: float) -> list[float]:
-        """Return the megabytes of the largest worker, at so many times within some seconds."""
+        """Return samples of the largest worker's memory, MB, over some seconds."""
         taken = []
-        for _ in range(_SAMPLES):
-            await asyncio.sleep(seconds / _SAMPLES)
+        for _ in range(_MEMORY_SAMPLES):
+            await asyncio.sleep(seconds / _MEMORY_SAMPLES)
             taken.append(max(worker.memory for worker in self._workers))
         return taken
 
-    def _work(self) -> float:
+    def _cpu_s(self) -> float:
         return sum(worker.processor_seconds for worker in self._workers)
 
     async def always(self, seconds: float, visitors: int) -> Phase:
-        """Have some visitors come again as soon as they are answered."""
+        """Simulate visitors who return as soon as they are answered."""
         until = time.perf_counter() + seconds
 
         async def come(phase: Phase) -> None:
@@ -224,7 +223,7 @@ class Load:
         return await self._phase(seconds, come)
 
     async def arriving(self, seconds: float, rate: float) -> Phase:
-        """Have visitors come at a rate a second, however many are here."""
+        """Simulate visitors who arrive at a rate per second, however many are waiting."""
 
         async def come(phase: Phase) -> None:
             async def one() -> None:
@@ -242,13 +241,13 @@ class Load:
         return await self._phase(seconds, come)
 
 
-def _tell(name: str, found: dict[str, Any]) -> None:
+def _print_phase(name: str, found: dict[str, Any]) -> None:
     print(
-        f"{name:10} {found['seconds']:5.0f} s: {found['came']:6} came; "
-        f"{found['labels_per_second']:6.2f} labels a second; waited {found['p50']:6.2f} s "
-        f"(99 %: {found['p99']:6.2f}, longest {found['longest']:6.2f}); "
-        f"{100 * found['refused']:5.1f} % sent away, errors: {found['errors'] or 0}; "
-        f"{found['cores']:.2f} cores, of the server {found['cores_of_the_server']:.2f}",
+        f"{name:10} {found['seconds']:5.0f} s: {found['came']:6} visitors; "
+        f"{found['labels_per_second']:6.2f} labels per second; wait {found['p50']:6.2f} s "
+        f"(p99 {found['p99']:6.2f}, max. {found['longest']:6.2f}); "
+        f"{100 * found['refused']:5.1f} % rejected, errors: {found['errors'] or 0}; "
+        f"{found['cores']:.2f} cores, {found['cores_of_the_server']:.2f} of the inference server",
         flush=True,
     )
 
@@ -258,22 +257,22 @@ async def _measure(load: Load, arguments: argparse.Namespace) -> dict[str, Any]:
 
     async def run(name: str, phase: Awaitable[Phase]) -> dict[str, Any]:
         found = phases[name] = (await phase).as_json()
-        _tell(name, found)
+        _print_phase(name, found)
         return found
 
     first = [await load.visit() for _ in range(2 * arguments.workers)]
     each = sum(visit.labels for visit in first) / len(first)
-    print(f"{each:.2f} labels a picture; alone it takes {min(v.wait for v in first):.2f} s")
+    print(f"{each:.2f} labels per image; a single one takes {min(v.wait for v in first):.2f} s")
     rate = arguments.rate
     if rate is None:
-        trial = await run("trial", load.always(_TRIAL, 4 * arguments.workers))
-        rate = _SHARE * trial["labels_per_second"]
+        trial = await run("trial", load.always(_TRIAL_S, 4 * arguments.workers))
+        rate = _LOAD_SHARE * trial["labels_per_second"]
     sustained = run("sustained", load.arriving(arguments.seconds, rate / each))
     _, memory = await asyncio.gather(sustained, load.memory(arguments.seconds))
-    print(f"MB of the largest worker meanwhile: {', '.join(f'{each:.0f}' for each in memory)}")
-    too_many = min(arguments.seconds / 4, _LONGEST_OVERLOAD)
-    await run("overload", load.arriving(too_many, arguments.overload * rate / each))
-    await run("recovery", load.arriving(_RECOVERY, rate / each))
+    print(f"MB of the largest worker: {', '.join(f'{each:.0f}' for each in memory)}")
+    overload_s = min(arguments.seconds / 4, _MAX_OVERLOAD_S)
+    await run("overload", load.arriving(overload_s, arguments.overload * rate / each))
+    await run("recovery", load.arriving(_RECOVERY_S, rate / each))
     return {
         "labels_per_picture": each,
         "rate": rate,
@@ -286,14 +285,13 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--rate", type=float, help="labels a second")
+    parser.add_argument("--rate", type=float, help="labels per second")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--overload", type=float, default=5.0)
     parser.add_argument(
         "--pictures", choices=("portrait", "crowd", "telephone"), default="portrait"
     )
-    parser.add_argument("--device", default="cpu", help="triton starts a server of its own")
-    parser.add_argument("--server", help="kserve://HOST:PORT of one that runs already")
+    parser.add_argument("--device", default="cpu", help="triton: start a server of its own")
     parser.add_argument("--offload", choices=("classifier", "both"), default="both")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--through", choices=("nginx", "haproxy"))

@@ -1,16 +1,16 @@
-"""How many different words people get, and how well the words hold: step by step.
+"""How many different words people get, and how stable they are, by step of the classifier.
 
     python -m tests.benchmarks.words [--json FILE]
 
-Every face in some fifty photographs is looked at as the installation would, and again a little
-moved, zoomed and mirrored. Each row is another way to make words of such looks:
+Every face in some fifty photographs is classified as the installation does, and again slightly
+moved, zoomed and mirrored. Each row of the table is another way to derive words:
 
 different
-    First words among 70 of the people, policy ``full``: the mean over 500 draws of 70.
+    Number of different words among 70 of the people, policy ``full``: the mean over 500 draws.
 commonest
-    How many of the 70 get the most frequent of them.
+    How many of the 70 get the most frequent word.
 again
-    Share of the other looks at a face that give it the same first word.
+    Share of the other views of a face that result in the same word.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ from tests.benchmarks.people import read_photographs
 
 Floats = NDArray[np.floating]
 
-_SMALLEST_FACE = 30
-_CERTAIN = 0.5
+_MIN_FACE_PX = 30
+_MIN_SCORE = 0.5
 _PEOPLE = 70
 _DRAWS = 500
-# Shift, in parts of the face's longer side, and zoom; the first is the product's own look.
-_LOOKS = ((0, 0, 1), (0.06, 0, 1), (-0.06, 0.03, 1), (0, -0.06, 1.06), (0.03, 0.06, 0.94))
+# Shift, relative to the face's longer side, and zoom; the first is the installation's own view.
+_VIEWS = ((0, 0, 1), (0.06, 0, 1), (-0.06, 0.03, 1), (0, -0.06, 1.06), (0.03, 0.06, 0.94))
 
 _CLASSES, _PERSONS = load_embeddings()
 _CLASS_AVERAGE, _WORD_AVERAGE = load_average()
@@ -104,29 +104,29 @@ def _open_network(engines: Path) -> ov.CompiledModel:
     return core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-class _Gaze:
-    """Everybody's face, to be looked at in several ways."""
+class _Faces:
+    """Everybody's face, seen by the network in several views."""
 
     def __init__(self, photographs: Path) -> None:
         settings = loader.load("config.yaml")
         self._network = _open_network(settings.inference.engines)
         self._faces: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = []
-        with open_vision(settings, _SMALLEST_FACE, _CERTAIN) as (detector, _):
+        with open_vision(settings, _MIN_FACE_PX, _MIN_SCORE) as (detector, _):
             for picture in read_photographs(photographs):
                 boxes = detector.find(picture).xyxy
-                tall = (boxes[:, 2:] - boxes[:, :2]).min(1) >= _SMALLEST_FACE
+                tall = (boxes[:, 2:] - boxes[:, :2]).min(1) >= _MIN_FACE_PX
                 self._faces += [(picture, box) for box in boxes[tall]]
 
-    def look(self, context: float = CONTEXT, inside: bool = True) -> Floats:
-        """Log-probabilities of classes, float32 (people, looks, as is or mirrored, 1000)."""
-        return np.stack([self._look_at(*face, context, inside) for face in self._faces])
+    def logits(self, context: float = CONTEXT, inside: bool = True) -> Floats:
+        """Return log-probabilities, float32 (people, views, as is or mirrored, 1000)."""
+        return np.stack([self._logits_of(*face, context, inside) for face in self._faces])
 
-    def _look_at(
+    def _logits_of(
         self, picture: NDArray[np.uint8], box: NDArray[np.float32], context: float, inside: bool
     ) -> Floats:
         height, width = picture.shape[:2]
         crops = []
-        for across, down, zoom in _LOOKS:
+        for across, down, zoom in _VIEWS:
             shift = np.tile([across, down], 2) * (box[2:] - box[:2]).max()
             region = squares((box + shift)[None].astype(np.float32), context * zoom)
             if inside:
@@ -135,11 +135,11 @@ class _Gaze:
             crops += [crop, crop[:, ::-1]]
         inputs = (np.stack(crops)[..., ::-1].astype(np.float32) - 127) / 128
         seen = self._network(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))[0]
-        return np.asarray(seen.reshape(len(_LOOKS), 2, -1))
+        return np.asarray(seen.reshape(len(_VIEWS), 2, -1))
 
 
 def _measure(first: NDArray[np.int64]) -> dict[str, float]:
-    """Judge first words, (people, looks); the first look is the one that counts."""
+    """Score the best words, (people, views); the first view is the installation's."""
     random = np.random.default_rng(0)
     draws = [
         Counter(first[random.choice(len(first), _PEOPLE, replace=False), 0]) for _ in range(_DRAWS)
@@ -157,18 +157,18 @@ def _first(words: Floats) -> NDArray[np.int64]:
 
 def measure(photographs: Path) -> dict[str, object]:
     """Measure every row of the table."""
-    gaze = _Gaze(photographs)
-    seen = gaze.look()
+    faces = _Faces(photographs)
+    seen = faces.logits()
     plain = seen[:, :, 0]
     rows = {name: _measure(_first(step(plain))) for name, step in _STEPS.items()}
     both = np.log(np.exp(seen).mean(2))
     rows["as built, mirrored too and averaged"] = _measure(_first(_as_built(both)))
-    rows["as built, black outside the picture"] = _measure(
-        _first(_as_built(gaze.look(inside=False)[:, :, 0]))
+    rows["as built, black outside the image"] = _measure(
+        _first(_as_built(faces.logits(inside=False)[:, :, 0]))
     )
     for context in (1.6, 2.0, 3.2):
         name = f"as built, {context} faces wide instead of {CONTEXT}"
-        rows[name] = _measure(_first(_as_built(gaze.look(context)[:, :, 0])))
+        rows[name] = _measure(_first(_as_built(faces.logits(context)[:, :, 0])))
     words = _as_built(plain)
     for name in ("inoffensive", "safe"):
         hidden = ~allowed(load_synsets(), Policy(name))

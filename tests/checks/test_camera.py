@@ -1,16 +1,16 @@
-"""The camera under the doctor's eyes: OpenCV's own code over a driver that is played."""
+"""The checks of the camera: OpenCV's own code over a fake driver."""
 
 import json
 import subprocess
 
 import pytest
 
-from installation.checks.camera import camera
+from installation.checks.camera import check_camera
 from installation.config.model import Camera, Config
 from tests.fake_v4l2 import needs_compiler, preloaded, run_over
 
 pytestmark = needs_compiler
-# The driver gives pictures as fast as it is asked to here.
+# The fake driver delivers frames at the rate it is asked for.
 FAST = "source: 0, width: 640, height: 480, fps: 60"
 
 
@@ -29,92 +29,93 @@ def folder(tmp_path):
     return tmp_path
 
 
-LOOK = """
+CHECK = """
 import json
-from installation.config import loader as configuration
-from installation.checks import isolated as apart
-from installation.checks import camera
-config = configuration.load("config.yaml")
-looks = [("camera", camera.camera), ("name", camera.name)]
-found = [
-    each for about, look in looks for each in apart.collect_findings(about, lambda: look(config))
+from installation.checks.camera import check_camera, check_camera_name
+from installation.checks.isolated import collect_findings
+from installation.config.model import load
+config = load("config.yaml")
+findings = [
+    finding
+    for name, check in (("camera", check_camera), ("camera name", check_camera_name))
+    for finding in collect_findings(name, lambda: check(config))
 ]
-print(json.dumps([each.as_json() for each in found]))
+print(json.dumps([finding.as_json() for finding in findings]))
 """
 
 
-def found(folder, driver, camera, *about):
-    """Have the camera examined; return what was said about some of it."""
+def findings(folder, driver, camera, *names):
+    """Run the checks of the camera; return the findings with some names."""
     (folder / "config.yaml").write_text(f"camera: {{{camera}}}\nrecord: {{file: null}}\n")
-    ran = run_over(folder, driver, LOOK)
+    ran = run_over(folder, driver, CHECK)
     assert ran.returncode == 0, ran.stderr
-    return [each for each in json.loads(ran.stdout) if each["about"] in about]
+    return [each for each in json.loads(ran.stdout) if each["check"] in names]
 
 
-def test_one_that_works_is_measured(folder, driver):
-    seen = found(folder, driver, f"{FAST}, format: yuyv", "camera", "exposure")
+def test_a_working_camera_is_measured(folder, driver):
+    seen = findings(folder, driver, f"{FAST}, format: yuyv", "camera", "exposure")
     assert [each["level"] for each in seen][1] == "ok"
-    assert seen[0]["said"].startswith(f"{folder}/dev/video0: 640 x 480 at ")
-    assert "of full brightness" in seen[1]["said"]
+    assert seen[0]["message"].startswith(f"{folder}/dev/video0: 640 x 480 at ")
+    assert "of full brightness" in seen[1]["message"]
 
 
-def test_one_that_is_too_slow_says_what_to_do(folder, driver):
+def test_a_slow_camera_has_a_remedy(folder, driver):
     asked = "source: 0, width: 640, height: 480, fps: 240, format: yuyv"
-    (seen,) = found(folder, driver, asked, "camera")
+    (seen,) = findings(folder, driver, asked, "camera")
     assert seen["level"] == "warning"
-    assert "instead of 240" in seen["said"] and "camera.format" in seen["remedy"]
+    assert "instead of 240" in seen["message"] and "camera.format" in seen["remedy"]
 
 
 @pytest.mark.parametrize(
-    ("fault", "about", "level", "said"),
+    ("fault", "check", "level", "message"),
     [
         ("covered", "exposure", "warning", "too dark"),
         ("green", "exposure", "warning", "single colour"),
-        ("busy", "camera", "trouble", "in use by another program; end that one"),
-        ("forbidden", "camera", "trouble", "add this user to the group video"),
-        ("narrow", "camera", "trouble", "USB bus"),
-        ("dead", "camera", "trouble", "plug it in again"),
-        ("stalled", "camera", "trouble", "sends no pictures"),
+        ("busy", "camera", "error", "in use by another program; end that one"),
+        ("forbidden", "camera", "error", "add this user to the group video"),
+        ("narrow", "camera", "error", "USB bus"),
+        ("dead", "camera", "error", "plug it in again"),
+        ("stalled", "camera", "error", "sends no pictures"),
     ],
 )
-def test_one_that_fails_says_what_to_do(folder, driver, fault, about, level, said):
+def test_a_failing_camera_has_a_remedy(folder, driver, fault, check, level, message):
     (folder / "dev" / "video0.fault").write_text(fault)
-    (seen,) = found(folder, driver, FAST, about)
+    (seen,) = findings(folder, driver, FAST, check)
     assert seen["level"] == level
-    assert said in f"{seen['said']}; {seen['remedy']}"
+    assert message in f"{seen['message']}; {seen['remedy']}"
 
 
-def test_a_number_is_no_name_where_there_are_several(folder, driver):
-    (seen,) = found(folder, driver, FAST, "camera's name")
+def test_with_several_cameras_a_number_is_not_a_stable_name(folder, driver):
+    (seen,) = findings(folder, driver, FAST, "camera name")
     assert seen["level"] == "warning"
     assert seen["remedy"] == f"set camera.source: {folder}/dev/v4l/by-id/usb-Acme_0-index0"
     (folder / "dev" / "video1").unlink()
-    (seen,) = found(folder, driver, FAST, "camera's name")
-    assert seen["level"] == "ok" and "by-id/usb-Acme_0" in seen["said"]
+    (seen,) = findings(folder, driver, FAST, "camera name")
+    assert seen["level"] == "ok" and "by-id/usb-Acme_0" in seen["message"]
 
 
 @pytest.mark.parametrize(
-    ("command", "level"), [("installation run", "ok"), ("another program", "trouble")]
+    ("command", "level"), [("installation run", "ok"), ("another program", "error")]
 )
-def test_one_that_is_in_use_is_left_alone(folder, driver, command, level):
+def test_a_camera_in_use_is_left_alone(folder, driver, command, level):
     node = folder / "dev" / "video0"
-    # The words of a command are what others see of it.
+    # Other processes see it by the words of its command.
     holder = subprocess.Popen(
         ["sh", "-c", f'exec 3<"{node}"; echo; while :; do sleep 1; done', *command.split()],
         stdout=subprocess.PIPE,
     )
     try:
         holder.stdout.readline()
-        (seen,) = found(folder, driver, FAST, "camera")
+        (seen,) = findings(folder, driver, FAST, "camera")
     finally:
         holder.kill()
         holder.wait()
     assert seen["level"] == level
-    assert ("running wall" in seen["said"]) == (level == "ok")
-    assert level == "ok" or command in seen["said"]
+    assert ("running installation" in seen["message"]) == (level == "ok")
+    assert level == "ok" or command in seen["message"]
 
 
-def test_of_one_in_use_no_secret_of_the_other_program_is_told(folder, driver):
+def test_no_secret_of_a_program_that_uses_the_camera_is_printed(folder, driver):
     words = ["-i", "rtsp://a:SECRET@b/1", "http://c/SECRET", "--key", "SECRET", "user-pw=SECRET"]
     holder = subprocess.Popen(
         [
@@ -122,7 +123,7 @@ def test_of_one_in_use_no_secret_of_the_other_program_is_told(folder, driver):
             "-c",
             f'exec 3<"{folder}/dev/video0"; echo; read x',
             "ffmpeg",
-            "to film.mp4",
+            "to video.mp4",
             *words,
         ],
         stdin=subprocess.PIPE,
@@ -130,13 +131,13 @@ def test_of_one_in_use_no_secret_of_the_other_program_is_told(folder, driver):
     )
     with holder:
         holder.stdout.readline()
-        (seen,) = found(folder, driver, FAST, "camera")
+        (seen,) = findings(folder, driver, FAST, "camera")
         holder.stdin.close()
-    assert f"is in use by sh ffmpeg to film.mp4 (process {holder.pid})" in seen["said"]
+    assert f"is in use by sh ffmpeg to video.mp4 (process {holder.pid})" in seen["message"]
 
 
-def test_a_film_and_the_demonstration_are_no_cameras(crowd_film):
-    (seen,) = camera(Config(camera=Camera(source=str(crowd_film))))
-    assert (seen.level, seen.said) == ("ok", f"{crowd_film}: 1280 x 720")
-    (seen,) = camera(Config(camera=Camera(source="demo")))
-    assert (seen.level, seen.said) == ("warning", "made-up visitors")
+def test_a_video_and_the_demonstration(crowd_film):
+    (seen,) = check_camera(Config(camera=Camera(source=str(crowd_film))))
+    assert (seen.level, seen.message) == ("ok", f"{crowd_film}: 1280 x 720")
+    (seen,) = check_camera(Config(camera=Camera(source="demo")))
+    assert (seen.level, seen.message) == ("warning", "a simulated crowd")

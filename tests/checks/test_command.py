@@ -10,8 +10,8 @@ import pytest
 from tests.paths import ROOT
 from tests.wall_process import needs_xvfb, x_server
 
-THINGS = {
-    *("config", "words", "hours", "camera", "screen", "OpenGL", "inference", "engines", "type"),
+CHECKS = {
+    *("config", "words", "hours", "camera", "screen", "OpenGL", "inference", "engines", "font"),
     *("record", "disk", "clock", "permissions", "services"),
 }
 
@@ -38,51 +38,51 @@ def folder(built, tmp_path, crowd_film):
 
 
 def by_name(ran):
-    told = json.loads(ran.stdout)
-    return told["ok"], {each["about"]: each for each in told["findings"]}
+    result = json.loads(ran.stdout)
+    return result["ok"], {each["check"]: each for each in result["findings"]}
 
 
 @needs_xvfb
-def test_where_all_is_well_the_status_is_0(folder):
+def test_without_an_error_the_status_is_0(folder):
     with x_server("+extension", "GLX") as (_, display):
         ran = check(folder, "--json", DISPLAY=display)
-    well, found = by_name(ran)
-    assert well and ran.returncode == 0, ran.stdout
+    ok, found = by_name(ran)
+    assert ok and ran.returncode == 0, ran.stdout
     assert ran.stderr == ""
-    assert set(found) >= THINGS
-    assert found["screen"]["said"].endswith("640 x 360")
-    # Drawn by the processor, which is a warning.
-    assert "OpenGL" in found["OpenGL"]["said"]
+    assert set(found) >= CHECKS
+    assert found["screen"]["message"].endswith("640 x 360")
+    # Rendered by the CPU, which is a warning.
+    assert "OpenGL" in found["OpenGL"]["message"]
 
 
-def test_trouble_is_status_1_with_a_line_a_thing(folder):
+def test_an_error_is_status_1_and_each_finding_a_line(folder):
     ran = check(folder)
     assert (ran.returncode, ran.stderr) == (1, "")
     lines = ran.stdout.splitlines()
     assert all(line[:2] in ("✔ ", "! ", "✘ ") for line in lines)
     (screen,) = [line for line in lines if line.startswith("✘ ")]
-    assert screen.startswith("✘ screen        none is named: DISPLAY is not set; install")
+    assert screen.startswith("✘ screen        DISPLAY is not set; install")
 
 
 @needs_xvfb
-def test_a_monitor_that_is_not_there_is_named(folder):
+def test_a_missing_monitor_is_named(folder):
     with (folder / "config.yaml").open("a") as file:
         file.write("display: {monitor: HDMI-7}\n")
     with x_server() as (_, display):
         _, found = by_name(check(folder, "--json", DISPLAY=display))
-    assert found["screen"]["level"] == "trouble"
-    assert "no monitor 'HDMI-7' is connected" in found["screen"]["said"]
+    assert found["screen"]["level"] == "error"
+    assert "no monitor 'HDMI-7' is connected" in found["screen"]["message"]
 
 
-def test_a_server_that_is_not_there_is_named(folder):
+def test_a_missing_x_server_is_named(folder):
     _, found = by_name(check(folder, "--json", DISPLAY=":99"))
-    assert found["screen"]["level"] == "trouble"
+    assert found["screen"]["level"] == "error"
     assert "installation-display" in found["screen"]["remedy"]
     _, found = by_name(check(folder, "--json", DISPLAY=":99", XAUTHORITY="/nowhere/cookie"))
-    assert "/nowhere/cookie cannot be read" in found["screen"]["said"]
+    assert "/nowhere/cookie cannot be read" in found["screen"]["message"]
 
 
-def test_a_config_that_cannot_be_used_is_told_and_the_services_are_looked_at(folder):
+def test_with_a_broken_config_only_config_and_services_are_checked(folder):
     (folder / "config.yaml").write_text("camera:\n  sorce: 0\n")
     ran = check(folder)
     assert (ran.returncode, ran.stderr) == (1, "")
@@ -92,11 +92,11 @@ def test_a_config_that_cannot_be_used_is_told_and_the_services_are_looked_at(fol
     assert " services " in services
 
 
-def test_what_is_laid_over_the_config_is_named(folder):
+def test_files_merged_over_the_config_are_named(folder):
     over = folder / "config.d"
     over.mkdir()
     (over / "wall.yaml").write_text("theme: {text_scale: 2}\n")
     _, found = by_name(check(folder, "--json"))
-    assert found["config"]["said"] == f"{folder}/config.yaml, config.d/wall.yaml"
-    (over / "wall.yaml").write_text("\ntheme: {text_scale: 9}\n")
-    assert f"{over}/wall.yaml:2: theme.text_scale" in check(folder).stdout.splitlines()[0]
+    assert found["config"]["message"] == f"{folder}/config.yaml, config.d/wall.yaml"
+    (over / "wall.yaml").write_text("\ntheme: {size: 9}\n")
+    assert f"{over}/wall.yaml:2: theme.size" in check(folder).stdout.splitlines()[0]

@@ -1,4 +1,4 @@
-"""Each look is a process of its own: it may hang, crash, chatter or fail."""
+"""Each check runs in a process of its own: it may hang, crash, print or fail."""
 
 import json
 import os
@@ -16,17 +16,17 @@ import ctypes, json, os, signal, sys, time
 from installation.checks.isolated import run_isolated
 from installation.checks.finding import ok, warning
 from installation.errors import InstallationError
-def look():
-    yield ok("thing", "begun")
-    {look}
-found = run_isolated("thing", look, {seconds}, {user!r})
-print(json.dumps([each.as_json() for each in found]))
+def check():
+    yield ok("thing", "started")
+    {code}
+findings = run_isolated("thing", check, {timeout_s}, {user!r})
+print(json.dumps([finding.as_json() for finding in findings]))
 """
 
 
-def looked(look, seconds=600, user=None):
-    """Return what is found, in a process that has no other threads."""
-    code = BEGIN.format(look=look.replace("\n", "\n    "), seconds=seconds, user=user)
+def findings(code, timeout_s=600, user=None):
+    """Run code as a check, in a process without other threads; return its findings."""
+    code = BEGIN.format(code=code.replace("\n", "\n    "), timeout_s=timeout_s, user=user)
     ran = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -38,62 +38,62 @@ def looked(look, seconds=600, user=None):
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     first, *others = json.loads(ran.stdout)
-    assert first["said"] == "begun"
+    assert first["message"] == "started"
     return others
 
 
-def test_what_is_found_comes_as_it_is():
-    (found,) = looked('yield warning("other", "ö; ✘", "do this")')
-    assert found == {"about": "other", "level": "warning", "said": "ö; ✘", "remedy": "do this"}
+def test_findings_arrive_unchanged():
+    (found,) = findings('yield warning("other", "ö; ✘", "do this")')
+    assert found == {"check": "other", "level": "warning", "message": "ö; ✘", "remedy": "do this"}
 
 
-def test_one_that_hangs_is_left_and_what_it_had_found_is_kept():
+def test_a_check_that_hangs_is_abandoned_and_its_findings_are_kept():
     hang = "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64)); time.sleep(600)"
-    (found,) = looked(hang, 10)
-    assert found["level"] == "trouble"
-    assert "does not answer within 10 seconds" in found["said"]
+    (found,) = findings(hang, 10)
+    assert found["level"] == "error"
+    assert "no response within 10 seconds" in found["message"]
 
 
-def test_what_one_that_hangs_has_started_ends_with_it(tmp_path):
+def test_children_of_a_check_that_hangs_are_killed_too(tmp_path):
     pid = tmp_path / "pid"
-    looked(f"os.system('sleep 600 & echo $! > {pid}; wait')", 10)
+    findings(f"os.system('sleep 600 & echo $! > {pid}; wait')", 10)
     number = pid.read_text().strip()
     end = time.monotonic() + 300
     while Path(f"/proc/{number}").exists():
-        # One that has ended and that nobody has asked for yet is still listed.
+        # A zombie is still listed.
         if Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
             break
         assert time.monotonic() < end
         time.sleep(0.05)
 
 
-def test_one_that_crashes_says_so():
-    (found,) = looked("ctypes.string_at(0)")
-    assert found["level"] == "trouble"
-    assert "crashed (SIGSEGV)" in found["said"]
+def test_a_check_that_crashes_is_an_error():
+    (found,) = findings("ctypes.string_at(0)")
+    assert found["level"] == "error"
+    assert "crashed (SIGSEGV)" in found["message"]
 
 
 @pytest.mark.parametrize(
-    ("look", "said", "remedy"),
+    ("code", "message", "remedy"),
     [
         ("raise InstallationError('it is broken; mend it')", "it is broken; mend it", ""),
         ("1 / 0", "unexpected ZeroDivisionError at <string>:", "please report this"),
-        ("os._exit(3)", "looking at it crashed (status 3)", "is its driver installed and sound?"),
-        ("sys.exit()", "looking at it crashed (status 1)", "is its driver installed and sound?"),
+        ("os._exit(3)", "the check crashed (status 3)", "is the driver installed and working?"),
+        ("sys.exit()", "the check crashed (status 1)", "is the driver installed and working?"),
     ],
 )
-def test_one_that_fails_says_so(look, said, remedy):
-    (found,) = looked(look)
-    assert found["level"] == "trouble"
-    assert found["said"].startswith(said) and found["remedy"] == remedy
+def test_a_check_that_fails_is_an_error(code, message, remedy):
+    (found,) = findings(code)
+    assert found["level"] == "error"
+    assert found["message"].startswith(message) and found["remedy"] == remedy
 
 
-def test_its_chatter_is_not_heard():
-    assert looked("os.write(1, b'noise'); os.write(2, b'noise'); print('noise')") == []
+def test_its_output_is_discarded():
+    assert findings("os.write(1, b'noise'); os.write(2, b'noise'); print('noise')") == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be another")
-def test_root_can_look_as_another():
-    (found,) = looked('yield ok("who", f"{os.geteuid()} {os.getgroups()}")', user="nobody")
-    uid, groups = found["said"].split(" ", 1)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+def test_root_can_check_as_another_user():
+    (found,) = findings('yield ok("who", f"{os.geteuid()} {os.getgroups()}")', user="nobody")
+    uid, groups = found["message"].split(" ", 1)
     assert int(uid) != 0 and 0 not in json.loads(groups)

@@ -19,55 +19,53 @@ from tests.record.odd_places import ODD_PLACES, make_odd_places
 Usage = namedtuple("Usage", "total used free")
 
 
-def kept(folder, name="record.sqlite"):
+def config_in(folder, name="record.sqlite"):
     return Config(
         record=Record(file=folder / name), inference=Inference(engines=folder / "engines")
     )
 
 
 @pytest.mark.parametrize(
-    ("free", "level", "said"),
+    ("free", "level", "message"),
     [
         (50e9, "ok", "50.0 GB free"),
         (1e9, "warning", "1.0 GB free"),
-        (1e7, "trouble", "10 MB free"),
-        (0, "trouble", "is full"),
+        (1e7, "error", "10 MB free"),
+        (0, "error", "is full"),
     ],
 )
-def test_disks_are_looked_at_once_each(tmp_path, monkeypatch, free, level, said):
-    monkeypatch.setattr(machine, "_SYSTEM", ())
+def test_each_disk_is_checked_once(tmp_path, monkeypatch, free, level, message):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100e9, 0, free))
-    # Folders that are not there yet belong to the disk they will be on.
-    (seen,) = machine.disk(kept(tmp_path))
+    # Folders that do not exist yet belong to the disk they will be on.
+    (seen,) = machine.check_disk(config_in(tmp_path), ())
     assert seen.level == level
-    assert said in seen.said
+    assert message in seen.message
 
 
-def test_a_full_disk_of_the_system_is_named_though_nothing_of_ours_is_on_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "_SYSTEM", (Path("/proc"),))
+def test_a_full_system_disk_is_an_error_though_nothing_of_ours_is_on_it(tmp_path, monkeypatch):
     usage = shutil.disk_usage
     monkeypatch.setattr(
         shutil,
         "disk_usage",
         lambda path: Usage(1e9, 1e9, 0) if path == Path("/proc") else usage(path),
     )
-    seen = [each for each in machine.disk(kept(tmp_path)) if "/proc" in each.said]
-    assert [(each.level, each.said) for each in seen] == [
-        ("trouble", "the disk with /proc is full")
+    findings = machine.check_disk(config_in(tmp_path), (Path("/proc"),))
+    seen = [each for each in findings if "/proc" in each.message]
+    assert [(each.level, each.message) for each in seen] == [
+        ("error", "the disk with /proc is full")
     ]
 
 
-def test_a_disk_without_room_for_another_file_is_named(tmp_path, monkeypatch):
-    told = list(os.statvfs(tmp_path))
-    told[5], told[7] = 1000, 0
-    monkeypatch.setattr(machine, "_SYSTEM", ())
-    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(told))
-    (seen,) = machine.disk(kept(tmp_path))
-    assert seen.level == "trouble" and "no room for another file" in seen.said
+def test_a_disk_without_inodes_is_an_error(tmp_path, monkeypatch):
+    stat = list(os.statvfs(tmp_path))
+    stat[5], stat[7] = 1000, 0
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(stat))
+    (seen,) = machine.check_disk(config_in(tmp_path))
+    assert seen.level == "error" and "no room for another file" in seen.message
 
 
 class Clock(datetime):
-    """A clock that shows a time of our choosing."""
+    """A clock that shows a time of the test's choice."""
 
     shows = "2026-11-22T12:00+00:00"
 
@@ -78,7 +76,7 @@ class Clock(datetime):
 
 @pytest.fixture
 def clock(monkeypatch):
-    # The program's own files are older than that.
+    # The installed files are older than that.
     os_stat = machine.Path.stat
     old = namedtuple("Stat", "st_mtime")(datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp())
     monkeypatch.setattr(
@@ -87,33 +85,32 @@ def clock(monkeypatch):
         lambda path, **how: old if path.name == "machine.py" else os_stat(path, **how),
     )
     monkeypatch.setattr(machine, "datetime", Clock)
-    monkeypatch.setattr(machine, "_synchronised", lambda: True)
 
-    def check(shows, **hours):
+    def check(shows, is_synchronised=True, **hours):
         monkeypatch.setattr(Clock, "shows", shows)
-        (seen,) = machine.clock(Config(hours=Hours(**hours)))
+        config = Config(hours=Hours(**hours))
+        (seen,) = machine.check_clock(config, lambda: is_synchronised)
         return seen
 
     return check
 
 
-def test_a_clock_that_is_right(clock):
+def test_a_correct_clock(clock):
     seen = clock("2026-11-22T12:00+00:00", timezone="Test/Berlin")
-    assert (seen.level, seen.said) == ("ok", "2026-11-22 13:00 (Test/Berlin), synchronised")
+    assert (seen.level, seen.message) == ("ok", "2026-11-22 13:00 (Test/Berlin), synchronised")
 
 
 @pytest.mark.parametrize("shows", ["1970-01-01T00:10+00:00", "2101-01-01T00:00+00:00"])
-def test_a_clock_that_cannot_be_right(clock, shows):
-    assert clock(shows, timezone="UTC").level == "trouble"
+def test_an_impossible_time_is_an_error(clock, shows):
+    assert clock(shows, timezone="UTC").level == "error"
 
 
-def test_a_clock_that_nobody_keeps_right(clock, monkeypatch):
-    monkeypatch.setattr(machine, "_synchronised", lambda: False)
-    assert clock("2026-11-22T12:00+00:00").level == "warning"
+def test_a_clock_that_is_not_synchronised(clock):
+    assert clock("2026-11-22T12:00+00:00", is_synchronised=False).level == "warning"
 
 
 @pytest.mark.parametrize(
-    ("told", "remedy"),
+    ("shown", "remedy"),
     [
         (
             "CanNTP=no\nNTP=no",
@@ -123,108 +120,106 @@ def test_a_clock_that_nobody_keeps_right(clock, monkeypatch):
         ("CanNTP=yes\nNTP=yes", "connect the machine to the network"),
     ],
 )
-def test_what_would_keep_the_clock_right_is_named(clock, monkeypatch, tmp_path, told, remedy):
-    monkeypatch.setattr(machine, "_synchronised", lambda: False)
+def test_the_remedy_depends_on_the_time_service(clock, monkeypatch, tmp_path, shown, remedy):
     script = tmp_path / "timedatectl"
-    script.write_text(f"#!/bin/sh\nprintf '{told}\\n'\n")
+    script.write_text(f"#!/bin/sh\nprintf '{shown}\\n'\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert remedy in clock("2026-11-22T12:00+00:00").remedy
+    assert remedy in clock("2026-11-22T12:00+00:00", is_synchronised=False).remedy
 
 
-def test_opening_hours_in_a_zone_that_nobody_set(clock, monkeypatch):
+def test_opening_hours_without_a_time_zone(clock, monkeypatch):
     monkeypatch.setattr("installation.supervision.hours._machine_zone", lambda: timezone.utc)
     assert clock("2026-11-22T12:00+00:00").level == "ok"
     seen = clock("2026-11-22T12:00+00:00", open=("mon 10:00-18:00",))
     assert seen.level == "warning" and "hours.timezone" in seen.remedy
 
 
-def test_the_kernel_tells_whether_the_clock_is_kept():
-    assert machine._synchronised() in (True, False)
+def test_the_kernel_says_whether_the_clock_is_synchronised():
+    assert machine.is_clock_synchronised() in (True, False)
 
 
 @pytest.mark.parametrize(("degrees", "level"), [(50.0, "ok"), (95.0, "warning")])
-def test_heat(monkeypatch, degrees, level):
+def test_temperature(monkeypatch, degrees, level):
     monkeypatch.setattr(machine, "temperature", lambda: degrees)
-    (seen,) = machine.heat(Config())
+    (seen,) = machine.check_temperature(Config())
     assert seen.level == level
     monkeypatch.setattr(machine, "temperature", lambda: None)
-    assert list(machine.heat(Config())) == []
+    assert list(machine.check_temperature(Config())) == []
 
 
-def test_a_record_is_counted(tmp_path):
-    config = kept(tmp_path)
-    (seen,) = machine.record(config)
-    assert (seen.level, seen.said) == ("ok", f"{tmp_path}/record.sqlite: nothing yet")
+def test_the_rows_of_a_record_are_counted(tmp_path):
+    config = config_in(tmp_path)
+    (seen,) = machine.check_record(config)
+    assert (seen.level, seen.message) == ("ok", f"{tmp_path}/record.sqlite: nothing yet")
     with closing(Store(config.record.file)) as store:
         store.add([Entry(472222, "n10104064", 0.5, 3, "wall", "safe", "e")] * 1234)
-        # While the wall writes, too.
-        (seen,) = machine.record(config)
-    assert seen.said == f"{tmp_path}/record.sqlite: 1,234 words"
+        # Also while it is being written.
+        (seen,) = machine.check_record(config)
+    assert seen.message == f"{tmp_path}/record.sqlite: 1,234 words"
 
 
-def test_a_deletion_that_is_announced_is_told(tmp_path):
-    config = kept(tmp_path)
+def test_an_announced_deletion_is_a_warning(tmp_path):
+    config = config_in(tmp_path)
     with closing(Store(config.record.file)) as store:
         store.add([Entry(hour, "n10104064", 0.5, 3, "wall", "safe", "e") for hour in (1, 2, 10**6)])
         Expiry(config.record.file, 30).sweep(store, 480_000 * 3600)
-    (seen,) = machine.record(config)
+    (seen,) = machine.check_record(config)
     assert seen.level == "warning"
-    assert seen.said.startswith(f"{tmp_path}/record.sqlite: 3 words; 2 words from before 20")
-    assert "will be deleted on 20" in seen.said and "record.keep_days is 30" in seen.said
+    assert seen.message.startswith(f"{tmp_path}/record.sqlite: 3 words; 2 words from before 20")
+    assert "will be deleted on 20" in seen.message and "record.keep_days is 30" in seen.message
     assert seen.remedy.startswith("to keep them, put record.keep_days back")
 
 
 @pytest.mark.parametrize("place", ODD_PLACES)
-def test_what_is_no_record_is_told_at_once(tmp_path, place):
+def test_a_file_that_is_not_a_record_is_an_error(tmp_path, place):
     make_odd_places(tmp_path)
-    (seen,) = run_isolated("record", partial(machine.record, kept(tmp_path, place)), 60)
-    assert seen.level == "trouble"
-    assert seen.said.startswith(ODD_PLACES[place].format(tmp_path))
+    (seen,) = run_isolated("record", partial(machine.check_record, config_in(tmp_path, place)), 60)
+    assert seen.level == "error"
+    assert seen.message.startswith(ODD_PLACES[place].format(tmp_path))
 
 
 def test_a_link_to_a_record_is_followed(tmp_path):
     link = tmp_path / "link"
     (tmp_path / "disk").mkdir()
     link.symlink_to("disk/record.sqlite")
-    (seen,) = machine.record(kept(tmp_path, "link"))
+    (seen,) = machine.check_record(config_in(tmp_path, "link"))
     assert seen.level == "warning"
-    assert seen.said == f"{link}: a link to disk/record.sqlite, where no file is yet"
+    assert seen.message == f"{link}: a link to disk/record.sqlite, which does not exist yet"
     Store(link).close()
     (tmp_path / "disk" / "record.sqlite.damaged-20261122-180000").touch()
-    found, aside = machine.record(kept(tmp_path, "link"))
-    assert (found.level, found.said) == ("ok", f"{link}: 0 words")
-    assert "1 damaged was set aside" in aside.said
+    found, damaged = machine.check_record(config_in(tmp_path, "link"))
+    assert (found.level, found.message) == ("ok", f"{link}: 0 words")
+    assert "1 damaged file was set aside" in damaged.message
 
 
-def test_a_record_that_was_damaged(tmp_path):
+def test_a_damaged_record_is_a_warning(tmp_path):
     for name in ("20261122-180000", "20261122-180000-wal"):
         (tmp_path / f"record.sqlite.damaged-{name}").touch()
-    (_, seen) = machine.record(kept(tmp_path))
-    assert seen.level == "warning" and "1 damaged was set aside" in seen.said
+    (_, seen) = machine.check_record(config_in(tmp_path))
+    assert seen.level == "warning" and "1 damaged file was set aside" in seen.message
 
 
-def test_a_record_that_cannot_be(tmp_path, monkeypatch):
-    (seen,) = machine.record(kept(tmp_path / "nowhere"))
-    assert seen.level == "trouble" and "no such folder" in seen.said
+def test_a_record_that_cannot_be_written(tmp_path, monkeypatch):
+    (seen,) = machine.check_record(config_in(tmp_path / "nowhere"))
+    assert seen.level == "error" and "no such folder" in seen.message
     monkeypatch.setattr(os, "access", lambda *_: False)
-    (seen,) = machine.record(kept(tmp_path))
-    assert seen.level == "trouble" and "cannot be written" in seen.said
-    (seen,) = machine.record(Config(record=Record(file=None)))
+    (seen,) = machine.check_record(config_in(tmp_path))
+    assert seen.level == "error" and "cannot be written" in seen.message
+    (seen,) = machine.check_record(Config(record=Record(file=None)))
     assert seen.level == "ok"
 
 
-def test_what_a_user_may_not_use_is_named_with_its_group(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "_DEV", tmp_path)
+def test_a_denied_device_is_named_with_its_group(tmp_path, monkeypatch):
     (tmp_path / "dri").mkdir()
     for name in ("dri/renderD128", "video0"):
         (tmp_path / name).touch()
     config = Config(camera=Camera(source=str(tmp_path / "video0")))
-    (seen,) = machine.permissions(config)
+    (seen,) = machine.check_permissions(config, tmp_path)
     assert seen.level == "ok"
-    # Root may use anything, so that it is said here.
+    # Patched, because root may use anything.
     monkeypatch.setattr(os, "access", lambda *_: False)
-    graphics, camera, *_ = machine.permissions(config)
-    assert (graphics.level, camera.level) == ("warning", "trouble")
-    assert str(tmp_path / "video0") in camera.said
+    graphics, camera, *_ = machine.check_permissions(config, tmp_path)
+    assert (graphics.level, camera.level) == ("warning", "error")
+    assert str(tmp_path / "video0") in camera.message
     assert camera.remedy.startswith("sudo usermod -aG ")

@@ -1,32 +1,30 @@
-"""As whom all is looked at, and what is said where that cannot be."""
+"""The user whom the checks run as, and the files of the config."""
+
+import os
 
 import pytest
 
-from installation.checks import run_checks as examine
+from installation.checks.run_checks import check_config, run_checks
 
 
-def test_a_user_that_was_removed_is_one_line(config, monkeypatch):
-    from installation.checks import service
-
-    monkeypatch.setattr(examine, "_user", lambda: "nobody-of-that-name")
-    monkeypatch.setattr(service, "units", lambda: iter(()))
-    (seen,) = examine.examine(None)
-    assert (seen.about, seen.level) == ("user", "trouble")
-    assert str(seen).endswith("is missing; sudo systemd/install makes it")
+def test_a_user_who_does_not_exist_is_an_error():
+    found, *_ = run_checks(None, user="nobody-of-that-name")
+    assert (found.check, found.level) == ("user", "error")
+    assert str(found).endswith("who does not exist; run sudo systemd/install")
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "config.d/wall.yaml"])
-def test_a_config_that_the_wall_may_not_read_is_let_be_read_by_its_group(
+def test_the_remedy_for_an_unreadable_config_grants_access_to_the_group_only(
     tmp_path, monkeypatch, name
 ):
     (tmp_path / "config.d").mkdir()
     for each in ("config.yaml", "config.d/wall.yaml"):
         (tmp_path / each).touch()
-    access = examine.os.access
+    access = os.access
     monkeypatch.setattr(
-        examine.os, "access", lambda path, mode: path.name not in name and access(path, mode)
+        os, "access", lambda path, mode: path.name not in name and access(path, mode)
     )
-    (seen,) = examine._config(tmp_path / "config.yaml")
-    assert seen.level == "trouble" and str(tmp_path / name) in seen.said
-    assert "chgrp" in seen.remedy or seen.remedy == "use sudo"
-    assert "o+r" not in seen.remedy and "a+r" not in seen.remedy
+    (found,) = check_config(tmp_path / "config.yaml")
+    assert found.level == "error" and str(tmp_path / name) in found.message
+    assert "chgrp" in found.remedy or found.remedy == "use sudo"
+    assert "o+r" not in found.remedy and "a+r" not in found.remedy

@@ -1,4 +1,4 @@
-"""``installation classify`` and what people give it: no file may end the batch."""
+"""``installation classify`` on odd files: no file may end the batch."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from installation.capture.source import CaptureError
-from installation.commands.classify import FileResult, OutputFolder
+from installation.commands.output_folder import FileResult, OutputFolder
 from installation.config.model import Theme
 from installation.errors import printable
 from installation.scene import Scene
@@ -50,14 +50,14 @@ def odd(tmp_path_factory):
     return odd_pictures.make(tmp_path_factory.mktemp("odd"))
 
 
-def told_of(stderr, paths):
-    """Return which of the paths are told of, a line each and in their order."""
+def rejected(stderr, paths):
+    """Return which of the paths have an error line; the lines must be in their order."""
     lines = stderr.decode().splitlines()
-    said = [line.partition(": ")[2] for line in lines]
+    messages = [line.partition(": ")[2] for line in lines]
     assert all(line.startswith("installation: ") for line in lines)
     assert all(line.isprintable() for line in lines)
     found, rest = [], iter(paths)
-    for line in said:
+    for line in messages:
         path = next((each for each in rest if line.startswith(f"{printable(str(each))}: ")), None)
         assert path is not None, line
         reason = line.removeprefix(f"{printable(str(path))}: ")
@@ -66,16 +66,16 @@ def told_of(stderr, paths):
     return found
 
 
-def test_whatever_the_files_each_is_read_or_told_of_in_a_line(classify, odd, tmp_path):
+def test_each_file_is_classified_or_rejected_in_one_line(classify, odd, tmp_path):
     ran = classify("--json", *odd, "--output", "copies")
     assert ran.returncode == 1
-    refused = told_of(ran.stderr, odd)
+    bad = rejected(ran.stderr, odd)
     read = [Path(json.loads(line)["image"]) for line in ran.stdout.splitlines()]
-    assert read == [path for path in odd if path not in refused]
-    assert [each.name for each in refused if each.name.startswith("good")] == []
+    assert read == [path for path in odd if path not in bad]
+    assert [each.name for each in bad if each.name.startswith("good")] == []
     assert [each.name for each in read if each.name.startswith("bad")] == []
-    assert len(read) > 200 < len(refused)
-    # One whose format cannot hold what is in it is kept in another.
+    assert len(read) > 200 < len(bad)
+    # An image that its format cannot hold is saved in another format.
     copies = list((tmp_path / "copies").iterdir())
     assert len(copies) == len(read)
     shapes = {}
@@ -89,27 +89,27 @@ def test_whatever_the_files_each_is_read_or_told_of_in_a_line(classify, odd, tmp
     assert shapes["good wide in a png.tiff"] == (70_000, 2)
 
 
-def test_what_is_no_file_or_cannot_be_reached_is_told_of(classify, tmp_path):
+def test_special_and_unreachable_files_are_rejected(classify, tmp_path):
     (tmp_path / "specials").mkdir()
     specials = odd_pictures.make_specials(tmp_path / "specials")
     good = tmp_path / "good.png"
     odd_pictures.picture().save(good)
     ran = classify(*(each for special in specials for each in (special, good)))
     assert ran.returncode == 1
-    assert told_of(ran.stderr, specials) == specials
+    assert rejected(ran.stderr, specials) == specials
     assert ran.stdout.decode().count(f"{good}: 0 faces\n") == len(specials)
 
 
 @pytest.fixture
 def open_folder():
-    """One that every user can reach, which pytest's own is not."""
+    """A folder that every user can reach, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 
 
-def test_what_may_not_be_read_is_told_of(open_folder):
-    """As somebody who is not root."""
+def test_files_without_read_permission_are_rejected(open_folder):
+    """As a user other than root."""
     tmp_path = open_folder
     (tmp_path / "closed").mkdir()
     (tmp_path / "unlisted").mkdir()
@@ -162,7 +162,7 @@ for name in ("closed/b.png", "closed", "private.png", "unlisted"):
     )
 
 
-def test_a_name_is_one_line_of_text(classify, tmp_path):
+def test_a_file_name_is_printed_on_one_line(classify, tmp_path):
     name = "a\nb\x1b[31m.png"
     odd_pictures.picture().save(tmp_path / name)
     ran = classify(name)
@@ -170,13 +170,13 @@ def test_a_name_is_one_line_of_text(classify, tmp_path):
     assert len(ran.stdout.splitlines()) == 2
 
 
-def test_no_copy_takes_the_place_of_another_however_long_the_name(classify, tmp_path):
+def test_no_copy_replaces_another_however_long_its_name(classify, tmp_path):
     long = "x" * 251
     (tmp_path / "other").mkdir()
     for name in (f"{long}.png", f"other/{long}.png", "a.png", "a", "a.PNG", "other/a.png"):
         odd_pictures.picture().save(tmp_path / name, "PNG")
     (tmp_path / "copies").mkdir()
-    # Nor does it go where a link leads.
+    # Nor is a link followed.
     (tmp_path / "copies" / "a.PNG").symlink_to(tmp_path / "nowhere")
     names = [f"{long}.png", f"other/{long}.png", "a.png", "a", "a.PNG", "other/a.png"]
     ran = classify(*names, "--output", "copies")
@@ -188,7 +188,7 @@ def test_no_copy_takes_the_place_of_another_however_long_the_name(classify, tmp_
 
 
 @pytest.mark.parametrize(
-    ("folder", "says"),
+    ("folder", "message"),
     [
         ("a.png", "a.png: a file, not a folder for copies"),
         ("a.png/copies", "a.png/copies: cannot be written to: Not a directory"),
@@ -196,21 +196,19 @@ def test_no_copy_takes_the_place_of_another_however_long_the_name(classify, tmp_
         ("x" * 300, f"{'x' * 300}: cannot be written to: File name too long"),
     ],
 )
-def test_a_folder_that_takes_no_copies_is_told_before_anything_else(
-    classify, tmp_path, folder, says
-):
+def test_an_unusable_output_folder_is_the_first_and_only_error(classify, tmp_path, folder, message):
     odd_pictures.picture().save(tmp_path / "a.png")
     ran = classify("a.png", "a.png", "--output", folder)
     assert (ran.returncode, ran.stdout) == (1, b"")
-    assert ran.stderr.decode() == f"installation: {says}\n"
+    assert ran.stderr.decode() == f"installation: {message}\n"
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [("size=64k", "No space left on device"), ("ro", "Read-only file system")],
 )
-def test_a_disk_that_takes_nothing_ends_at_once_and_has_no_half_a_picture(
-    classify, tmp_path, options, says
+def test_a_full_or_read_only_disk_ends_the_batch_without_partial_files(
+    classify, tmp_path, options, message
 ):
     odd_pictures.picture().save(tmp_path / "small.png")
     odd_pictures.picture(400, 300).save(tmp_path / "large.png")
@@ -222,7 +220,7 @@ def test_a_disk_that_takes_nothing_ends_at_once_and_has_no_half_a_picture(
     )
     assert ran.returncode == 1
     (line,) = ran.stderr.decode().splitlines()
-    assert line.startswith("installation: copies") and line.endswith(says)
+    assert line.startswith("installation: copies") and line.endswith(message)
     seen = ran.stdout.decode()
     if options == "ro":
         assert seen == ""
@@ -231,7 +229,7 @@ def test_a_disk_that_takes_nothing_ends_at_once_and_has_no_half_a_picture(
         assert seen.endswith("\nsmall.png\n")
 
 
-def test_without_engines_it_ends_at_once(tmp_path):
+def test_without_engines_it_fails_at_once(tmp_path):
     (tmp_path / "config.yaml").write_text("inference: {engines: nowhere}\n")
     odd_pictures.picture().save(tmp_path / "a.png")
     ran = subprocess.run(
@@ -246,7 +244,7 @@ def test_without_engines_it_ends_at_once(tmp_path):
     assert len(ran.stderr.splitlines()) == 1
 
 
-# What decoders and encoders of all kinds have been seen to raise.
+# Exceptions that decoders and encoders have been seen to raise.
 RAISED = [
     *(MemoryError(), RecursionError("maximum recursion depth exceeded"), OverflowError("int")),
     *(struct.error("unpack requires a buffer of 4 bytes"), SyntaxError("not a TIFF"), KeyError(3)),
@@ -261,7 +259,7 @@ RAISED = [
 
 @pytest.mark.parametrize("raised", RAISED, ids=repr)
 @pytest.mark.parametrize("edge", ["open", "load"])
-def test_whatever_a_decoder_raises_is_that_files_line(tmp_path, monkeypatch, raised, edge):
+def test_whatever_a_decoder_raises_is_an_error_of_its_file(tmp_path, monkeypatch, raised, edge):
     from PIL.PngImagePlugin import PngImageFile
 
     from installation.capture.stills import read_picture
@@ -274,30 +272,30 @@ def test_whatever_a_decoder_raises_is_that_files_line(tmp_path, monkeypatch, rai
     monkeypatch.setattr(PngImageFile, {"open": "_open", "load": "load"}[edge], fail)
     with pytest.raises(CaptureError) as caught:
         read_picture(path)
-    assert told_of(f"installation: {caught.value}".encode(), [path]) == [path]
+    assert rejected(f"installation: {caught.value}".encode(), [path]) == [path]
 
 
 @pytest.mark.parametrize("raised", RAISED, ids=repr)
-def test_a_picture_that_cannot_be_encoded_is_kept_as_png_or_told_of(tmp_path, monkeypatch, raised):
-    picture = np.zeros((30, 40, 3), np.uint8)
+def test_an_image_that_cannot_be_encoded_is_saved_as_png_or_rejected(tmp_path, monkeypatch, raised):
+    image = np.zeros((30, 40, 3), np.uint8)
     theme = Theme()
     folder = OutputFolder(tmp_path / "copies", theme)
-    reading = FileResult(picture, (), (), Path("a.webp"))
+    result = FileResult(image, (), (), Path("a.webp"))
     # Nothing was found in it, so nothing can be drawn.
     with pytest.raises(CaptureError, match=r"a\.webp: cannot be drawn: "):
-        folder.save(reading)
+        folder.save(result)
     monkeypatch.setattr(FileResult, "scene", lambda _self: Scene(0, 0.0, 40, 30, (), None))
-    save, refused = Image.Image.save, ["WEBP"]
+    save, failing = Image.Image.save, ["WEBP"]
 
     def fail(image, file, form, **options):
-        if form in refused:
+        if form in failing:
             raise raised
         save(image, file, form, **options)
 
     monkeypatch.setattr(Image.Image, "save", fail)
-    assert folder.save(reading).name == "a.png"
-    refused.append("PNG")
+    assert folder.save(result).name == "a.png"
+    failing.append("PNG")
     with pytest.raises(CaptureError) as caught:
-        folder.save(reading)
+        folder.save(result)
     assert str(caught.value).startswith("a.webp: cannot be saved: ")
     assert [each.name for each in (tmp_path / "copies").iterdir()] == ["a.png"]

@@ -1,4 +1,4 @@
-"""What the demonstration leaves behind."""
+"""The files that the demonstration saves."""
 
 import os
 import resource
@@ -11,13 +11,13 @@ from tests.paths import ROOT
 
 
 @pytest.mark.parametrize(
-    ("output", "says"),
+    ("output", "message"),
     [
         ("x.png", "cannot be written: File too large"),
-        ("x.mp4", "not all of it could be written; is the disk full?"),
+        ("x.mp4", "could not be written completely; is the disk full?"),
     ],
 )
-def test_what_has_no_room_is_told(built, tmp_path, output, says):
+def test_an_output_that_does_not_fit_on_the_disk_is_an_error(built, tmp_path, output, message):
     (tmp_path / "config.yaml").write_text(f"inference: {{engines: {built}, device: cpu}}\n")
     ran = subprocess.run(
         [
@@ -32,5 +32,5 @@ def test_what_has_no_room_is_told(built, tmp_path, output, says):
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr.splitlines()[-1] == f"installation: {output}: {says}"
+    assert ran.stderr.splitlines()[-1] == f"installation: {output}: {message}"
     assert "Traceback" not in ran.stderr

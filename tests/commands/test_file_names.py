@@ -1,4 +1,4 @@
-"""Files whose names are no text in the locale's encoding, for every command that takes a name."""
+"""File names that the locale's encoding cannot decode, in every command that takes one."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from tests.paths import ROOT
 from tests.ports import free_port
 from tests.wall_process import LONG, needs_xvfb, x_server
 
-# In Latin 1, which is no UTF-8, and in UTF-8, which is no ASCII.
+# Latin 1, which is not valid UTF-8, and UTF-8, which is not valid ASCII.
 NAMES = [b"caf\xe9", "café".encode()]
 LOCALES = {
     "UTF-8": {"LC_ALL": "C.UTF-8"},
@@ -36,7 +36,7 @@ pytestmark = [
 
 @pytest.fixture
 def folder(built, tmp_path, name):
-    """A folder of such a name."""
+    """A folder with such a name."""
     path = tmp_path / os.fsdecode(name)
     path.mkdir()
     (path / "config.yaml").write_text(
@@ -47,7 +47,7 @@ def folder(built, tmp_path, name):
 
 
 def installation(folder, locale, *arguments):
-    """Run a command in a folder; return its exit status, its answer and what it said besides."""
+    """Run a command in a folder; return its exit status, standard output and standard error."""
     ran = subprocess.run(
         [sys.executable, "-m", "installation", *arguments],
         cwd=folder,
@@ -60,46 +60,44 @@ def installation(folder, locale, *arguments):
     return ran.returncode, ran.stdout, ran.stderr
 
 
-def readable(picture):
-    """Tell whether a picture file, by a name that OpenCV may not take, holds one."""
-    return cv2.imdecode(np.frombuffer(picture.read_bytes(), np.uint8), 1) is not None
+def is_image(path):
+    """Return whether OpenCV can decode a file whose name it may not accept."""
+    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), 1) is not None
 
 
-def test_a_film_is_traced(folder, name, locale, crowd_film):
-    film = folder / os.fsdecode(name + b".avi")
-    film.write_bytes(crowd_film.read_bytes())
-    status, answer, said = installation(folder, locale, "trace", "--json", film)
-    assert (status, said) == (0, b"")
-    assert [json.loads(line)["frame"] for line in answer.splitlines()] == list(range(90))
-    status, answer, said = installation(folder, locale, "trace", name + b"-2.avi")
-    assert (status, answer) == (1, b"")
-    assert said.startswith(b"installation: caf") and said.endswith(b"-2.avi: no such file\n")
+def test_a_video_is_traced(folder, name, locale, crowd_film):
+    video = folder / os.fsdecode(name + b".avi")
+    video.write_bytes(crowd_film.read_bytes())
+    status, out, err = installation(folder, locale, "trace", "--json", video)
+    assert (status, err) == (0, b"")
+    assert [json.loads(line)["frame"] for line in out.splitlines()] == list(range(90))
+    status, out, err = installation(folder, locale, "trace", name + b"-2.avi")
+    assert (status, out) == (1, b"")
+    assert err.startswith(b"installation: caf") and err.endswith(b"-2.avi: no such file\n")
 
 
-def test_a_picture_is_classified_and_its_name_can_be_told_from_the_answer(
-    folder, name, locale, hopper
-):
-    picture = name + b".png"
-    (folder / os.fsdecode(picture)).write_bytes(cv2.imencode(".png", hopper)[1].tobytes())
-    arguments = ("classify", "--json", picture, "--output", name)
-    status, answer, said = installation(folder, locale, *arguments)
-    assert (status, said) == (0, b"")
-    assert os.fsencode(json.loads(answer)["image"]) == picture
-    assert readable(folder / os.fsdecode(name) / os.fsdecode(picture))
-    assert installation(folder, locale, "classify", picture)[0] == 0
+def test_an_image_is_classified_and_the_output_preserves_its_name(folder, name, locale, hopper):
+    image = name + b".png"
+    (folder / os.fsdecode(image)).write_bytes(cv2.imencode(".png", hopper)[1].tobytes())
+    arguments = ("classify", "--json", image, "--output", name)
+    status, out, err = installation(folder, locale, *arguments)
+    assert (status, err) == (0, b"")
+    assert os.fsencode(json.loads(out)["image"]) == image
+    assert is_image(folder / os.fsdecode(name) / os.fsdecode(image))
+    assert installation(folder, locale, "classify", image)[0] == 0
 
 
 @pytest.mark.parametrize("kind", [b".png", b".mp4"])
-def test_the_demonstration_is_kept(folder, name, locale, kind):
+def test_the_demonstration_is_saved(folder, name, locale, kind):
     output = folder / os.fsdecode(name + kind)
     arguments = ("demo", "--headless", "--frames", "3", "--output", name + kind)
-    status, answer, said = installation(folder, locale, *arguments)
-    assert status == 0, said
-    assert b"see caf" in answer
+    status, out, err = installation(folder, locale, *arguments)
+    assert status == 0, err
+    assert b"see caf" in out
     if kind == b".png":
-        assert readable(output)
+        assert is_image(output)
     else:
-        # OpenCV takes no such names.
+        # OpenCV does not accept such names.
         plain = folder.parent / "plain.mp4"
         output.rename(plain)
         assert int(cv2.VideoCapture(str(plain)).get(cv2.CAP_PROP_FRAME_COUNT)) == 3
@@ -108,15 +106,15 @@ def test_the_demonstration_is_kept(folder, name, locale, kind):
 def test_a_config_is_found(folder, name, locale):
     config = folder / os.fsdecode(name + b".yaml")
     (folder / "config.yaml").rename(config)
-    status, _, said = installation(folder, locale, "labels", "policy", "--config", config)
-    assert (status, said) == (0, b"")
-    status, answer, _ = installation(folder, locale, "check", "--json", "--config", config)
-    (found,) = [each for each in json.loads(answer)["findings"] if each["about"] == "config"]
-    assert os.fsencode(found["said"]) == os.fsencode(config)
+    status, _, err = installation(folder, locale, "labels", "policy", "--config", config)
+    assert (status, err) == (0, b"")
+    status, out, _ = installation(folder, locale, "check", "--json", "--config", config)
+    (found,) = [each for each in json.loads(out)["findings"] if each["check"] == "config"]
+    assert os.fsencode(found["message"]) == os.fsencode(config)
     config.write_text("camera:\n  sorce: 0\n")
-    status, _, said = installation(folder, locale, "labels", "policy", "--config", config)
+    status, _, err = installation(folder, locale, "labels", "policy", "--config", config)
     assert status == 1
-    assert b".yaml:2: camera.sorce: unknown key" in said
+    assert b".yaml:2: camera.sorce: unknown key" in err
 
 
 def test_a_record_is_read_and_written(folder, name, locale):
@@ -131,15 +129,15 @@ def test_a_record_is_read_and_written(folder, name, locale):
     ):
         ran = installation(folder, locale, "record", *arguments, "--record", record)
         assert (ran[0], ran[2]) == (0, b""), arguments
-    assert readable(folder / os.fsdecode(name + b".png"))
+    assert is_image(folder / os.fsdecode(name + b".png"))
     assert len((folder / os.fsdecode(name + b".csv")).read_text().splitlines()) == 2
-    status, answer, _ = installation(folder, locale, "record", "merge", name + b"-2.sqlite", record)
+    status, out, _ = installation(folder, locale, "record", "merge", name + b"-2.sqlite", record)
     assert status == 0
-    assert answer.endswith(b"-2.sqlite: 1 words\n")
+    assert out.endswith(b"-2.sqlite: 1 words\n")
 
 
 def status_of(url):
-    """Ask until the wall works: a slow machine takes its time to get there."""
+    """Return the HTTP status once it is no longer 503: a slow machine takes long to start."""
     until = time.monotonic() + LONG
     while True:
         try:
@@ -151,7 +149,7 @@ def status_of(url):
 
 
 @needs_xvfb
-def test_a_wall_in_such_a_folder_tells_how_it_is(folder, name, locale, built, crowd_film):
+def test_the_wall_in_such_a_folder_serves_its_status(folder, name, locale, built, crowd_film):
     (folder / "film.avi").write_bytes(crowd_film.read_bytes())
     port = free_port()
     with (folder / "config.yaml").open("a") as config:
@@ -174,7 +172,7 @@ def test_a_wall_in_such_a_folder_tells_how_it_is(folder, name, locale, built, cr
         killer = threading.Timer(2 * LONG, process.kill)
         killer.start()
         try:
-            while b"film.avi" not in (told := manager.recv(4096)):
+            while b"film.avi" not in (status := manager.recv(4096)):
                 assert process.poll() is None
             for page in ("", "healthz", "metrics"):
                 assert status_of(f"http://127.0.0.1:{port}/{page}") == 200
@@ -185,19 +183,19 @@ def test_a_wall_in_such_a_folder_tells_how_it_is(folder, name, locale, built, cr
             process.kill()
             process.wait()
         log.seek(0)
-        said = log.read()
-    assert b"/caf" in told and b"unexpected" not in said and b"Traceback" not in said
+        text = log.read()
+    assert b"/caf" in status and b"unexpected" not in text and b"Traceback" not in text
     assert (folder / "said.sqlite").exists()
 
 
-def test_a_name_that_the_encoding_has_not_is_told(folder, name, locale):
+def test_a_name_that_cannot_be_encoded_is_an_error(folder, name, locale):
     (folder / "config.yaml").write_text("record: {file: é.sqlite}\n", encoding="utf-8")
-    status, _, said = installation(folder, locale, "record", "summary")
+    status, _, err = installation(folder, locale, "record", "summary")
     assert status == 1
     if locale == "ASCII":
-        assert said == (
-            b"installation: '\\xe9' cannot be in a file's name while the locale's encoding is "
-            b"ascii; set LC_ALL=C.UTF-8\n"
+        assert err == (
+            b"installation: '\\xe9' cannot be in a file name: the locale's encoding is ascii; "
+            b"set LC_ALL=C.UTF-8\n"
         )
     else:
-        assert b"no such file" in said
+        assert b"no such file" in err

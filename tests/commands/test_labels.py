@@ -55,7 +55,7 @@ def test_a_misspelt_word_is_an_error_with_suggestions(labels):
     )
 
 
-def test_a_misspelt_rule_is_an_error_of_the_config(labels, tmp_path):
+def test_a_misspelt_rule_is_a_config_error(labels, tmp_path):
     status, _, err = labels("policy", exclude="[clinician, criminel]")
     assert status == 1
     assert err.startswith(
@@ -64,13 +64,13 @@ def test_a_misspelt_rule_is_an_error_of_the_config(labels, tmp_path):
     assert "did you mean criminal?" in err
 
 
-def test_a_policy_that_leaves_nothing_is_refused(labels):
+def test_a_policy_that_allows_no_word_is_rejected(labels):
     status, _, err = labels("policy", exclude='["under person"]')
     assert status == 1
     assert "no word is left to show" in err
 
 
-def test_the_policy_is_summed_up(labels):
+def test_the_policy_is_summarised(labels):
     _, out, _ = labels("policy", include="[boss]", exclude='["under criminal"]')
     assert "of 2832 labels may be shown" in out.splitlines()[0]
     assert "labels.include names 'boss'" in out
@@ -78,7 +78,7 @@ def test_the_policy_is_summed_up(labels):
     assert "[ethnic-slur]: not shown" in out
 
 
-def test_marks_are_told_whatever_the_policy(labels):
+def test_usage_marks_are_listed_under_every_policy(labels):
     for policy in ("safe", "inoffensive", "full"):
         out = labels("policy", policy=policy)[1]
-        assert "8 carry a mark of usage" in out
+        assert "8 have a usage mark" in out

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or left by their reader, for every command."""
+"""Standard streams that are closed, full or without a reader, in every command."""
 
 import os
 import signal
@@ -53,7 +53,7 @@ def folder(built, tmp_path, hopper):
         ("classify hopper.png --output copies", 0),
         ("classify nothing.png", 1),
         ("demo --headless --frames 2 --output demo.png", 0),
-        ("engines verify", 0),
+        ("engines list --check", 0),
         ("cameras --json", 0),
         ("record summary", 1),
         ("check", 1),
@@ -61,16 +61,16 @@ def folder(built, tmp_path, hopper):
         ("fly", 2),
     ],
 )
-def test_closed_streams_change_no_status(folder, arguments, status, redirections):
+def test_closed_streams_do_not_change_the_exit_status(folder, arguments, status, redirections):
     assert installation(folder, arguments, redirections)[0] == status
-    # Nothing that was printed is in a file.
+    # Nothing that was printed went into a file.
     for each in (*folder.glob("copies/*.png"), *folder.glob("demo.png")):
         assert cv2.imread(str(each)) is not None
 
 
 @needs_xvfb
 @pytest.mark.parametrize("command", ["run", "web"])
-def test_with_closed_streams_nothing_is_printed_into_what_is_opened(
+def test_with_closed_streams_nothing_is_printed_into_opened_files(
     folder, built, crowd_film, command
 ):
     (folder / "config.yaml").write_text(
@@ -109,11 +109,11 @@ def test_with_closed_streams_nothing_is_printed_into_what_is_opened(
         ("classify hopper.png", ""),
         ("classify --json hopper.png", "1"),
         ("check", ""),
-        # Unbuffered, argparse itself leaves it out.
+        # Unbuffered, argparse itself ignores the error.
         ("--help", ""),
     ],
 )
-def test_an_answer_that_cannot_be_written(folder, arguments, unbuffered):
+def test_output_that_cannot_be_written(folder, arguments, unbuffered):
     environment = {"PYTHONUNBUFFERED": unbuffered}
     status, _, said = installation(folder, arguments, ">/dev/full", **environment)
     assert (status, said) == (1, "installation: standard output: No space left on device\n")
@@ -122,7 +122,7 @@ def test_an_answer_that_cannot_be_written(folder, arguments, unbuffered):
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", ["labels policy", "classify --json hopper.png"])
-def test_whoever_was_reading_may_leave(folder, arguments, unbuffered):
+def test_a_reader_may_close_the_pipe(folder, arguments, unbuffered):
     read, write = os.pipe()
     os.close(read)
     ran = subprocess.run(
@@ -148,7 +148,7 @@ def test_whoever_was_reading_may_leave(folder, arguments, unbuffered):
         ("fly", 2),
     ],
 )
-def test_what_cannot_be_told_stops_nothing(folder, arguments, status, redirection):
+def test_messages_that_cannot_be_written_stop_nothing(folder, arguments, status, redirection):
     ran, out, _ = installation(folder, arguments, redirection)
     assert ran == status
     assert ("hopper.png: 1 face" in out) == ("hopper.png" in arguments)

@@ -52,15 +52,15 @@ def told(folder, status, **environment):
 
 
 def checked(folder, **environment):
-    """Return what `check` says of the screen and of what draws there, and what to do."""
+    """Return the errors of `check` about screen and renderer, with their remedies."""
     ran = installation(folder, "check", "--json", **environment)
     assert ran.returncode == 1
     assert ran.stderr == ""
-    found = {each["about"]: each for each in json.loads(ran.stdout)["findings"]}
+    found = {each["check"]: each for each in json.loads(ran.stdout)["findings"]}
     return [
-        f"{found[about]['said']}; {found[about]['remedy']}"
-        for about in ("screen", "OpenGL")
-        if found[about]["level"] == "trouble"
+        f"{found[name]['message']}; {found[name]['remedy']}"
+        for name in ("screen", "OpenGL")
+        if found[name]["level"] == "error"
     ]
 
 

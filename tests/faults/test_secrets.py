@@ -289,7 +289,7 @@ def test_what_nobody_expected_is_told_without_secrets(tmp_path, built):
         "def fail(*_, **__):\n"
         f"    logging.getLogger('a.library').error('opening %s', {url!r})\n"
         f"    raise RuntimeError('cannot open {url}\\nfor {url}')\n"
-        "still_classifier.open_image_classifier = program.policy = fail\n"
+        "still_classifier.open_image_classifier = program.check_policy = fail\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     for arguments, said in (

@@ -73,7 +73,7 @@ def test_the_wall_goes_on_without_its_server_and_with_it_again(wall, server, tmp
 
 
 def inference(folder):
-    """Return what `installation check` says of it."""
+    """Return what `installation check` finds."""
     ran = subprocess.run(
         [sys.executable, "-m", "installation", "check", "--json"],
         cwd=folder,
@@ -82,7 +82,7 @@ def inference(folder):
         check=False,
     )
     findings = json.loads(ran.stdout)["findings"]
-    (found,) = [each for each in findings if each["about"] == "inference"]
+    (found,) = [each for each in findings if each["check"] == "inference"]
     return found
 
 
@@ -92,7 +92,7 @@ def test_the_check_asks_the_server(server, built, tmp_path):
         f"inference: {{engines: {built}, server: 'kserve://{server.address}'}}\n"
     )
     found = inference(tmp_path)
-    assert found["level"] == "ok" and f"on the server {server.address}" in found["said"]
+    assert found["level"] == "ok" and f"on the server {server.address}" in found["message"]
     server.kill()
     found = inference(tmp_path)
-    assert found["level"] == "warning" and f"server {server.address}: " in found["said"]
+    assert found["level"] == "warning" and f"server {server.address}: " in found["message"]

@@ -757,7 +757,7 @@ def out_of_memory(machine: Machine) -> str:
         machine.do(f"{limit}infinity")
     machine.until_active(180, not_pid=pid)
     said = checked(machine).get("memory", "nothing of it")
-    return expect("memory ran out" in said, f"{said}; {machine.until_looks('picture', 60)}")
+    return expect("out of memory" in said, f"{said}; {machine.until_looks('picture', 60)}")
 
 
 @row("systemd/install --uninstall", "nothing runs, config and engines are kept")

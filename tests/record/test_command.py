@@ -48,7 +48,7 @@ def test_a_summary_for_people_and_for_programs(folder):
 
 
 def test_words_never_given_are_listed(folder):
-    lines = record(folder, "summary", "--never").stdout.splitlines()
+    lines = record(folder, "summary", "--never-used").stdout.splitlines()
     assert len(lines) in (1238, 1239)
     assert all(line.startswith("n") and "n09842047" not in line for line in lines)
 
@@ -126,7 +126,7 @@ def test_no_config_is_needed_to_merge(folder):
         ["summary", "--since", "yesterday"],
         ["summary", "--since", "0001-01-01"],
         ["summary", "--until", "9999-12-31"],
-        ["summary", "--json", "--never"],
+        ["summary", "--json", "--never-used"],
     ],
 )
 def test_wrong_use_is_status_2(folder, arguments):

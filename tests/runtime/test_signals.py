@@ -153,12 +153,12 @@ def performed(code, **options):
     """Run something as a command's work."""
     begin = """
         import os, signal, sys, time
-        from installation.commands.outcome import perform
+        from installation.commands.exit_status import run_command
         def again():
             os.kill(os.getpid(), {number})
             time.sleep(0)
     """
-    end = "status = perform(work)\nagain()\nprint('over', file=sys.stderr)\nsys.exit(status)"
+    end = "status = run_command(work)\nagain()\nprint('over', file=sys.stderr)\nsys.exit(status)"
     code = textwrap.dedent(begin) + textwrap.dedent(code) + "\n" + end
     number = int(signal.SIGTERM)
     return subprocess.run(

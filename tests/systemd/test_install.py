@@ -56,7 +56,7 @@ PROGRAM = """
             [ -e "$release/installation/other-config" ] || exit 0
             echo 'installation: /etc/installation/config.yaml:3: camera.sauce: unknown key' >&2
             exit 1 ;;
-        *verify*)
+        *--check*)
             echo 'device ready (CPU)'
             [ -e "$release/installation/not-ready" ] || exit 0
             echo 'face-centerface missing'
@@ -253,8 +253,8 @@ def test_the_real_program_passes_its_checks(machine, built):
     shutil.copytree(built, state / "engines", ignore=shutil.ignore_patterns("plans"))
     machine.installs()
     words = [line.split()[2] for line in machine.log("program").splitlines()]
-    assert words == ["policy", "build", "verify"]
-    # They do check: a config that it does not accept rejects a new version.
+    assert words == ["policy", "build", "list"]
+    # And they are checks: a config that it does not know keeps a new version away.
     machine.config.write_text("camera:\n  sauce: 0\n")
     machine.change("changed")
     before = machine.current

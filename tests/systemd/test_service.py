@@ -113,13 +113,13 @@ def test_a_hang_ends_within_fifteen_seconds(wall):
     assert worst <= 15
 
 
-def test_the_commands_of_the_units_exist():
-    from installation.commands.cli import _parser
+def test_the_commands_that_are_started_exist():
+    from installation.commands.cli import make_parser
 
     for unit in WITH_ENGINES:
         words = read(unit)["Service"]["ExecStart"].replace("%i", "8081").split()
         assert words[0] == "/opt/installation/current/.venv/bin/installation"
-        arguments = _parser().parse_args(words[1:])
+        arguments = make_parser().parse_args(words[1:])
         assert arguments.config == Path("/etc/installation/config.yaml")
     screen = read("installation-display.service")["Service"]
     lines = [*screen["ExecStartPre"].split("\n"), screen["ExecStartPost"]]

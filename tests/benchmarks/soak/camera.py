@@ -1,4 +1,4 @@
-"""A network camera on loopback that gives visitors at any pace, and fails as it is told to."""
+"""A simulated network camera of any frame rate that fails on request."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import numpy as np
 from installation.capture.demo import PERIOD, Crowd
 
 SIZE = 320, 240
-# How much faster than life the visitors move.
-_HASTE = 3
+# Visitors move faster than in reality by this factor.
+_SPEED = 3
 _HEAD = (
     b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n--frame\r\n"
 )
@@ -36,15 +36,15 @@ class Camera:
     engines
         Where the visitors' portraits are.
     rate
-        Pictures a second.
+        Frames per second.
 
     Attributes
     ----------
     fault
-        What is wrong from now on: None, ``hangs`` (sends no more), ``garbage`` (noise instead of
-        pictures), ``cut`` (pictures cut short), ``frozen``, ``dark``, ``other size``.
+        The current fault: None, ``hangs`` (sends nothing), ``garbage`` (sends noise), ``cut``
+        (sends truncated frames), ``frozen``, ``dark`` or ``other size``.
     sent
-        Pictures, good or bad.
+        Number of frames, valid or not.
     """
 
     def __init__(self, engines: Path, rate: float) -> None:
@@ -52,8 +52,8 @@ class Camera:
         self.sent = 0
         self._rate = rate
         crowd = Crowd(engines, *SIZE)
-        count = round(PERIOD * rate / _HASTE)
-        self._pictures = [_jpeg(crowd.paint(index * _HASTE / rate)) for index in range(count)]
+        count = round(PERIOD * rate / _SPEED)
+        self._frames = [_jpeg(crowd.paint(index * _SPEED / rate)) for index in range(count)]
         self._dark = _jpeg(np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
         self._other = _jpeg(crowd.paint(5.0)[: SIZE[1] // 2, : SIZE[0] // 2])
         self._listener: socket.socket | None = None
@@ -63,17 +63,17 @@ class Camera:
 
     @property
     def url(self) -> str:
-        """Its address, the same for ever."""
+        """Its address, which never changes."""
         return f"http://127.0.0.1:{self._port}/video"
 
     def switch_on(self) -> None:
-        """Be there."""
+        """Accept connections."""
         self._listener = socket.create_server(("127.0.0.1", self._port))
         self._port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def switch_off(self) -> None:
-        """Be gone: connections end, and new ones are refused."""
+        """Close connections and refuse new ones."""
         listener, client = self._listener, self._client
         assert listener is not None
         for each in (listener, client):
@@ -85,7 +85,7 @@ class Camera:
         with contextlib.suppress(OSError):
             while True:
                 self._client, _ = listener.accept()
-                # One at a time would do, but the program may not have heard that it was cut off.
+                # The program may not have noticed yet that its last connection is closed.
                 threading.Thread(target=self._serve, args=(self._client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -109,7 +109,7 @@ class Camera:
                 yield os.urandom(4096)
                 continue
             if fault != "frozen" or not picture:
-                picture = self._pictures[self.sent % len(self._pictures)]
+                picture = self._frames[self.sent % len(self._frames)]
             self.sent += 1
             now = {"dark": self._dark, "other size": self._other}.get(fault or "", picture)
             if fault == "cut":

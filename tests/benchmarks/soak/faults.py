@@ -1,4 +1,4 @@
-"""What goes wrong, one thing after the other, as chance has it."""
+"""Faults, one after the other, at random."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _BROKEN = (
 
 
 class Faults:
-    """Lets things go wrong.
+    """Causes faults.
 
     Parameters
     ----------
     folder
-        Holds the program's config.
+        Of the config.
     engines
-        Which it uses.
+        Folder of the engines.
     camera
-        Which it looks through.
+        The camera.
     seed
-        The same gives the same faults.
+        Of the random choices.
     """
 
     def __init__(self, folder: Path, engines: Path, camera: Camera, seed: int) -> None:
@@ -47,21 +47,21 @@ class Faults:
         self.write_config()
         self._all: dict[str, Callable[[Program], None]] = {
             "camera gone": self._camera_gone,
-            **{f"camera {fault}": self._camera_fault(fault) for fault in _CAMERA},
-            "good config": self.change_looks,
+            **{f"camera {fault}": self._camera_fault(fault) for fault in _CAMERA_FAULTS},
+            "good config": self.change_theme,
             "broken config": self._broken_config,
             "closing time": self._closing_time,
             "process stopped": self._stopped,
         }
 
-    def happen(self, program: Program) -> str:
-        """Let one thing go wrong and end; return what it was. Takes some seconds."""
+    def cause_one(self, program: Program) -> str:
+        """Cause a fault and end it, which takes some seconds; return its name."""
         name = self.chance.choice(sorted(self._all))
         self._all[name](program)
         return name
 
     def write_config(self, **changed: object) -> None:
-        """Write a config that is in order, some of its sections changed."""
+        """Write a valid config with some sections changed."""
         sections = {
             "camera": {"source": self._camera.url},
             "inference": {"engines": str(self._engines)},
@@ -71,7 +71,7 @@ class Faults:
         self._write("".join(f"{k}: {json.dumps(v)}\n" for k, v in (sections | changed).items()))
 
     def _write(self, text: str) -> None:
-        # As editors save.
+        # Atomically, as editors do.
         new = self._path.with_suffix(".new")
         new.write_text(text)
         new.rename(self._path)
@@ -85,15 +85,15 @@ class Faults:
         self._camera.switch_on()
 
     def _camera_fault(self, fault: str) -> Callable[[Program], None]:
-        def happen(_program: Program) -> None:
+        def cause(_program: Program) -> None:
             self._camera.fault = fault
-            self._wait(0.5, _CAMERA[fault])
+            self._wait(0.5, _CAMERA_FAULTS[fault])
             self._camera.fault = None
 
-        return happen
+        return cause
 
-    def change_looks(self, program: Program) -> None:
-        """Let it look otherwise, as a curator would."""
+    def change_theme(self, program: Program) -> None:
+        """Change theme and labels, as a curator would."""
         chance = self.chance
         self._settings = {
             "theme": {
@@ -136,5 +136,5 @@ class Faults:
         program.process.send_signal(signal.SIGCONT)
 
 
-# What the camera may do wrong while it is there, and for how many seconds at the most.
-_CAMERA = {"hangs": 8, "garbage": 4, "cut": 4, "frozen": 8, "dark": 4, "other size": 4}
+# Faults of a connected camera, and their longest duration in seconds.
+_CAMERA_FAULTS = {"hangs": 8, "garbage": 4, "cut": 4, "frozen": 8, "dark": 4, "other size": 4}

@@ -1,4 +1,4 @@
-"""The program as its service manager has it: a process on an X server, and what both tell."""
+"""The program under a simulated service manager: a process on an X server, and its samples."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _MB = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was so in one second.
+    """Measurements of one second.
 
     Attributes
     ----------
     at
-        Monotonic seconds.
+        Monotonic time, seconds.
     shown, dropped
-        Pictures since the process began.
+        Frames since the process started.
     rate
-        Pictures shown a second.
+        Frames shown per second.
     age, age99
-        From capture to screen, milliseconds: the median, and what 99 % stay within.
+        From capture to screen, milliseconds: median and 99th percentile.
     memory
-        Resident, MB.
+        Resident memory, MB.
     threads, descriptors, objects
-        Alive: threads, file descriptors, OpenGL objects.
+        Numbers of threads, file descriptors and OpenGL objects.
     """
 
     at: float
@@ -60,11 +60,11 @@ class Screen:
         command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "640x480x24"]
         self.process = subprocess.Popen(command, pass_fds=[write], stderr=subprocess.DEVNULL)
         os.close(write)
-        with os.fdopen(read) as told:
-            self.name = f":{told.readline().strip()}"
+        with os.fdopen(read) as pipe:
+            self.name = f":{pipe.readline().strip()}"
 
     def kill(self) -> None:
-        """End it, as a crash would."""
+        """Kill it, as a crash would."""
         self.process.kill()
         self.process.wait()
 
@@ -78,27 +78,27 @@ class Program:
         Holds ``config.yaml``; receives ``log``.
     display
         Of an X server.
-    told
-        Given each sample as it comes.
+    on_sample
+        Receives each sample.
 
     Attributes
     ----------
     status
-        What it last told its service manager.
+        Its latest status text.
     ready
-        Set by its first word that it is.
+        Set when it first reports that it is ready.
     longest_silence
-        Seconds without a sign of life to the watchdog, the most since it was ready.
+        Longest time between watchdog notifications since it was ready, seconds.
     last
         The newest sample.
     """
 
-    def __init__(self, folder: Path, display: str, told: Callable[[Sample], None]) -> None:
+    def __init__(self, folder: Path, display: str, on_sample: Callable[[Sample], None]) -> None:
         self.status = ""
         self.ready = threading.Event()
         self.longest_silence = 0.0
         self.last: Sample | None = None
-        self._told = told
+        self._on_sample = on_sample
         self._back_at = 0.0
         self._alive_at = 0.0
         address = folder / "notify"
@@ -113,7 +113,7 @@ class Program:
         environment |= {"DISPLAY": display, "NOTIFY_SOCKET": str(address), "PYTHONPATH": str(ROOT)}
         with (folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.benchmarks.soak.overheard", str(write)],
+                [sys.executable, "-m", "tests.benchmarks.soak.instrumented", str(write)],
                 cwd=folder,
                 env=environment,
                 pass_fds=[write],
@@ -121,20 +121,20 @@ class Program:
                 stderr=log,
             )
         os.close(write)
-        self._listener = threading.Thread(target=self._listen, args=(read,), daemon=True)
-        self._listener.start()
+        self._reader = threading.Thread(target=self._read_samples, args=(read,), daemon=True)
+        self._reader.start()
 
-    def wait_for_pictures(self, since: float, patience: float) -> float | None:
-        """Wait for the first picture after a gap, or two seconds without one; return when it came.
+    def wait_for_frames(self, since: float, timeout_s: float) -> float | None:
+        """Wait for the first frame after a gap, or for two seconds without a gap; return its time.
 
         Parameters
         ----------
         since
-            Monotonic seconds, after which.
-        patience
-            Seconds; where none came or the program has ended, the answer is None.
+            Monotonic time after which to look for it, seconds.
+        timeout_s
+            Without a frame by then, or if the program has ended, the result is None.
         """
-        while time.monotonic() < since + patience and self.process.poll() is None:
+        while time.monotonic() < since + timeout_s and self.process.poll() is None:
             if self._back_at > since:
                 return self._back_at
             if self.last is not None and self.last.at > since + 2:
@@ -149,13 +149,13 @@ class Program:
         return self.wait(), time.monotonic() - began
 
     def wait(self) -> int:
-        """Wait for the end, however it comes; return the exit status."""
+        """Wait for the end, or kill it; return the exit status."""
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self._listener.join(10)
+        self._reader.join(10)
         self._manager.close()
         return self.process.returncode
 
@@ -163,9 +163,9 @@ class Program:
         with contextlib.suppress(OSError):
             while True:
                 for line in self._manager.recv(4096).decode().splitlines():
-                    self._note(line)
+                    self._handle(line)
 
-    def _note(self, line: str) -> None:
+    def _handle(self, line: str) -> None:
         now = time.monotonic()
         if line == "READY=1":
             if not self.ready.is_set():
@@ -178,18 +178,18 @@ class Program:
         elif line.startswith("STATUS="):
             self.status = line.partition("=")[2]
 
-    def _listen(self, descriptor: int) -> None:
+    def _read_samples(self, descriptor: int) -> None:
         with os.fdopen(descriptor) as lines:
             for line in lines:
-                told = json.loads(line)
-                if "back" in told:
-                    self._back_at = told["back"]
+                data = json.loads(line)
+                if "back" in data:
+                    self._back_at = data["back"]
                     continue
                 with contextlib.suppress(OSError):
-                    self.last = Sample(**told, **self._looked_at())
-                    self._told(self.last)
+                    self.last = Sample(**data, **self._process_counts())
+                    self._on_sample(self.last)
 
-    def _looked_at(self) -> dict[str, float]:
+    def _process_counts(self) -> dict[str, float]:
         process = Path(f"/proc/{self.process.pid}")
         pages = int((process / "statm").read_text().split()[1])
         return {

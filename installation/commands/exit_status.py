@@ -1,4 +1,4 @@
-"""What comes of a command: its exit status, and the one line that says why."""
+"""A command's exit status, and the one line of error that explains it."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from installation.commands.terminal import STANDARD_OUTPUT, complain
+from installation.commands.terminal import STANDARD_OUTPUT, print_error
 from installation.errors import EXPECTED_ERRORS, FAILURE
 from installation.runtime.signals import Stop, stop_raised, stoppable
 
-# Wrong use is 2; argparse sees to it.
+# Failures are in `installation.errors`; argparse exits with 2 after wrong usage.
 OK = 0
 
 
-def perform(work: Callable[[], int]) -> int:
-    """Do a command's work; whatever it raises becomes one line and an exit status.
+def run_command(command: Callable[[], int]) -> int:
+    """Run a command; whatever it raises becomes one line on standard error and an exit status.
 
     Parameters
     ----------
-    work
+    command
         Returns an exit status.
 
     Returns
     -------
     int
-        Exit status: 128 + the signal's number where SIGTERM or SIGINT ended it.
+        Exit status; 128 + the signal's number if SIGTERM or SIGINT ended it.
     """
     try:
         with stoppable():
             try:
-                return _told(work)
+                return _run_reporting_errors(command)
             except Stop:
-                # What was printed before is not to be lost; a reader who reads no more is not
-                # waited for.
+                # Write what was printed before, but do not wait for a reader that has stopped.
                 with suppress(OSError, ValueError):
                     if select.select([], [sys.stdout], [], 0)[1]:
                         sys.stdout.flush()
@@ -46,47 +45,49 @@ def perform(work: Callable[[], int]) -> int:
         return stop.status
 
 
-def _told(work: Callable[[], int]) -> int:
+def _run_reporting_errors(command: Callable[[], int]) -> int:
     try:
         try:
-            status = work()
+            status = command()
         except SystemExit as error:
-            # argparse ends so, after help and wrong use.
+            # From argparse, after --help and wrong usage.
             status = error.code if isinstance(error.code, int) else OK
         sys.stdout.flush()
     except EXPECTED_ERRORS as error:
-        complain(error)
+        print_error(error)
         status = getattr(error, "status", FAILURE)
     except Exception as error:
         if stop := stop_raised():
-            # Libraries turn what interrupts them into errors of their own.
+            # Libraries replace the exception that interrupts them with their own.
             raise stop from None
         status = FAILURE
-        left = isinstance(error, BrokenPipeError) and error.filename == STANDARD_OUTPUT
-        # Whoever was reading may leave early.
-        if not left:
-            complain(_explained(error))
+        # The reader of a pipe may close it early.
+        if not (isinstance(error, BrokenPipeError) and error.filename == STANDARD_OUTPUT):
+            print_error(_explain(error))
     return status
 
 
-def _explained(error: Exception) -> str:
+def _explain(error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{error.filename or _where(error)}: {error.strerror or error}"
+        return f"{error.filename or _location(error)}: {error.strerror or error}"
     encoding = sys.getfilesystemencoding()
     if isinstance(error, UnicodeEncodeError) and error.encoding == encoding != "utf-8":
         letters = ascii(error.object[error.start : error.end])
         return (
-            f"{letters} cannot be in a file's name while the locale's encoding is {encoding}; "
+            f"{letters} cannot be in a file name: the locale's encoding is {encoding}; "
             "set LC_ALL=C.UTF-8"
         )
     return (
-        f"unexpected {type(error).__name__} at {_where(error)}: {error}; "
-        "please report this with what you did"
+        f"unexpected {type(error).__name__} at {_location(error)}: {error}; "
+        "please report this and what you did"
     )
 
 
-def settle() -> None:
-    """Keep the interpreter from failing at the end to write what could not be written."""
+def flush_standard_streams() -> None:
+    """Flush standard output and error; drop what cannot be written.
+
+    Otherwise the interpreter tries again at exit, and fails.
+    """
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -96,6 +97,6 @@ def settle() -> None:
             os.close(null)
 
 
-def _where(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"
