@@ -158,7 +158,7 @@ class _Session:
         if record is not None:
             self._recorder = Recorder(record, config)
         # Where nobody looks at a terminal, a slate is better than a screen that comes and goes.
-        self._vision = VisionWorker(config, frames, scenes, self._recorder, notifier.listened_to)
+        self._vision = VisionWorker(config, frames, scenes, self._recorder, notifier.connected)
         self._capture_heart = Heartbeat("capture", PATIENCE)
         self._capture = Capture(source, frames, self._capture_heart.beat)
         # A camera wants to be read from the beginning; a film waits.
@@ -226,7 +226,7 @@ class _Session:
     def _tick(self) -> None:
         """Do what is not the picture's, now and then."""
         if self._config_watch is not None:
-            self._config_watch.attend(self._signals, self._notifier, self._apply_config)
+            self._config_watch.poll(self._signals, self._notifier, self._apply_config)
         now = time.monotonic()
         if (passed := now - self._watched_at) >= _WATCHDOG_INTERVAL_S:
             self._watched_at = now
@@ -235,7 +235,7 @@ class _Session:
             for stage in self._stages:
                 if stage.alive:
                     stage.heart.check()
-            self._notifier.alive()
+            self._notifier.watchdog()
             self._apply_opening_hours()
             if self._server is not None:
                 self._server.publish(self._report(now))
@@ -249,7 +249,7 @@ class _Session:
             self._notifier.status(self._status(now))
 
     def _apply_opening_hours(self) -> None:
-        if self._doors.look(datetime.now(timezone.utc)):
+        if self._doors.update(datetime.now(timezone.utc)):
             log.info("%s", self._doors)
             if self._doors.open:
                 self._capture.wake()
@@ -291,7 +291,7 @@ class _Session:
     def _opens_at(self) -> float:
         if self._doors.open:
             return 0.0
-        opens = self._doors.opens
+        opens = self._doors.opens_at
         return math.inf if opens is None else opens.timestamp()
 
     def _status(self, now: float) -> str:
@@ -321,8 +321,8 @@ class _Session:
             yield f"{self._hot:.0f} °C"
         if self._recorder is not None and self._recorder.trouble:
             yield self._recorder.trouble
-        if self._file is not None and self._file.complaint:
-            yield self._file.complaint
+        if self._file is not None and self._file.error:
+            yield self._file.error
 
     def _apply_config(self, config: Config) -> None:
         now, later = changes(self._config, config)
@@ -348,4 +348,4 @@ class _Session:
         if sections & {"labels", "theme", "display"}:
             self._wall.dress(config)
         if "hours" in sections:
-            self._doors.hours = config.hours.schedule
+            self._doors.schedule = config.hours.schedule

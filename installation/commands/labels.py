@@ -58,7 +58,7 @@ def show_lines(config: Config, text: str) -> Iterator[str]:
             "not asked" if synset.imageability is None else f"{synset.imageability:.1f} of 5"
         )
         yield f"  tier: {synset.safety}; how easily it is pictured: {imageable}"
-        yield f"  {'may be shown' if decision.shown else 'is not shown'}: {decision.why}"
+        yield f"  {'may be shown' if decision.shown else 'is not shown'}: {decision.reason}"
 
 
 def policy_lines(config: Config) -> Iterator[str]:
@@ -69,7 +69,7 @@ def policy_lines(config: Config) -> Iterator[str]:
     shown = [synset for synset in synsets if decisions[synset.wnid].shown]
     yield f"{len(shown)} of {len(synsets)} labels may be shown"
     for may, words in ((True, "shown"), (False, "not shown")):
-        rules = Counter(each.why for each in decisions.values() if each.shown == may)
+        rules = Counter(each.reason for each in decisions.values() if each.shown == may)
         for why, count in rules.most_common():
             yield f"  {count:5} {words}: {why}"
     marked = [synset for synset in synsets if synset.usage]

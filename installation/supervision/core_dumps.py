@@ -1,4 +1,4 @@
-"""What is in memory stays there: it holds pictures of visitors."""
+"""Core dumps are disabled: memory holds images of visitors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import contextlib
 import resource
 from pathlib import Path
 
-# Which parts of the memory go into a core dump; see core(5).
+# Selects the memory that goes into a core dump; see core(5).
 _FILTER = Path("/proc/self/coredump_filter")
 
 
 def disable_core_dumps() -> None:
-    """Have the kernel write no core dump of this process and those it starts.
+    """Disable core dumps of this process and its children.
 
-    Nor does a program that collects them get any of the memory, which no limit would keep from it.
+    The filter also empties dumps that are piped to a collector, to which the limit does not apply.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A kernel without core dumps has no filter.

@@ -140,7 +140,7 @@ def test_a_broken_config_changes_nothing_and_says_where(start, folder, text, say
     reload(wall)
     wall.wait_for("camera demo")
     assert says in wall.log.read_text()
-    assert wall.log.read_text().count("going on by the config of before") == 1
+    assert wall.log.read_text().count("keeping the previous configuration") == 1
 
 
 def test_a_config_that_is_linked_elsewhere_is_noticed(start, folder, built):
@@ -194,7 +194,7 @@ def test_a_hundred_times_broken_closed_and_opened_it_is_as_before(start, folder,
     wall.wait_for("camera demo")
     # A scribe that has nothing to write yet has no thread.
     assert wall.threads <= before[0] + 1 and wall.descriptors <= before[1]
-    assert wall.log.read_text().count("going on by the config of before") == 100
+    assert wall.log.read_text().count("keeping the previous configuration") == 100
 
 
 def reload(wall):
@@ -225,7 +225,7 @@ def test_a_broken_config_does_not_outlast_a_restart(start, folder, built, monkey
         (folder / "config.yaml").write_text(text)
         wall = start()
         assert f"{folder}/config.yaml:1: " in wall.wait_for("camera demo")
-        assert "starting by the last good one" in wall.log.read_text()
+        assert "starting with the last good config" in wall.log.read_text()
         assert wall.end() == 0
 
 

@@ -159,10 +159,10 @@ class _Service:
         if not self._announced:
             self._announced = True
             self._announce()
-        self._config_watch.attend(self._signals, self._notifier, self._change_to)
+        self._config_watch.poll(self._signals, self._notifier, self._change_to)
         self._studio.check()
         self._studio.queue.forget()
-        self._notifier.alive()
+        self._notifier.watchdog()
         self._notifier.status(self._meters.as_text())
 
     def _change_to(self, config: Config) -> None:

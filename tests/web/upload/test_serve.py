@@ -439,7 +439,7 @@ class TestBeginningAndEnd:
             shared.write_text(shared.read_text() + "\ntheme: {text_scale: 2}\n")
             assert "changed: theme.text_scale" in site.wait_to_log("config read again")
             shared.rename(tmp_path / "away.yaml")
-            assert "No such file" in site.wait_to_log("going on by the config of before")
+            assert "No such file" in site.wait_to_log("keeping the previous configuration")
             assert site.ask(path="/healthz").status == 200
 
     def test_it_tells_its_manager(self, built, tmp_path, small):
