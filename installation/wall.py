@@ -282,7 +282,7 @@ class _Session:
             classifier=config.inference.classifier,
             policy=config.labels.policy,
             record=self._record,
-            pause=None if recorder is None else recorder.trouble,
+            pause=None if recorder is None else recorder.error,
             frame=wall.frame if config.status.preview else None,
             engines=self._vision.trouble,
             dark=self._dark,
@@ -319,8 +319,8 @@ class _Session:
             self._felt_at, self._hot = now, temperature()
         if self._hot is not None:
             yield f"{self._hot:.0f} °C"
-        if self._recorder is not None and self._recorder.trouble:
-            yield self._recorder.trouble
+        if self._recorder is not None and self._recorder.error:
+            yield self._recorder.error
         if self._file is not None and self._file.error:
             yield self._file.error
 

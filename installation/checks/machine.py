@@ -17,7 +17,7 @@ from installation.checks import service
 from installation.checks.finding import Finding, ok, trouble, warning
 from installation.config.model import Config
 from installation.record.errors import exists
-from installation.record.expiry import KEEP_THEM, announced
+from installation.record.expiry import KEEP_ROWS_ADVICE, announced_deletion
 from installation.record.reader import open_readonly
 from installation.supervision.temperature import temperature
 
@@ -176,11 +176,11 @@ def record(config: Config) -> Iterator[Finding]:
     if there:
         with open_readonly(path) as database:
             rows = database.execute("SELECT count(*) FROM entry").fetchone()[0]
-            due = announced(database)
+            due = announced_deletion(database)
         if due is None:
             yield ok(about, f"{path}: {rows:,} words")
         else:
-            yield warning(about, f"{path}: {rows:,} words; {due}", KEEP_THEM)
+            yield warning(about, f"{path}: {rows:,} words; {due}", KEEP_ROWS_ADVICE)
     elif path.is_symlink():
         said = f"{path}: a link to {path.readlink()}, where no file is yet"
         yield warning(about, said, "if it should be there, see whether its disk is")

@@ -222,7 +222,7 @@ def _record(arguments: argparse.Namespace) -> int:
     elif arguments.json:
         print(json.dumps({"timezone": name, **found.as_json()}))
     else:
-        never = (f"{wnid}  {summary.words_known(wnid)}" for wnid in found.never)
+        never = (f"{wnid}  {summary.words_or_wnid(wnid)}" for wnid in found.never_used)
         for line in never if arguments.never else summary.as_text(found):
             print(line)
     return OK
@@ -240,16 +240,16 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 def _merge(arguments: argparse.Namespace) -> int:
     from installation.record.merge import merge
-    from installation.record.store import count
+    from installation.record.store import count_rows
 
     status = OK
     for merged in merge(arguments.into, arguments.records):
-        if merged.trouble is not None:
-            complain(merged.trouble)
+        if merged.error is not None:
+            complain(merged.error)
             status = FAILURE
         if merged.rows:
             print(merged, flush=True)
-    print(f"{arguments.into}: {count(arguments.into):,} words")
+    print(f"{arguments.into}: {count_rows(arguments.into):,} words")
     return status
 
 

@@ -149,7 +149,7 @@ class VisionWorker:
         try:
             observer.use(self._config)
             if self._recorder is not None:
-                self._recorder.use(self._config)
+                self._recorder.apply_config(self._config)
         except (*EXPECTED_ERRORS, OSError) as error:
             log.warning("%s; going on as before", error)
 
@@ -193,7 +193,7 @@ class VisionWorker:
         if self._changed.is_set():
             self._changed.clear()
             if self._recorder is not None:
-                self._recorder.use(self._config)
+                self._recorder.apply_config(self._config)
 
     def _look(self, observer: VisionPipeline) -> None:
         version, due, longest = 0, -math.inf, 0.0
@@ -224,4 +224,4 @@ class VisionWorker:
             del newest, frame
             self._scenes.put(scene)
             if self._recorder is not None:
-                self._recorder.saw(scene)
+                self._recorder.record_scene(scene)

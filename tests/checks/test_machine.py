@@ -171,7 +171,7 @@ def test_a_deletion_that_is_announced_is_told(tmp_path):
     assert seen.level == "warning"
     assert seen.said.startswith(f"{tmp_path}/record.sqlite: 3 words; 2 words from before 20")
     assert "will be deleted on 20" in seen.said and "record.keep_days is 30" in seen.said
-    assert seen.remedy.startswith("to keep them, put record.keep_days back")
+    assert seen.remedy.startswith("to keep them, restore record.keep_days")
 
 
 @pytest.mark.parametrize("place", ODD_PLACES)

@@ -237,8 +237,11 @@ def test_without_a_good_config_ever_it_does_not_start(start, folder, monkeypatch
 
 # However slow the machine, all that waits is recorded at the end.
 UNHURRIED = """
-import installation.wall, installation.record.writer, installation.runtime.signals
-installation.wall._SHUTDOWN_TIMEOUT_S = installation.record.writer._FAREWELL = 300.0
+import installation.wall, installation.runtime.signals
+import functools, installation.record.recorder as recorder
+from installation.record.writer import RecordWriter, WriterTiming
+recorder.RecordWriter = functools.partial(RecordWriter, timing=WriterTiming(close_timeout_s=300.0))
+installation.wall._SHUTDOWN_TIMEOUT_S = 300.0
 installation.runtime.signals._END_S = 900.0
 """
 
@@ -271,17 +274,17 @@ import installation.record.writer as keeping
 from installation.record.entry import Entry
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", "disk"], check=True)
 controller._STATUS = controller._WATCHDOG_INTERVAL_S = 0.05
-keeping._FIRST_WAIT = keeping._LAST_WAIT = 0.02
+timing = keeping.WriterTiming(retry_min_s=0.02, retry_max_s=0.02, close_timeout_s=300.0)
 begin, end = keeping.RecordWriter.__init__, keeping.RecordWriter.close
 def visited(keeper):
     number = 0
     while True:
-        if keeper.waiting < 100:
+        if keeper.pending < 100:
             numbers = range(number, number := number + 10)
-            keeper.keep(Entry(1, "n10104064", 0.5, n, "wall", "safe", "crowd") for n in numbers)
+            keeper.submit(Entry(1, "n10104064", 0.5, n, "wall", "safe", "crowd") for n in numbers)
         time.sleep(0.01)
-def crowded(keeper, *arguments):
-    begin(keeper, *arguments)
+def crowded(keeper, path, keep_days, **_):
+    begin(keeper, path, keep_days, timing)
     threading.Thread(target=visited, args=[keeper], daemon=True).start()
 def closed(keeper):
     end(keeper)
@@ -303,14 +306,14 @@ def test_a_hundred_times_full_the_disk_costs_no_row(start, folder, built, crowd_
     for times in range(100):
         with (disk / "ballast").open("wb", buffering=0) as ballast:
             # Again and again: the record is let go of to be opened anew, which makes some room.
-            while "recording pauses: " not in wall.wait_for("STATUS="):
+            while "recording paused: " not in wall.wait_for("STATUS="):
                 assert time.monotonic() < deadline
                 with suppress(OSError):
                     while ballast.write(bytes(4096)):
                         pass
         assert "pictures a second" in wall.heard[-1]
         (disk / "ballast").unlink()
-        while "recording pauses: " in wall.wait_for("STATUS="):
+        while "recording paused: " in wall.wait_for("STATUS="):
             assert time.monotonic() < deadline
         if times == 20:
             before = wall.threads, wall.descriptors

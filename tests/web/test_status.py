@@ -177,9 +177,9 @@ def test_closed_by_its_hours_it_is_healthy(changes):
 
 
 def test_a_pause_of_the_record_is_a_warning_only(serve):
-    answer = ask(serve(a_report(pause="recording pauses: the disk is full")), "/healthz")
+    answer = ask(serve(a_report(pause="recording paused: the disk is full")), "/healthz")
     assert answer.status == 200
-    assert answer.text == "works\nwarning: recording pauses: the disk is full\n"
+    assert answer.text == "works\nwarning: recording paused: the disk is full\n"
 
 
 def test_inference_that_fell_back_is_a_warning_only(serve):

@@ -158,7 +158,7 @@ def test_a_record_that_cannot_be_written_is_a_warning(start, tmp_path, crowd_fil
     port = free_port()
     start(port, record="{file: said.sqlite}", camera=f"{{source: {crowd_film}}}")
     # Once a face has left there is something to write.
-    assert until(port, 200, "recording pauses").startswith("works\nwarning: recording pauses")
+    assert until(port, 200, "recording paused").startswith("works\nwarning: recording paused")
 
 
 def test_a_port_that_is_taken_is_no_reason_to_stop(start):

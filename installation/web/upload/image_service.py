@@ -205,7 +205,7 @@ class ImageService:
         config, hour = answer.config, hour_of(time.time())
         policy, engine = config.labels.policy, config.inference.classifier
         labels = [face.labels[0] for face in answer.found.faces]
-        self._keeper.keep(
+        self._keeper.submit(
             Entry(hour, label.wnid, label.score, 0, "web", policy, engine) for label in labels
         )
 

@@ -25,9 +25,11 @@ from tests.paths import ROOT
 LONG = 600.0
 # For `Serving`: however slow the machine, all that waits is recorded at the end, ...
 RECORDED = """
-import installation.record.writer as keeping, installation.web.upload.command as serving
-import installation.runtime.signals
-keeping._FAREWELL = serving._FAREWELL = 300.0
+import functools, installation.web.upload.image_service as service
+import installation.runtime.signals, installation.web.upload.command as serving
+from installation.record.writer import RecordWriter, WriterTiming
+service.RecordWriter = functools.partial(RecordWriter, timing=WriterTiming(close_timeout_s=300.0))
+serving._FAREWELL = 300.0
 installation.runtime.signals._END_S = 900.0
 """
 # ... whoever is here at the end is answered, ...
