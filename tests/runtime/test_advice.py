@@ -21,7 +21,7 @@ print(let_read(Path(sys.argv[1])))
 def test_a_checkout_is_built_by_its_command_and_a_wall_by_its_service(monkeypatch):
     assert advice.build_engines() == "installation engines build"
     assert advice.fetch_engines() == "installation engines fetch"
-    monkeypatch.setattr(advice, "INSTALLED", ROOT)
+    monkeypatch.setattr("engines.advice.INSTALLED", ROOT)
     assert advice.build_engines() == "sudo systemctl start installation-engines"
     assert advice.fetch_engines().startswith("sudo installation engines fetch --config /etc/")
 
