@@ -79,7 +79,7 @@ class Application:
     @property
     def config_error(self) -> str | None:
         """What is wrong with the config files now, in one line; None: nothing."""
-        return None if self._file is None else self._file.complaint
+        return None if self._file is None else self._file.error
 
     def start_worker(self, heartbeat: Heartbeat, run: Callable[[], None]) -> Worker:
         """Run a function on a thread of its own; see `Worker`."""
@@ -91,7 +91,7 @@ class Application:
         """Raise what a worker raised, or `WorkerHungError` if one hangs; else feed the watchdog."""
         for worker in self.workers:
             worker.check()
-        self.notifier.alive()
+        self.notifier.watchdog()
 
     def raise_worker_error(self) -> None:
         """Raise what a worker raised, if any did."""
@@ -131,7 +131,7 @@ class Application:
     def run_due(self) -> None:
         """Apply a changed config and run the tasks that are due; call it often. Never waits."""
         if self._watch is not None:
-            self._watch.attend(self.signals, self.notifier, self._apply)
+            self._watch.poll(self.signals, self.notifier, self._apply)
         self.tasks.run_due()
 
     def _apply(self, new: Config) -> None:

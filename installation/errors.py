@@ -1,26 +1,25 @@
-"""The one family of errors a technician may see: each message says what, where and what to do."""
+"""Errors for technicians: each message says what is wrong, where, and what to do."""
 
 from engines.errors import EngineError
 from installation.runtime.redact import redact_text
 
-# Exit statuses: for what a technician has to mend, and for what may mend itself, such as a screen
-# that is not there yet (EX_TEMPFAIL of sysexits.h).
+# Exit statuses: an error that needs a technician, and one that may go away by itself, such as a
+# missing screen (EX_TEMPFAIL of sysexits.h).
 FAILURE, TRY_AGAIN = 1, 75
 
 
 class InstallationError(Exception):
-    """Something a technician can act on. Its text is complete: the commands print it as it is.
+    """An error that a technician can act on; commands print its text unchanged.
 
     Parameters
     ----------
     message
-        What, where and what to do. URLs in it are redacted, and characters that would spoil a line
-        on a terminal escaped.
+        What is wrong, where, and what to do. URLs are redacted and unprintable characters escaped.
 
     Attributes
     ----------
     status
-        With which a command ends.
+        Exit status of the command.
     """
 
     status = FAILURE
@@ -30,9 +29,9 @@ class InstallationError(Exception):
 
 
 def printable(text: str) -> str:
-    """Return a text as one line, its unprintable characters escaped as Python writes them."""
+    """Return a text as one line, with unprintable characters escaped as in Python."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
-# What is raised on purpose here and by `engines`: its text can be printed as it is.
+# Raised on purpose here and in `engines`: their text can be printed unchanged.
 EXPECTED_ERRORS = (InstallationError, EngineError)

@@ -167,7 +167,7 @@ class _Wall:
         self._status = config.status if installed and config.status.port is not None else None
         self._recorder = None if self._record is None else Recorder(self._record, config)
         # In front of visitors, a slate is better than a screen that comes and goes.
-        retry = application.notifier.listened_to
+        retry = application.notifier.connected
         self._vision = VisionWorker(
             config, frames, scenes, self._recorder, retry=retry, timing=timing.vision
         )
@@ -273,7 +273,7 @@ class _Wall:
         # After the machine slept, nobody knows since when it was open.
         if self._opening.open and elapsed_s < self._timing.monitor_period_s:
             self._open_s += elapsed_s
-        if self._opening.look(datetime.now(timezone.utc)):
+        if self._opening.update(datetime.now(timezone.utc)):
             log.info("%s", self._opening)
             if self._opening.open:
                 self._capture.wake()
@@ -300,7 +300,7 @@ class _Wall:
         if "camera" in changed:
             self._capture.use(make_source(config))
         if "hours" in changed:
-            self._opening.hours = config.hours.schedule
+            self._opening.schedule = config.hours.schedule
 
     def _snapshot(self) -> StatusSnapshot:
         config, presenter, recorder = self._application.config, self._presenter, self._recorder
@@ -328,7 +328,7 @@ class _Wall:
             classifier=config.inference.classifier,
             policy=config.labels.policy,
             record=self._record,
-            recording_error=None if recorder is None else recorder.trouble,
+            recording_error=None if recorder is None else recorder.error,
             frame=presenter.frame if config.status.preview else None,
             engine_error=self._vision.error,
             monitors_off=self._monitors_off,
@@ -337,7 +337,7 @@ class _Wall:
     def _opens_at(self) -> float:
         if self._opening.open:
             return 0.0
-        opens = self._opening.opens
+        opens = self._opening.opens_at
         return math.inf if opens is None else opens.timestamp()
 
     def _status_line(self) -> str:
@@ -363,7 +363,7 @@ class _Wall:
         yield self._vision.device + (" for now" if self._vision.fallback else "")
         if self._temperature is not None:
             yield f"{self._temperature:.0f} °C"
-        if recorder is not None and recorder.trouble:
-            yield recorder.trouble
+        if recorder is not None and recorder.error:
+            yield recorder.error
         if self._application.config_error:
             yield self._application.config_error

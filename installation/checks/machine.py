@@ -17,7 +17,7 @@ from installation.checks.finding import Finding, error, ok, warning
 from installation.checks.service import SYSTEMD, command_output
 from installation.config.model import Config
 from installation.record.errors import exists
-from installation.record.expiry import KEEP_THEM, announced
+from installation.record.expiry import KEEP_ROWS_ADVICE, announced_deletion
 from installation.record.reader import open_readonly
 from installation.supervision.temperature import temperature
 
@@ -73,10 +73,10 @@ def check_record(config: Config) -> Iterator[Finding]:
 def _check_rows(path: Path) -> Finding:
     with open_readonly(path) as database:
         rows = database.execute("SELECT count(*) FROM entry").fetchone()[0]
-        deletion = announced(database)
+        deletion = announced_deletion(database)
     if deletion is None:
         return ok("record", f"{path}: {rows:,} words")
-    return warning("record", f"{path}: {rows:,} words; {deletion}", KEEP_THEM)
+    return warning("record", f"{path}: {rows:,} words; {deletion}", KEEP_ROWS_ADVICE)
 
 
 def check_disk(

@@ -71,7 +71,7 @@ def _policy(arguments: argparse.Namespace) -> int:
     shown = sum(decision.shown for decision in decisions.values())
     print(f"{shown} of {len(synsets)} labels may be shown")
     for may_be_shown, text in ((True, "shown"), (False, "not shown")):
-        rules = Counter(each.why for each in decisions.values() if each.shown == may_be_shown)
+        rules = Counter(each.reason for each in decisions.values() if each.shown == may_be_shown)
         for rule, count in rules.most_common():
             print(f"  {count:5} {text}: {rule}")
     marked = [synset for synset in synsets if synset.usage]
@@ -93,7 +93,7 @@ def _details(synset: Synset, decision: Decision) -> Iterator[str]:
         yield " < ".join(_first_word(wnid) for wnid in path)
     rating = "not rated" if synset.imageability is None else f"{synset.imageability:.1f} of 5"
     yield f"tier: {synset.safety}; imageability: {rating}"
-    yield f"{'may be shown' if decision.shown else 'is not shown'}: {decision.why}"
+    yield f"{'may be shown' if decision.shown else 'is not shown'}: {decision.reason}"
 
 
 def _first_word(wnid: str) -> str:

@@ -117,14 +117,14 @@ def _summarise(arguments: argparse.Namespace) -> tuple[Summary, str]:
 
 
 def _summary(arguments: argparse.Namespace) -> int:
-    from installation.record.summary import as_text, words_known
+    from installation.record.summary import as_text, words_or_wnid
 
     summary, zone = _summarise(arguments)
     if arguments.json:
         print(json.dumps({"timezone": zone, **summary.as_json()}))
     elif arguments.never_used:
-        for wnid in summary.never:
-            print(f"{wnid}  {words_known(wnid)}")
+        for wnid in summary.never_used:
+            print(f"{wnid}  {words_or_wnid(wnid)}")
     else:
         for line in as_text(summary):
             print(line)
@@ -163,14 +163,14 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 def _merge(arguments: argparse.Namespace) -> int:
     from installation.record.merge import merge
-    from installation.record.store import count
+    from installation.record.store import count_rows
 
     status = OK
     for merged in merge(arguments.into, arguments.records):
-        if merged.trouble is not None:
-            print_error(merged.trouble)
+        if merged.error is not None:
+            print_error(merged.error)
             status = FAILURE
         if merged.rows:
             print(merged, flush=True)
-    print(f"{arguments.into}: {count(arguments.into):,} words")
+    print(f"{arguments.into}: {count_rows(arguments.into):,} words")
     return status

@@ -1,4 +1,4 @@
-"""What is wrong with a value of the config, and what to write instead."""
+"""Explain validation errors: which key is wrong, why, and what to write instead."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from installation.config.strict_yaml import VALUE, Ambiguous, Key, shortened
+from installation.config.strict_yaml import MAX_VALUE_CHARS, Ambiguous, Key, shorten_value
 from installation.runtime.redact import is_address, redact_url
 
-_FORMS: dict[Key, str] = {
+_EXAMPLES: dict[Key, str] = {
     ("theme", "colour"): '"#39ff14"',
     ("inference", "server"): "kserve://HOST:PORT or kserves://HOST:PORT",
     ("inference", "detector"): "face-centerface, the name of a folder",
@@ -20,8 +20,8 @@ _FORMS: dict[Key, str] = {
 _INTEGER = "needs a whole number in plain digits without quotes, such as 30"
 _NUMBER = "needs a plain decimal number without quotes, such as 30 or 1.5"
 _SWITCH = "needs true or false, without quotes"
-# By pydantic's names for what is wrong.
-_NEEDS = {
+# By pydantic's error type.
+_REQUIREMENTS = {
     "int_type": _INTEGER,
     "int_parsing_size": _INTEGER,
     "float_type": _NUMBER,
@@ -32,85 +32,86 @@ _NEEDS = {
     "ip_any_address": "needs an IP address, such as 127.0.0.1",
     "tuple_type": "needs a list, such as [one, two]",
 }
-_TEXTS = ("string_type", "path_type")
+_TEXT_TYPES = ("string_type", "path_type")
 
 
 def explain(error: Any, written: str | None, model: type[BaseModel]) -> str:
-    """Turn one of pydantic's errors into: key, what is wrong, what would be right.
+    """Turn one of pydantic's errors into one line: the key, the error and the remedy.
 
     Parameters
     ----------
     error
         One of `pydantic.ValidationError.errors`.
     written
-        The value as it is written; None where it is a list or a section, or is left out.
+        The value as written in the file; None for a list, a section or a missing key.
     model
-        What the config was to be.
+        The config's model.
     """
     path, kind = tuple(error["loc"]), error["type"]
-    key = ".".join(str(step)[:VALUE] for step in path)
+    key = ".".join(str(step)[:MAX_VALUE_CHARS] for step in path)
     if kind == "extra_forbidden":
-        known = list(_model(model, path[:-1]).model_fields)
-        # Less alike than this, a key may have been given another name: all of them are listed.
+        known = list(_section_at(model, path[:-1]).model_fields)
+        # A key less similar than this was more likely renamed than mistyped: list them all.
         close = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.7)
         if not close and error["input"] is None and path[:-1]:
-            # In braces the rest of a password, behind its comma, becomes such a key.
+            # In braces, the part of a password after a comma is such a key: do not quote it.
             section = ".".join(map(str, path[:-1]))
             return f"{section}: unknown key without a value; does a comma in a value need quotes?"
         hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
         return f"{key}: unknown key; {hint}"
     if re.match(r"!(?!!)", written or ""):
-        # Not shown: it may be a password that lacks its quotes.
-        return f"{key}: what begins with ! is a tag; put the text in quotes"
+        # Not quoted: it may be a password without quotes.
+        return f"{key}: a value that begins with ! is a tag; put the text in quotes"
     if kind == "model_type":
-        keys = ", ".join(_model(model, path).model_fields)
+        keys = ", ".join(_section_at(model, path).model_fields)
         return f"{key}: needs keys of its own, indented below it: {keys}"
-    if not written and error["input"] is None and path in _FORMS:
-        return f"{key}: needs quotes, or is a comment: {_FORMS[path]}"
+    if not written and error["input"] is None and path in _EXAMPLES:
+        return f"{key}: without quotes this is a comment: {_EXAMPLES[path]}"
     if kind == "string_pattern_mismatch":
-        return f"{key}: {_shown(error, written)} is not of the form {_FORMS[path]}"
+        return f"{key}: {_value_text(error, written)} is not of the form {_EXAMPLES[path]}"
     if kind == "value_error":
-        return f"{key}: {_without_address(str(error['ctx']['error']), error['input'])}"
+        return f"{key}: {_redact_input(str(error['ctx']['error']), error['input'])}"
     if kind == "too_long":
-        return f"{key}: {error['ctx']['actual_length']} items; at most {error['ctx']['max_length']}"
-    if kind in _TEXTS and error["input"] is not None and written is not None:
-        null = ", or write null for none" if _may_be_null(model, path) else ""
+        length, limit = error["ctx"]["actual_length"], error["ctx"]["max_length"]
+        return f"{key}: {length} items; at most {limit} are allowed"
+    if kind in _TEXT_TYPES and error["input"] is not None and written is not None:
+        null = ", or write null for none" if _is_nullable(model, path) else ""
         value = error["input"]
-        quoted = shortened(value.text if isinstance(value, Ambiguous) else written)
+        quoted = shorten_value(value.text if isinstance(value, Ambiguous) else written)
         return (
-            f"{key}: {shortened(written)} is not taken as a text; "
+            f"{key}: {shorten_value(written)} is not read as a text; "
             f'put it in quotes: "{quoted}"{null}'
         )
-    reason = _NEEDS.get(kind) or error["msg"][:1].lower() + error["msg"][1:]
+    reason = _REQUIREMENTS.get(kind) or error["msg"][:1].lower() + error["msg"][1:]
     if written == "":
-        return f"{key}: {reason}; nothing is written here"
-    return f"{key}: {reason}, not {_shown(error, written)}"
+        return f"{key}: {reason}; the value is missing"
+    return f"{key}: {reason}, not {_value_text(error, written)}"
 
 
-def _shown(error: Any, written: str | None) -> str:
+def _value_text(error: Any, written: str | None) -> str:
     if written is None:
-        # Not its content, which may be long, or a secret.
+        # Not the content, which may be long or secret.
         kinds = {list: "a list", dict: "keys of its own", type(None): "nothing"}
-        return kinds.get(type(error["input"]), "that")
-    return shortened(written)
+        return kinds.get(type(error["input"]), "this")
+    return shorten_value(written)
 
 
-def _without_address(reason: str, value: object) -> str:
+def _redact_input(reason: str, value: object) -> str:
     if isinstance(value, str) and is_address(value):
         return reason.replace(value, redact_url(value))
     return reason
 
 
-def _model(model: type[BaseModel], path: Key) -> type[BaseModel]:
-    """Return the section that a path leads into."""
-    found: Any = model
+def _section_at(model: type[BaseModel], path: Key) -> type[BaseModel]:
+    """Return the model of the section at a path."""
+    section: Any = model
     for step in path:
-        found = found.model_fields[step].annotation
-    section: type[BaseModel] = found
-    return section
+        section = section.model_fields[step].annotation
+    found: type[BaseModel] = section
+    return found
 
 
-def _may_be_null(model: type[BaseModel], path: Key) -> bool:
+def _is_nullable(model: type[BaseModel], path: Key) -> bool:
     found: Any = model
     for step in path:
         fields = getattr(found, "model_fields", {})

@@ -11,7 +11,7 @@ _LOCAL_HOSTS = frozenset({"", "localhost"})
 
 
 def local_path(text: str) -> Path:
-    """Return the path that a text names.
+    """Return the path that a path or file URL names.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def local_path(text: str) -> Path:
         host, slash, rest = rest[2:].partition("/")
         if host.lower() not in _LOCAL_HOSTS or not slash:
             raise ValueError(
-                "a file URL names a file on this machine and has three slashes: file:///srv/video.mp4"
+                "a file URL names a file on this machine with three slashes: file:///srv/video.mp4"
             )
         rest = f"/{rest}"
     return Path(os.fsdecode(unquote_to_bytes(os.fsencode(rest))))
 
 
 def is_file_url(text: str) -> bool:
-    """Tell a file URL from a path and from other URLs."""
+    """Return whether a text is a file URL."""
     return text[: len(_SCHEME)].lower() == _SCHEME

@@ -1,6 +1,6 @@
-"""The files a config is written in: read, laid over each other, and where in them each key stands.
+"""The files of a config: ``config.yaml``, and the overlays in ``config.d`` beside it.
 
-``config.yaml`` comes first, then the files in ``config.d`` beside it, in the order of their names.
+Overlays override the config file in the order of their names.
 """
 
 from __future__ import annotations
@@ -11,48 +11,48 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from installation.config.strict_yaml import ConfigError, Document, compose, config_error, decode
+from installation.config.strict_yaml import ConfigError, Document, config_error, decode, parse
 from installation.runtime.advice import let_read
 
-# Bytes in all that no config needs; reading takes a second for so many on a small computer.
-_MOST = 2**16
-# And files laid over it: to find the one at fault, all before each are validated.
-_MOST_FILES = 20
+# Of all files together. A small computer reads this much in a second.
+_MAX_BYTES = 2**16
+# To find the file that is to blame, all before each overlay are validated.
+_MAX_OVERLAYS = 20
 
 
 def read(path: Path) -> tuple[Document, ...]:
-    """Read a config: the file that is named, and what is laid over it.
+    """Read the config file and its overlays.
 
     Raises
     ------
     ConfigError
-        A file cannot be read or is not YAML, or there are too many.
+        A file cannot be read or is not YAML, or the files are too many or too large.
     """
-    texts = [(path, _read(path, _MOST))]
-    room = _MOST - len(texts[0][1].encode())
+    texts = [(path, _read(path, _MAX_BYTES))]
+    room = _MAX_BYTES - len(texts[0][1].encode())
     for overlay in overlays(path):
         texts.append((overlay, _read(overlay, room)))
         room -= len(texts[-1][1].encode())
-    return tuple(compose(each, text) for each, text in texts)
+    return tuple(parse(each, text) for each, text in texts)
 
 
-def folder_of_overlays(path: Path) -> Path:
-    """Return where what is laid over a config lies: beside it, or beside the link to it."""
+def overlay_folder(path: Path) -> Path:
+    """Return the folder of a config's overlays: beside the file, or beside the link to it."""
     return path.with_suffix(".d")
 
 
 def overlays(path: Path) -> list[Path]:
-    """Return the files that are laid over a config, the last of them outermost.
+    """Return the overlays of a config; later ones override earlier ones.
 
-    They are those in the folder beside it that has its name, but ends in ``.d``, whose own names
-    end in ``.yaml``; hidden ones, which editors make, are none of them.
+    Overlays are the files ``*.yaml`` in the folder beside the config that has its name, but ends
+    in ``.d``. Hidden files, which editors create, are ignored.
 
     Raises
     ------
     ConfigError
-        The folder cannot be read, or has what cannot be an overlay but looks like one.
+        The folder cannot be read, or contains something that looks like an overlay but is none.
     """
-    folder = folder_of_overlays(path)
+    folder = overlay_folder(path)
     try:
         found = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
     except FileNotFoundError:
@@ -61,54 +61,52 @@ def overlays(path: Path) -> list[Path]:
         raise _unreadable(folder, error) from error
     for each in found:
         if each.suffix.lower() in (".yaml", ".yml") and each.suffix != ".yaml":
-            raise config_error(each, 1, "is not read; let its name end in .yaml")
+            raise config_error(each, 1, "is not read: its name must end in .yaml")
     found = [each for each in found if each.suffix == ".yaml"]
-    if len(found) > _MOST_FILES:
-        raise config_error(folder, 1, f"more than {_MOST_FILES} files, which no config needs")
+    if len(found) > _MAX_OVERLAYS:
+        raise config_error(folder, 1, f"more than {_MAX_OVERLAYS} files; merge some of them")
     for each in found:
         try:
-            # A pipe would hold up the wall until somebody writes to it.
+            # Reading a pipe would block until somebody writes to it.
             if not stat.S_ISREG(each.stat().st_mode):
-                raise config_error(each, 1, "cannot be read: not a file; give it another name")
+                raise config_error(each, 1, "cannot be read: not a file; rename or remove it")
         except OSError as error:
             raise _unreadable(each, error) from error
     return found
 
 
 def merge_documents(documents: Iterable[Document]) -> dict[str, Any]:
-    """Return what stands in files in all: by each key, what the last one says of it.
+    """Merge documents: the last one that sets a key wins.
 
-    A list is replaced, not gone on with. A section that is empty, as when all its keys are
-    commented out, changes nothing.
+    Lists are replaced, not extended. An empty section (all its keys commented out) changes
+    nothing.
     """
     data: dict[str, Any] = {}
     for document in documents:
-        data = _laid(data, document.data or {})
+        data = _merge(data, document.data or {})
     return data
 
 
-def _laid(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    data = dict(under)
-    for key, value in over.items():
+def _merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    data = dict(base)
+    for key, value in overlay.items():
         below = data.get(key)
         if isinstance(below, dict) and (value is None or isinstance(value, dict)):
-            data[key] = _laid(below, value or {})
+            data[key] = _merge(below, value or {})
         else:
             data[key] = value
     return data
 
 
-def _read(path: Path, most: int) -> str:
-    """Return the text of a file of so many bytes at the most."""
+def _read(path: Path, max_bytes: int) -> str:
+    """Return the text of a file of at most ``max_bytes``."""
     try:
         with path.open("rb") as file:
-            text = file.read(most + 1)
-        if len(text) > most:
-            others = "" if most == _MOST else " with the files before it"
-            raise config_error(
-                path, 1, f"more than {_MOST // 1024} KB{others}, which no config needs"
-            )
-        # As files are read that are text: however lines end.
+            text = file.read(max_bytes + 1)
+        if len(text) > max_bytes:
+            others = "" if max_bytes == _MAX_BYTES else ", together with the files before it"
+            raise config_error(path, 1, f"larger than {_MAX_BYTES // 1024} KB{others}")
+        # Accepts every line ending, as reading a text file does.
         return io.IncrementalNewlineDecoder(None, True).decode(decode(path, text), True)
     except OSError as error:
         raise _unreadable(path, error) from error

@@ -1,8 +1,9 @@
-"""The config as a JSON schema, for editors: ranges and choices from the code, words from the file.
+"""The config as a JSON schema for editors.
+
+Ranges and choices come from the model, descriptions from the comments of ``config.yaml``. When one
+of them changes, a test fails until this is run:
 
     python -m installation.config.json_schema > installation/config/schema.json
-
-has to be run whenever ``config.py`` or ``config.yaml`` has changed; a test tells when it was not.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from installation.config.model import Config
 from installation.config.strict_yaml import ConfigError
 
 _RESTART = "(restart)"
-# What is for programmers alone.
-_OURS = ("title", "description", "takes effect")
+# Not for editors.
+_INTERNAL = ("title", "description", "takes effect")
 _DIALECT = "https://json-schema.org/draft-07/schema#"
 
 
-def explanations(text: str) -> dict[tuple[str, ...], str]:
-    """Read what a config's comments say of its keys.
+def key_comments(text: str) -> dict[tuple[str, ...], str]:
+    """Return what a config's comments say about its keys.
 
     Parameters
     ----------
     text
-        The whole file. Of a key speak the comment behind it with the lines that go on with it,
-        and the lines above it that are indented as it is.
+        The config file. A key's comment is the comment after it, with its continuation lines, and
+        the comment lines above it with the same indentation.
 
     Returns
     -------
     dict
-        By path; keys of which nothing is said are left out.
+        Comments by the path of the key; keys without a comment are missing.
     """
     lines = text.splitlines()
     found: dict[tuple[str, ...], str] = {}
@@ -47,13 +48,13 @@ def explanations(text: str) -> dict[tuple[str, ...], str]:
         for key, value in node.value:
             path = (*above, key.value)
             mark = key.start_mark
-            # A section's comment stands in its own line, its keys in others.
+            # A section's comment is on the section's own line.
             nested = isinstance(value, yaml.MappingNode) and value.value
             after = mark if nested else value.end_mark
-            behind = " ".join(_behind(lines, after))
-            said = [*_above(lines, mark.line, mark.column), behind]
-            if any(said):
-                found[path] = "\n".join(" ".join(line.split()) for line in said if line)
+            comment = _comment_above(lines, mark.line, mark.column)
+            comment.append(" ".join(_comment_after(lines, after)))
+            if any(comment):
+                found[path] = "\n".join(" ".join(line.split()) for line in comment if line)
             walk(value, path)
 
     node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -62,62 +63,63 @@ def explanations(text: str) -> dict[tuple[str, ...], str]:
     return found
 
 
-def _above(lines: list[str], line: int, column: int) -> list[str]:
-    said: list[str] = []
+def _comment_above(lines: list[str], line: int, column: int) -> list[str]:
+    comment: list[str] = []
     while line and re.match(rf" {{{column}}}#", lines[line - 1]):
         line -= 1
-        said.insert(0, lines[line][column:].lstrip("#"))
-    # What stands at the head of the file is about all of it.
-    return said if column else []
+        comment.insert(0, lines[line][column:].lstrip("#"))
+    # Comments above a section are about the whole file.
+    return comment if column else []
 
 
-def _behind(lines: list[str], mark: yaml.Mark) -> list[str]:
+def _comment_after(lines: list[str], mark: yaml.Mark) -> list[str]:
     match = re.search(r"\s#(.*)", lines[mark.line][mark.column :])
     if match is None:
         return []
     column = mark.column + match.start() + 1
-    said = [match[1]]
+    comment = [match[1]]
     for line in lines[mark.line + 1 :]:
-        # What is indented as far goes on.
+        # A comment in the same column continues.
         if line[:column].strip() or line[column : column + 1] != "#":
             break
-        said.append(line[column + 1 :])
-    return said
+        comment.append(line[column + 1 :])
+    return comment
 
 
 def schema(text: str) -> dict[str, Any]:
-    """Return the schema of configs like one that explains each key.
+    """Return the JSON schema of the config.
 
     Parameters
     ----------
     text
-        Of that config.
+        A config file whose comments explain every key.
 
     Raises
     ------
     ConfigError
-        A key is not explained.
+        A key has no comment.
     """
-    said = explanations(text)
-    made = Config.model_json_schema()
-    sections = made.pop("$defs")
+    descriptions = key_comments(text)
+    generated = Config.model_json_schema()
+    sections = generated.pop("$defs")
 
-    def built(of: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-        own = {key: value for key, value in of.items() if key not in _OURS}
+    def build(node: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        own = {key: value for key, value in node.items() if key not in _INTERNAL}
         if "$ref" in own:
             section = sections[own["$ref"].rpartition("/")[2]]
-            # One whose keys are all commented out is empty.
-            return {**built(section, path), "type": ["object", "null"]}
+            # A section whose keys are all commented out is null.
+            return {**build(section, path), "type": ["object", "null"]}
         if "properties" in own:
-            below = own["properties"].items()
-            own["properties"] = {key: built(value, (*path, key)) for key, value in below}
-        if len(path) > 1 and not said.get(path, "").replace(_RESTART, ""):
-            raise ConfigError(f"config.yaml: {'.'.join(path)} is not explained; write a comment")
-        if path in said:
-            own["description"] = said[path].replace(_RESTART, "(takes effect at the next start)")
+            keys = own["properties"].items()
+            own["properties"] = {key: build(value, (*path, key)) for key, value in keys}
+        if len(path) > 1 and not descriptions.get(path, "").replace(_RESTART, ""):
+            raise ConfigError(f"config.yaml: {'.'.join(path)} has no comment that explains it")
+        if path in descriptions:
+            comment = descriptions[path]
+            own["description"] = comment.replace(_RESTART, "(takes effect at the next start)")
         return own
 
-    return {"$schema": _DIALECT, "title": "The installation's config", **built(made, ())}
+    return {"$schema": _DIALECT, "title": "The installation's config", **build(generated, ())}
 
 
 if __name__ == "__main__":

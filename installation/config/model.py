@@ -33,113 +33,113 @@ from installation.labels.taxonomy import select
 from installation.runtime.redact import lacks_scheme
 from installation.supervision.hours import Schedule, check_closed, check_span, check_zone
 
-_MOST_PORT = 65535
+_MAX_PORT = 65535
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-# Marks a key that is read when the installation starts; all others take effect at a reload.
+# Marks a key that takes effect at a restart only; all others do at a reload.
 RESTART_REQUIRED = Field(json_schema_extra={"takes effect": "at start"})
 
 
-def _integer(value: object) -> object:
+def _check_integer(value: object) -> object:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if value is not None and type(value) is not int:
-        raise PydanticCustomError("int_type", "is no whole number")
+        raise PydanticCustomError("int_type", "is not a whole number")
     return value
 
 
-def _text(value: object) -> object:
+def _check_text(value: object) -> object:
     if not isinstance(value, str | IPv4Address | IPv6Address):
-        raise PydanticCustomError("string_type", "is no text")
+        raise PydanticCustomError("string_type", "is not a text")
     return value
 
 
-def _number_or_text(value: object) -> object:
+def _integer_as_text(value: object) -> object:
     return str(value) if type(value) is int else value
 
 
-# What pydantic would make one of the other from, such as 1 from true and 0.0.0.0 from false.
-WHOLE = BeforeValidator(_integer)
+# Stricter than pydantic's own types, which turn true into 1 and false into 0.0.0.0.
+INTEGER = BeforeValidator(_check_integer)
 Number = Annotated[float, Strict()]
 Switch = Annotated[bool, Strict()]
-Address = Annotated[IPvAnyAddress, BeforeValidator(_text)]
+Address = Annotated[IPvAnyAddress, BeforeValidator(_check_text)]
 
 
-def _has_a_scheme(source: str) -> str:
+def _check_scheme(source: str) -> str:
     if lacks_scheme(source):
         raise ValueError(
-            "seems to be a camera's address, but has no scheme such as rtsp://; "
-            "a file of that name is written ./NAME"
+            "looks like a camera's address without a scheme such as rtsp://; "
+            "for a file of that name write ./NAME"
         )
     return source
 
 
 class Camera(_Section):
-    """Where pictures come from; see ``config.yaml`` for each key."""
+    """Where frames come from."""
 
     source: Annotated[
         str,
-        BeforeValidator(_number_or_text),
+        BeforeValidator(_integer_as_text),
         Field(min_length=1),
-        AfterValidator(_has_a_scheme),
+        AfterValidator(_check_scheme),
         WithJsonSchema({"type": ["string", "integer"], "minLength": 1}),
     ] = "0"
-    width: Annotated[int, Field(ge=160, le=7680), WHOLE] = 1280
-    height: Annotated[int, Field(ge=120, le=4320), WHOLE] = 720
+    width: Annotated[int, Field(ge=160, le=7680), INTEGER] = 1280
+    height: Annotated[int, Field(ge=120, le=4320), INTEGER] = 720
     fps: Annotated[Number, Field(ge=1, le=240)] = 30
     format: Literal["mjpg", "yuyv", "nv12"] = "mjpg"
     loop: Switch = True
 
     @field_validator("source")
     @classmethod
-    def _is_on_this_machine(cls, source: str) -> str:
+    def _check_file_url(cls, source: str) -> str:
         local_path(source)
         return source
 
     @property
     def path(self) -> Path | None:
-        """The file or folder that ``source`` names; None for a device, a stream or the demo."""
+        """The file or folder in ``source``; None for a device, a stream or the demonstration."""
         source = self.source
         if is_file_url(source):
             return local_path(source)
-        number = source.isascii() and source.isdecimal()
-        other = source == "demo" or number or source.startswith("/dev/")
-        return None if other or "://" in source else Path(source)
+        is_number = source.isascii() and source.isdecimal()
+        is_device = source == "demo" or is_number or source.startswith("/dev/")
+        return None if is_device or "://" in source else Path(source)
 
 
-_SHORTEST_TOKEN = 16
+_MIN_TOKEN_LENGTH = 16
 
 
-def _secret(value: object) -> object:
-    # Told without the value: this error is logged.
+def _check_secret(value: object) -> object:
+    # The error is logged: it must not contain the value.
     if value is not None and (
         not isinstance(value, str)
-        or len(value) < _SHORTEST_TOKEN
+        or len(value) < _MIN_TOKEN_LENGTH
         or not (value.isascii() and value.isprintable())
     ):
         raise ValueError(
-            f"needs {_SHORTEST_TOKEN} letters and digits or more, in quotes; "
-            "`openssl rand -hex 16` makes some"
+            f"needs at least {_MIN_TOKEN_LENGTH} letters and digits, in quotes; "
+            "`openssl rand -hex 16` generates a token"
         )
     return value
 
 
-def _device(value: object) -> object:
+def _check_device(value: object) -> object:
     if isinstance(value, str) and "://" in value:
         raise ValueError("is auto, gpu or cpu; the address of a server goes into inference.server")
     return value
 
 
 class Inference(_Section):
-    """Which engines are used, where they live and what they run on."""
+    """Which engines are used, where they are stored and what they run on."""
 
-    device: Annotated[Literal["auto", "gpu", "cpu"], BeforeValidator(_device), RESTART_REQUIRED] = (
-        "auto"
-    )
+    device: Annotated[
+        Literal["auto", "gpu", "cpu"], BeforeValidator(_check_device), RESTART_REQUIRED
+    ] = "auto"
     server: Annotated[
         Annotated[
             str,
@@ -150,7 +150,7 @@ class Inference(_Section):
     ] = None
     offload: Annotated[Literal["classifier", "both"], RESTART_REQUIRED] = "classifier"
     ca_file: Annotated[Path | None, RESTART_REQUIRED] = None
-    token: Annotated[SecretStr | None, BeforeValidator(_secret), RESTART_REQUIRED] = None
+    token: Annotated[SecretStr | None, BeforeValidator(_check_secret), RESTART_REQUIRED] = None
     engines: Annotated[Path, RESTART_REQUIRED] = Path("engines/built")
     detector: Annotated[str, Field(pattern=r"^[\w.-]+$"), RESTART_REQUIRED] = "face-centerface"
     classifier: Annotated[str, Field(pattern=r"^[\w.-]+$"), RESTART_REQUIRED] = "person-semantic"
@@ -158,8 +158,8 @@ class Inference(_Section):
     @field_validator("server")
     @classmethod
     def _check_server(cls, server: str | None, info: ValidationInfo) -> str | None:
-        if server and int(server.rpartition(":")[2]) > _MOST_PORT:
-            raise ValueError(f"{server} has no valid port; ports are 1 to {_MOST_PORT}")
+        if server and int(server.rpartition(":")[2]) > _MAX_PORT:
+            raise ValueError(f"{server} has no valid port; ports are 1 to {_MAX_PORT}")
         if server and info.data.get("device") == "gpu":
             raise ValueError(
                 "with a server, this machine uses its CPU; set inference.device to auto or cpu"
@@ -169,7 +169,7 @@ class Inference(_Section):
     @field_validator("ca_file")
     @classmethod
     def _check_ca_file(cls, ca_file: Path | None, info: ValidationInfo) -> Path | None:
-        # A server that is not valid itself is reported instead.
+        # If the server itself is invalid, that is the error to report.
         server = info.data.get("server", "kserves://") or ""
         if ca_file and not server.startswith("kserves://"):
             raise ValueError("needs an encrypted inference.server: kserves://HOST:PORT")
@@ -200,15 +200,15 @@ class Inference(_Section):
 class Vision(_Section):
     """How faces are found."""
 
-    min_face_px: Annotated[int, Field(ge=12, le=1000), WHOLE] = 32
+    min_face_px: Annotated[int, Field(ge=12, le=1000), INTEGER] = 32
 
 
-def _known(text: str) -> str:
+def _check_rule(text: str) -> str:
     select(text)
     return text
 
 
-Rule = Annotated[str, AfterValidator(_known)]
+Rule = Annotated[str, AfterValidator(_check_rule)]
 
 
 class Labels(_Section):
@@ -219,14 +219,14 @@ class Labels(_Section):
     exclude: Annotated[tuple[Rule, ...], Field(max_length=1000)] = ()
 
     @model_validator(mode="after")
-    def _some_are_left(self) -> Labels:
+    def _check_not_empty(self) -> Labels:
         if not allowed(load_synsets(), self.choice).any():
-            raise ValueError("no word is left to show; exclude less")
+            raise ValueError("no word is left to show; exclude fewer words")
         return self
 
     @property
     def choice(self) -> Policy:
-        """The policy that these keys spell out."""
+        """These keys as a `Policy`."""
         return Policy(self.policy, self.include, self.exclude)
 
 
@@ -236,61 +236,61 @@ class Display(_Section):
     fullscreen: Annotated[Switch, RESTART_REQUIRED] = True
     monitor: Annotated[
         str | None,
-        BeforeValidator(_number_or_text),
+        BeforeValidator(_integer_as_text),
         RESTART_REQUIRED,
         WithJsonSchema({"type": ["string", "integer", "null"]}),
     ] = None
-    width: Annotated[int, Field(ge=320, le=7680), WHOLE, RESTART_REQUIRED] = 1280
-    height: Annotated[int, Field(ge=240, le=7680), WHOLE, RESTART_REQUIRED] = 720
-    rotate: Annotated[Literal[0, 90, 180, 270], WHOLE, RESTART_REQUIRED] = 0
+    width: Annotated[int, Field(ge=320, le=7680), INTEGER, RESTART_REQUIRED] = 1280
+    height: Annotated[int, Field(ge=240, le=7680), INTEGER, RESTART_REQUIRED] = 720
+    rotate: Annotated[Literal[0, 90, 180, 270], INTEGER, RESTART_REQUIRED] = 0
     mirror: Switch = True
     fit: Literal["cover", "contain"] = "cover"
     debug: Switch = False
 
 
-def _font(path: Path | None, info: ValidationInfo) -> Path | None:
+def _check_font(path: Path | None, info: ValidationInfo) -> Path | None:
     if path is None:
         return None
     path = (info.context or {}).get("folder", Path()) / path
     try:
         if path.exists() and not path.is_file():
             raise OSError("not a file")
-        # Pillow looks for a name elsewhere too, and a bitmap opens at the one size it has.
+        # Pillow would search the system for a missing file; a bitmap font opens at one size only.
         for size in (23, 41) if path.is_file() else ():
             ImageFont.truetype(path, size)
         path.open("rb").close()
     except OSError as error:
-        raise ValueError(f"{path} is no font that can be used ({error})") from error
+        raise ValueError(f"{path} cannot be used as a font ({error})") from error
     return path
 
 
-Sentence = Annotated[str, Field(max_length=200)]
+Text = Annotated[str, Field(max_length=200)]
 
 
 class Idle(_Section):
-    """What the wall does when nobody is there."""
+    """What the screen shows while nobody is there."""
 
     after_s: Annotated[Number, Field(ge=0, le=86400)] = 60
-    text: Sentence = ""
+    text: Text = ""
 
 
 class Theme(_Section):
-    """How it looks."""
+    """How boxes and words look."""
 
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#39ff14"
-    font: Annotated[Path | None, AfterValidator(_font)] = None
+    font: Annotated[Path | None, AfterValidator(_check_font)] = None
     text_scale: Annotated[Number, Field(ge=0.5, le=3)] = 1
     box_width: Annotated[Number, Field(ge=0, le=10)] = 1
     gloss: Switch = False
     score: Switch = False
     cycle_candidates: Switch = True
     idle: Idle = Idle()
-    text_preparing: Sentence = "preparing"
-    text_no_camera: Sentence = "no picture from the camera"
+    text_preparing: Text = "preparing"
+    text_no_camera: Text = "no picture from the camera"
 
     @field_validator("idle", mode="before")
     @classmethod
-    def _may_be_empty(cls, value: object) -> object:
+    def _default_if_null(cls, value: object) -> object:
         return {} if value is None else value
 
 
@@ -299,7 +299,7 @@ Days = Annotated[str, AfterValidator(check_closed)]
 
 
 class Hours(_Section):
-    """When the wall is open."""
+    """Opening hours."""
 
     open: Annotated[tuple[Span, ...], Field(max_length=100)] = ()
     closed: Annotated[tuple[Days, ...], Field(max_length=400)] = ()
@@ -307,60 +307,64 @@ class Hours(_Section):
 
     @property
     def schedule(self) -> Schedule:
-        """What these keys spell out."""
+        """These keys as a `Schedule`."""
         return Schedule(self.open, self.closed, self.timezone)
 
 
 class Record(_Section):
-    """What is kept of what was said."""
+    """The record of the words shown."""
 
     file: Annotated[Path | None, RESTART_REQUIRED] = Path("record.sqlite")
-    keep_days: Annotated[int | None, Field(ge=1, le=36500), WHOLE, RESTART_REQUIRED] = None
+    keep_days: Annotated[int | None, Field(ge=1, le=36500), INTEGER, RESTART_REQUIRED] = None
 
 
 class Status(_Section):
-    """What the wall tells technicians over HTTP, and whom."""
+    """The status page for technicians."""
 
-    port: Annotated[int | None, Field(ge=1, le=_MOST_PORT), WHOLE, RESTART_REQUIRED] = 8090
-    token: Annotated[SecretStr | None, BeforeValidator(_secret), RESTART_REQUIRED] = None
+    port: Annotated[int | None, Field(ge=1, le=_MAX_PORT), INTEGER, RESTART_REQUIRED] = 8090
+    token: Annotated[SecretStr | None, BeforeValidator(_check_secret), RESTART_REQUIRED] = None
     address: Annotated[Address, RESTART_REQUIRED] = IPv4Address("127.0.0.1")
     preview: Annotated[Switch, RESTART_REQUIRED] = False
 
     @field_validator("address")
     @classmethod
-    def _has_a_token(cls, address: IPvAnyAddress, info: ValidationInfo) -> IPvAnyAddress:
-        # Where the token is wrong, that is what there is to say.
+    def _check_address(cls, address: IPvAnyAddress, info: ValidationInfo) -> IPvAnyAddress:
+        # If the token itself is invalid, that is the error to report.
         if not address.is_loopback and info.data.get("token", "") is None:
             raise ValueError(
-                f"{address} can be reached from other machines: set status.token too, or 127.0.0.1"
+                f"{address} is reachable from other machines: set status.token too, or 127.0.0.1"
             )
         return address
 
 
-def _network(text: str) -> str:
+def _check_network(text: str) -> str:
     try:
         ip_network(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no address and no network such as 10.0.0.0/8") from error
+        raise ValueError(
+            f"{text!r} is neither an address nor a network such as 10.0.0.0/8"
+        ) from error
     return text
 
 
 class Web(_Section):
-    """What the web extension takes and how much of it."""
+    """The upload page: its address and its limits."""
 
     address: Annotated[Address, RESTART_REQUIRED] = IPv4Address("127.0.0.1")
-    port: Annotated[int, Field(ge=0, le=_MOST_PORT), WHOLE, RESTART_REQUIRED] = 8080
-    proxies: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], RESTART_REQUIRED] = ()
+    port: Annotated[int, Field(ge=0, le=_MAX_PORT), INTEGER, RESTART_REQUIRED] = 8080
+    proxies: Annotated[
+        tuple[Annotated[str, AfterValidator(_check_network)], ...], RESTART_REQUIRED
+    ] = ()
     max_upload_mb: Annotated[Number, Field(gt=0, le=100), RESTART_REQUIRED] = 12
     max_megapixels: Annotated[Number, Field(gt=0, le=150), RESTART_REQUIRED] = 40
-    workers: Annotated[int, Field(ge=1, le=64), WHOLE, RESTART_REQUIRED] = 2
+    workers: Annotated[int, Field(ge=1, le=64), INTEGER, RESTART_REQUIRED] = 2
     timeout_s: Annotated[Number, Field(gt=0, le=600), RESTART_REQUIRED] = 20
-    max_in_flight: Annotated[int, Field(ge=2, le=1000), WHOLE, RESTART_REQUIRED] = 64
-    max_per_minute: Annotated[int, Field(ge=0, le=100_000), WHOLE, RESTART_REQUIRED] = 120
+    max_in_flight: Annotated[int, Field(ge=2, le=1000), INTEGER, RESTART_REQUIRED] = 64
+    max_per_minute: Annotated[int, Field(ge=0, le=100_000), INTEGER, RESTART_REQUIRED] = 120
 
 
 class Config(_Section):
-    """The whole file, validated once; trusted everywhere else."""
+    """The whole config: validated here, trusted everywhere else."""
 
     camera: Camera = Camera()
     inference: Inference = Inference()

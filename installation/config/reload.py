@@ -1,4 +1,4 @@
-"""A config edited while the installation runs: what takes effect at once, and what later."""
+"""Reload a config while the installation runs: which changes apply at once, which at a restart."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from installation.config.files import merge_documents, read
+from installation.config import files
+from installation.config.files import merge_documents
 from installation.config.loader import LAST_GOOD, validate
 from installation.config.model import RESTART_REQUIRED, Config
-from installation.config.strict_yaml import ConfigError, compose, dump
+from installation.config.strict_yaml import ConfigError, dump, parse
 from installation.runtime.files import write_whole
 
 log = logging.getLogger(__name__)
 
-_COPY = LAST_GOOD.name
-_HEAD = "# The config that was good last, with all that was laid over it; written by the wall.\n"
+_COPY_NAME = LAST_GOOD.name
+_COPY_HEADER = "# Written by the installation: its last good config, overlays included.\n"
 Section = TypeVar("Section", bound=BaseModel)
 
 
 def requires_restart(field: FieldInfo) -> bool:
-    """Tell whether a key is read at the start alone."""
+    """Return whether a change of this key applies at a restart only."""
     return bool(field.json_schema_extra == RESTART_REQUIRED.json_schema_extra)
 
 
 def changes(old: Config, new: Config) -> tuple[list[str], list[str]]:
-    """Name the keys in which two configs differ.
+    """Return the keys in which two configs differ, as ``section.key``.
 
     Returns
     -------
     now, later
-        Those that take effect at a reload, and those that take a restart: ``section.key``.
+        Keys whose change applies at once, and keys whose change applies at a restart.
     """
     found = list(_differences(old, new, ""))
-    return [key for key, late in found if not late], [key for key, late in found if late]
+    return [key for key, later in found if not later], [key for key, later in found if later]
 
 
 def _differences(old: BaseModel, new: BaseModel, above: str) -> Iterator[tuple[str, bool]]:
@@ -51,34 +52,34 @@ def _differences(old: BaseModel, new: BaseModel, above: str) -> Iterator[tuple[s
 
 
 def apply_changes(old: Section, new: Section) -> Section:
-    """Return what is in force after a reload: the new config, but for what takes a restart."""
-    kept: dict[str, Any] = {}
+    """Return the config in effect after a reload: ``new``, except keys that require a restart."""
+    unchanged: dict[str, Any] = {}
     for name, field in type(old).model_fields.items():
         one = getattr(old, name)
         if isinstance(one, BaseModel):
-            kept[name] = apply_changes(one, getattr(new, name))
+            unchanged[name] = apply_changes(one, getattr(new, name))
         elif requires_restart(field):
-            kept[name] = one
-    return new.model_copy(update=kept)
+            unchanged[name] = one
+    return new.model_copy(update=unchanged)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a config's files say at a moment.
+    """The result of reading a config's files once.
 
     Attributes
     ----------
     texts
-        What stands in each of them; None where one cannot be read.
+        Path and content of each file; None if one cannot be read.
     config
-        What they come to; None where they are broken.
+        The config; None if it is invalid.
     copy
-        All of it in one file.
+        The config and its overlays, merged into the text of one file.
     error
-        What is wrong with them.
+        Why the config is invalid; None if it is valid.
     may_be_replaced
-        Whether what is wrong is that one is missing, out of reach or empty, as a file is for a
-        moment while it is being replaced or written.
+        Whether the error is a missing, unreachable or empty file: files are so for a moment while
+        they are being replaced or written.
     """
 
     texts: tuple[tuple[Path, str], ...] | None
@@ -89,43 +90,43 @@ class Reading:
 
 
 class ConfigFile:
-    """The config of a running installation, and a copy of what was good last.
+    """The config of a running installation, and a copy of its last good state.
 
-    A mistake in a file so changes nothing, not even when the machine is started again.
+    Because of the copy, an error in a file changes nothing, not even after a restart.
 
     Parameters
     ----------
     path
-        The file; what is laid over it belongs to it.
+        The config file; its overlays are read too.
     state
-        Folder for the copy; None keeps none.
+        Folder for the copy; None: no copy.
     adapt
-        Changes what was read, such as by what was said at the command line.
+        Applied to every config that is read, to override keys from the command line.
 
     Attributes
     ----------
     path
-        As above.
-    complaint
-        What is wrong with the files as they are now, in a line; None: nothing.
+        The config file.
+    error
+        One line on what is wrong with the files now; None if they are valid.
     """
 
     def __init__(
         self, path: Path, state: Path | None, adapt: Callable[[Config], Config] | None = None
     ) -> None:
         self.path = path
-        self.complaint: str | None = None
-        self._copy = state / _COPY if state is not None else None
+        self.error: str | None = None
+        self._copy = state / _COPY_NAME if state is not None else None
         self._adapt = adapt
         self._known: tuple[object, str | None] | None = None
 
     def start(self) -> Config:
-        """Return the config to start by: what was good last, should a file be broken.
+        """Return the config to start with; the last good one if the files are invalid.
 
         Raises
         ------
         ConfigError
-            It is broken, and there is no good copy.
+            The files are invalid and there is no good copy.
         """
         try:
             return self.reread()
@@ -133,75 +134,73 @@ class ConfigFile:
             try:
                 if self._copy is None or not self._copy.exists():
                     raise error from None
-                config = validate([compose(self.path, self._copy.read_text(encoding="utf-8"))])
+                config = validate([parse(self.path, self._copy.read_text(encoding="utf-8"))])
             except (ConfigError, OSError, UnicodeDecodeError):
                 raise error from None
-            log.error("%s; starting by the last good one, %s", error, self._copy)  # noqa: TRY400
+            log.error("%s; starting with the last good config, %s", error, self._copy)  # noqa: TRY400
             return config if self._adapt is None else self._adapt(config)
 
     def reread(self) -> Config:
-        """Return the config as it stands in the files.
+        """Read the files and return the config.
 
         Raises
         ------
         ConfigError
-            One is broken, or empty, as a file is while it is being written.
+            A file is invalid, or empty, as it is while it is being written.
         """
-        reading = self.look()
+        reading = self.read()
         self.accept(reading)
         if reading.config is None:
-            raise reading.error or ConfigError(f"{self.path}:1: cannot be used")
+            raise reading.error or ConfigError(f"{self.path}:1: invalid config")
         return reading.config
 
-    def look(self) -> Reading:
-        """Read the files, and leave it at that."""
+    def read(self) -> Reading:
+        """Read the files without changing anything."""
         texts = None
         try:
-            documents = read(self.path)
+            documents = files.read(self.path)
             texts = tuple((document.path, document.text) for document in documents)
             for path, text in texts:
                 if not text.strip():
-                    error = ConfigError(
-                        f"{path}:1: is empty; a comment alone asks for the defaults"
-                    )
+                    error = ConfigError(f"{path}:1: is empty; for the defaults write a comment")
                     return Reading(texts, error=error, may_be_replaced=True)
             config = validate(documents)
         except ConfigError as error:
-            gone = isinstance(error.__cause__, OSError)
-            return Reading(texts, error=error, may_be_replaced=gone)
-        # One file: what is good together is kept together.
-        copy = _HEAD + dump(merge_documents(documents))
+            unreadable = isinstance(error.__cause__, OSError)
+            return Reading(texts, error=error, may_be_replaced=unreadable)
+        # In one file: its parts are only known to be good together.
+        copy = _COPY_HEADER + dump(merge_documents(documents))
         return Reading(texts, config if self._adapt is None else self._adapt(config), copy)
 
-    def knows(self, reading: Reading) -> bool:
-        """Tell whether the files say what they said when they were last accepted."""
-        return self._known == _gist(reading)
+    def is_known(self, reading: Reading) -> bool:
+        """Return whether a reading equals the one accepted last."""
+        return self._known == _fingerprint(reading)
 
     def accept(self, reading: Reading) -> None:
-        """Go by what was read from now on: keep a copy if it is good."""
-        self._known = _gist(reading)
-        self.complaint = None if reading.error is None else str(reading.error)
+        """Remember a reading, and write the copy if its config is valid."""
+        self._known = _fingerprint(reading)
+        self.error = None if reading.error is None else str(reading.error)
         if reading.config is not None:
-            self._keep(reading.copy)
+            self._write_copy(reading.copy)
 
-    def explained(self, error: ConfigError) -> ConfigError:
-        """Return what is wrong with the files, and where the copy is should they be gone."""
-        gone = isinstance(error.__cause__, FileNotFoundError)
-        if gone and self._copy is not None and self._copy.exists():
-            return ConfigError(f"{error}; what was good last is kept in {self._copy}")
+    def with_hint(self, error: ConfigError) -> ConfigError:
+        """Return an error that names the copy too if the config file is missing."""
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        if missing and self._copy is not None and self._copy.exists():
+            return ConfigError(f"{error}; the last good config is kept in {self._copy}")
         return error
 
-    def _keep(self, text: str) -> None:
+    def _write_copy(self, text: str) -> None:
         if self._copy is None:
             return
         try:
-            kept = self._copy.exists() and self._copy.read_text(encoding="utf-8") == text
-            if not kept or self._copy.stat().st_mode & 0o077:
-                # It holds the tokens and passwords of the config.
+            up_to_date = self._copy.exists() and self._copy.read_text(encoding="utf-8") == text
+            if not up_to_date or self._copy.stat().st_mode & 0o077:
+                # It contains the config's tokens and passwords.
                 write_whole(self._copy, text.encode(), 0o600)
         except (OSError, UnicodeDecodeError) as error:
-            log.warning("%s: no copy of the config could be kept (%s)", self._copy, error)
+            log.warning("%s: cannot write the copy of the config (%s)", self._copy, error)
 
 
-def _gist(reading: Reading) -> tuple[object, str | None]:
+def _fingerprint(reading: Reading) -> tuple[object, str | None]:
     return reading.texts, None if reading.error is None else str(reading.error)

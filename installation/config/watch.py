@@ -1,9 +1,8 @@
-"""Notices that a config has changed, wherever its files are.
+"""Notices changes of a config's files, wherever they are stored.
 
-systemd's path unit asks for a reload when a file is saved on this machine. It does not see what
-happens behind a link, or on a network file system from another machine: therefore the files are
-looked at every few seconds as well, on a thread of their own, which a file server that does not
-answer may hold up.
+systemd's path unit requests a reload when a file is saved on this machine. It misses changes behind
+a link, and those another machine makes on a network file system. Therefore a thread also polls the
+files every few seconds; it is a thread because a file server that does not respond may block it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from installation.config.files import folder_of_overlays
+from installation.config.files import overlay_folder
 from installation.config.model import Config
 from installation.config.reload import ConfigFile
 from installation.config.strict_yaml import config_error
@@ -28,25 +27,25 @@ from installation.supervision.systemd_notify import Notifier
 
 log = logging.getLogger(__name__)
 
-# Of the files that are laid over a config, or were meant to be.
+# Of overlays, and of files that were meant to be overlays.
 _SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How often to look, and how long to wait; all in seconds.
+    """Periods of the watch, in seconds.
 
     Attributes
     ----------
     period_s
-        Between two looks.
+        Time between two polls.
     settle_s
-        For which files stay as they are before they are read: they may be being written.
+        Time without changes before files are read: they may still be being written.
     replace_s
-        For which they stay so before a mistake found in them, or a file that is missing, is told:
-        it may be being replaced.
+        Time without changes before an error or a missing file is reported: the file may be being
+        replaced.
     hang_s
-        That a look takes before the files count as out of reach.
+        Time a poll may take before the files count as unreachable.
     """
 
     period_s: float = 2.0
@@ -57,32 +56,32 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of a look.
+    """The result of a poll.
 
     Attributes
     ----------
     config
-        Another config; None where nothing is new.
+        The changed config; None if it has not changed.
     error
-        What is wrong; None where nothing is, or nothing else than before.
-    answers
-        The number of the request it answers; 0: none.
+        A new error; None if there is none, or the same as before.
+    request
+        Number of the reload request that this request; 0: none.
     """
 
     config: Config | None
     error: InstallationError | None
-    answers: int
+    request: int
 
 
 class ConfigWatch:
-    """Watches the files of a config, and hands over what comes of a change.
+    """Watches the files of a config and hands over each new config.
 
     Parameters
     ----------
     file
         The config, which has been read once.
     timing
-        See `Timing`.
+        Periods; None: the defaults of `Timing`.
     """
 
     def __init__(self, file: ConfigFile, timing: Timing | None = None) -> None:
@@ -90,45 +89,45 @@ class ConfigWatch:
         self._timing = timing or Timing()
         self._outcomes: deque[_Outcome] = deque()
         self._wake = threading.Event()
-        # Numbers of the last request that was made, and that was answered.
-        self._asked = self._answered = 0
+        # Number of the last reload request, and of the last one answered.
+        self._requested = self._answered = 0
         self._stopped = False
-        self._looking_since: float | None = None
-        self._hang_told_of: float | None = None
+        self._poll_started: float | None = None
+        self._reported_hang: float | None = None
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="config", daemon=True)
         self._thread.start()
 
-    def attend(self, signals: Signals, notifier: Notifier, use: Callable[[Config], None]) -> None:
-        """Do what is to be done by now; never waits, and is to be called often.
+    def poll(self, signals: Signals, notifier: Notifier, apply: Callable[[Config], None]) -> None:
+        """Apply what the thread has found; never blocks, and must be called often.
 
         Parameters
         ----------
         signals
-            May ask for a reload.
+            A reload may have been requested by one of them.
         notifier
-            Is told when one begins and ends.
-        use
-            Goes on by another config.
+            Notified when such a reload begins and ends.
+        apply
+            Called with each new config.
         """
         if self._failure is not None:
             raise self._failure
         if signals.reload:
             signals.reload = False
             notifier.reloading()
-            self._asked += 1
+            self._requested += 1
             self._wake.set()
-        self._tell_if_it_hangs()
+        self._report_hang()
         while self._outcomes:
             outcome = self._outcomes.popleft()
             try:
                 if outcome.error is not None:
                     raise outcome.error
                 if outcome.config is not None:
-                    use(outcome.config)
+                    apply(outcome.config)
             except (*EXPECTED_ERRORS, OSError) as error:
-                log.error("%s; going on by the config of before", error)  # noqa: TRY400  # one line
-            if outcome.answers and outcome.answers == self._asked:
+                log.error("%s; keeping the previous configuration", error)  # noqa: TRY400  # one line
+            if outcome.request and outcome.request == self._requested:
                 notifier.ready()
 
     def stop(self) -> None:
@@ -137,14 +136,14 @@ class ConfigWatch:
         self._wake.set()
         self._thread.join(0.2)
 
-    def _tell_if_it_hangs(self) -> None:
-        since = self._looking_since
-        if since is None or since == self._hang_told_of:
+    def _report_hang(self) -> None:
+        since = self._poll_started
+        if since is None or since == self._reported_hang:
             return
         if time.monotonic() - since >= self._timing.hang_s:
-            self._hang_told_of = since
-            error = config_error(self._file.path, 1, "does not answer; is its file server there?")
-            self._outcomes.append(_Outcome(None, error, self._asked))
+            self._reported_hang = since
+            error = config_error(self._file.path, 1, "does not respond; is its file server up?")
+            self._outcomes.append(_Outcome(None, error, self._requested))
 
     def _run(self) -> None:
         try:
@@ -155,56 +154,56 @@ class ConfigWatch:
     def _watch(self) -> None:
         seen: Any = None
         done: Any = None
-        since = 0.0
+        changed_at = 0.0
         while not self._stopped:
-            self._looking_since = time.monotonic()
+            self._poll_started = time.monotonic()
             state = _state(self._file.path)
             if state != seen:
-                seen, since = state, time.monotonic()
-            stable_s = time.monotonic() - since
-            asked = self._asked
+                seen, changed_at = state, time.monotonic()
+            stable_s = time.monotonic() - changed_at
+            requested = self._requested
             due = state != done and stable_s >= self._timing.settle_s
-            if (due or asked > self._answered) and self._look(asked, stable_s):
+            if (due or requested > self._answered) and self._read(requested, stable_s):
                 done = state
-            self._looking_since = None
+            self._poll_started = None
             self._wake.wait(self._timing.period_s)
             self._wake.clear()
 
-    def _look(self, asked: int, stable_s: float) -> bool:
+    def _read(self, requested: int, stable_s: float) -> bool:
         """Read the files.
 
         Parameters
         ----------
-        asked
-            Number of the last request.
+        requested
+            Number of the last reload request.
         stable_s
-            For how long the files have been as they are, seconds.
+            Time since the files last changed, seconds.
 
         Returns
         -------
         bool
-            Whether that is the end of it; else it is to be done again.
+            Whether the result is final; if not, read again.
         """
-        requested = asked > self._answered
-        reading = self._file.look()
+        is_requested = requested > self._answered
+        reading = self._file.read()
         config, error = reading.config, reading.error
-        if self._file.knows(reading):
+        if self._file.is_known(reading):
             config = error = None
         elif stable_s < self._timing.replace_s and (
-            reading.may_be_replaced or (error is not None and not requested)
+            reading.may_be_replaced or (error is not None and not is_requested)
         ):
             return False
         self._file.accept(reading)
         if error is not None:
-            error = self._file.explained(error)
-        self._answered = asked
-        self._outcomes.append(_Outcome(config, error, asked if requested else 0))
+            error = self._file.with_hint(error)
+        self._answered = requested
+        self._outcomes.append(_Outcome(config, error, requested if is_requested else 0))
         return True
 
 
 def _state(path: Path) -> tuple[Any, ...]:
-    """Return what tells whether a config's files were changed, as far as that is cheap to see."""
-    folder = folder_of_overlays(path)
+    """Return a value that changes when a config's files do, as far as that is cheap to see."""
+    folder = overlay_folder(path)
     try:
         with os.scandir(folder) as found:
             names = sorted(each.name for each in found if each.name.lower().endswith(_SUFFIXES))
@@ -218,5 +217,5 @@ def _state_of(path: Path) -> tuple[int | None, ...]:
         found = path.stat()
     except OSError as error:
         return (error.errno,)
-    # What a link leads to, and whether it may be read, can change without the file's being written.
+    # The target of a link, and its permissions, can change without a write to the file.
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,1 +1,1 @@
-"""Which words exist (``synsets``) and which of them may be shown (``policy``)."""
+"""Labels: which exist (``synsets``) and which of them may be shown (``policy``)."""

@@ -1,4 +1,4 @@
-"""What the words mean, in WordNet's own: built, like the engines, from a pinned package."""
+"""WordNet's definitions of the labels; built, like the engines, from a pinned package."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ _GLOSSES = "glosses.tsv"
 
 
 def load_glosses(built: Path) -> dict[str, str]:
-    """Read the meanings of the 2,832 labels, by wnid.
+    """Read the glosses of the 2,832 labels.
+
+    Parameters
+    ----------
+    built
+        Folder of the built engines.
+
+    Returns
+    -------
+    dict
+        Glosses by wnid.
 
     Raises
     ------
     InstallationError
-        They have not been built.
+        The glosses have not been built.
     """
     path = built / "person-glosses" / _GLOSSES
     try:

@@ -1,4 +1,4 @@
-"""The curator's choice of words: which synsets may be shown at all, and why."""
+"""The curator's policy: which labels may be shown, and why."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _TIERS: dict[PolicyName, frozenset[Safety]] = {
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a label may be shown, and by which rule."""
+    """Whether a label may be shown, and the rule that says so."""
 
     shown: bool
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Policy:
         ``full`` shows every tier (the work as it was shown), ``inoffensive`` leaves out the
         offensive tier, ``safe`` keeps only what Yang et al. (2020) found safe.
     include, exclude
-        Exceptions, as `select` takes them. What is excluded is not shown, whatever else applies.
+        Exceptions, in the form that `select` takes. Exclusions take precedence.
     """
 
     name: PolicyName
@@ -47,8 +47,11 @@ class Policy:
 
     @property
     def warning(self) -> str:
-        """What whoever hangs the screen should know; empty where there is nothing to warn of."""
-        hidden = {"full": "slurs and insults", "inoffensive": "words that wound in some contexts"}
+        """What to warn of before the screen is shown to visitors; empty if there is nothing."""
+        hidden = {
+            "full": "slurs and insults",
+            "inoffensive": "words that hurt in some contexts",
+        }
         if self.name not in hidden:
             return ""
         return f"labels.policy is {self.name}: {hidden[self.name]} may be shown over people's faces"
@@ -64,14 +67,14 @@ class Policy:
 
 
 def allowed(synsets: tuple[Synset, ...], policy: Policy) -> NDArray[np.bool_]:
-    """Tell which labels a policy lets through.
+    """Return which labels a policy allows.
 
     Parameters
     ----------
     synsets
         L synsets, in the order of the classifier's outputs.
     policy
-        Which may be shown.
+        The policy to apply.
 
     Returns
     -------

@@ -31,9 +31,9 @@ class Synset:
     safety
         Published tier: ``safe``, ``sensitive`` (depends on context) or ``offensive``.
     imageability
-        How easily people picture it, 1 to 5; None where the authors did not ask.
+        How easily people imagine it, 1 to 5; None if the authors did not ask.
     usage
-        WordNet's usage marks, such as ``disparagement`` or ``ethnic-slur``.
+        WordNet's usage labels, such as ``disparagement`` or ``ethnic-slur``.
     """
 
     wnid: str
@@ -50,7 +50,7 @@ class Synset:
 
 
 def split(cell: str) -> tuple[str, ...]:
-    """Split a cell of the tables; an empty one holds nothing."""
+    """Split a cell of the tables into its items."""
     return tuple(cell.split("|")) if cell else ()
 
 

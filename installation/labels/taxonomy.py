@@ -1,4 +1,4 @@
-"""Where words stand in WordNet: what lies above a synset, what below, and which synset is meant."""
+"""The WordNet taxonomy of persons: hypernyms, hyponyms, and the synsets of a word."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _UNDER = "under "
 
 
 class WordError(ValueError):
-    """A word, wnid or subtree that WordNet does not have among its persons."""
+    """A word or wnid that is not among WordNet's persons."""
 
 
 @cache
 def _ancestors() -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    """Return lemmas and parents of what lies above the 2,832 and is none of them, by wnid."""
+    """Return lemmas and parents, by wnid, of the hypernyms that are not labels themselves."""
     table = (files(__package__) / "person_ancestors.tsv").read_text(encoding="utf-8")
     return {
         row["wnid"]: (split(row["lemmas"]), split(row["parents"]))
@@ -51,7 +51,7 @@ def _children() -> dict[str, tuple[str, ...]]:
 
 @cache
 def _by_word() -> dict[str, tuple[str, ...]]:
-    """Return the synsets of each lemma, of all lemmas as they are shown, and of each wnid."""
+    """Return wnids by casefolded lemma, by all lemmas as shown, and by wnid."""
     found: dict[str, list[str]] = defaultdict(list)
     for wnid, lemmas in _lemmas().items():
         for name in {wnid, ", ".join(lemmas).casefold(), *(each.casefold() for each in lemmas)}:
@@ -60,64 +60,64 @@ def _by_word() -> dict[str, tuple[str, ...]]:
 
 
 def words_of(wnid: str) -> str:
-    """Return the lemmas of a synset among the persons or above them, as they are shown."""
+    """Return the lemmas of a label or of one of its hypernyms as they are shown."""
     return ", ".join(_lemmas()[wnid])
 
 
 def find(text: str) -> tuple[str, ...]:
-    """Find the synsets that a word means.
+    """Return the synsets of a word.
 
     Parameters
     ----------
     text
-        A wnid, one lemma, or all lemmas as they are shown; capitals do not matter.
+        A wnid, one lemma, or all lemmas as they are shown; case is ignored.
 
     Returns
     -------
     tuple of str
-        Wnids: of persons, or of what lies between them and *person*.
+        Wnids of labels, or of hypernyms between them and *person*.
 
     Raises
     ------
     WordError
-        There is none; the message suggests what may have been meant.
+        There is none; the message suggests similar words.
     """
     known = _by_word()
     wanted = " ".join(text.casefold().replace("_", " ").split())
     if wanted not in known:
         close = difflib.get_close_matches(wanted, known, n=3, cutoff=0.8)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        raise WordError(f"{text!r} is no word for a person in WordNet{hint}")
+        raise WordError(f"{text!r} is not a word for a person in WordNet{hint}")
     return known[wanted]
 
 
 @cache
 def below(wnid: str) -> frozenset[str]:
-    """Return a synset and all below it: only those among the 2,832."""
+    """Return the labels in the subtree of a synset, itself included if it is a label."""
     labels = {synset.wnid for synset in load_synsets()}
     found: set[str] = set()
-    waiting = [wnid]
-    while waiting:
-        each = waiting.pop()
+    pending = [wnid]
+    while pending:
+        each = pending.pop()
         if each not in found:
             found.add(each)
-            waiting += _children().get(each, ())
+            pending += _children().get(each, ())
     return frozenset(found & labels)
 
 
 @cache
 def select(text: str) -> frozenset[str]:
-    """Return the labels that a curator's choice of words means.
+    """Return the labels that an include or exclude rule selects.
 
     Parameters
     ----------
     text
-        What `find` takes; after ``under``, that and everything below it.
+        What `find` takes; with ``under`` before it, that and everything below it.
 
     Raises
     ------
     WordError
-        No such word, or one that lies above all labels and can only be meant with ``under``.
+        There is no such word, or it is not a label itself and needs ``under``.
     """
     name = text.removeprefix(_UNDER)
     wnids = find(name)
@@ -126,13 +126,15 @@ def select(text: str) -> frozenset[str]:
     labels = {synset.wnid for synset in load_synsets()}
     chosen = frozenset(wnids) & labels
     if not chosen:
-        raise WordError(f"{text!r} is no label itself; with all below it: {_UNDER}{text}")
+        raise WordError(
+            f"{text!r} is not a label itself; for all labels below it, write {_UNDER}{text}"
+        )
     return chosen
 
 
 def paths(wnid: str) -> tuple[tuple[str, ...], ...]:
-    """Return the ways up from a synset to *person*, both included, the shortest first."""
+    """Return the hypernym paths from a synset to *person*, both included, shortest first."""
     if wnid == PERSON:
         return ((PERSON,),)
-    ways = [(wnid, *way) for parent in _parents()[wnid] for way in paths(parent)]
-    return tuple(sorted(ways, key=len))
+    found = [(wnid, *path) for parent in _parents()[wnid] for path in paths(parent)]
+    return tuple(sorted(found, key=len))

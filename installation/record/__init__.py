@@ -1,1 +1,1 @@
-"""What was said, never to whom: settled words by the hour, in a database that survives."""
+"""The record: which words settled in which hour, never on whom, in a crash-safe database."""

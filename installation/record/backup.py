@@ -1,4 +1,4 @@
-"""A copy of a record in one file, made while the wall goes on writing."""
+"""Copy a record into one file while the installation keeps writing to it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pathlib import Path
 from installation.record.errors import RecordError, is_corruption
 from installation.record.reader import open_readonly
 
-# Of the copy: as of a record, its owner's and its group's.
+# Readable by owner and group, like a record.
 _MODE = 0o640
 _PREFIX = ".backup-"
 
 
 def back_up(record: Path, to: Path) -> int:
-    """Copy a record as it is at one moment, whoever writes to it meanwhile.
+    """Copy a consistent snapshot of a record, which may be written to meanwhile.
 
-    The copy appears whole and checked, or not at all. Made by root, it belongs to the owner of the
-    folder it is in, who may then fetch it.
+    The copy appears complete and verified, or not at all. If root makes it, it belongs to the owner
+    of its folder, who can then fetch it.
 
     Parameters
     ----------
     record
-        What to copy; only read.
+        The record; it is only read.
     to
-        The copy; nothing may be there yet.
+        The copy; must not exist yet.
 
     Returns
     -------
     int
-        How many rows it has.
+        Number of rows in the copy.
 
     Raises
     ------
@@ -40,34 +40,34 @@ def back_up(record: Path, to: Path) -> int:
         The record cannot be read or is damaged, or the copy cannot be written.
     """
     if os.path.lexists(to):
-        raise RecordError(f"{to}: is there already and is kept; give the copy another name")
-    making = None
+        raise RecordError(f"{to}: already exists; give the copy another name")
+    temporary = None
     try:
         handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=to.absolute().parent)
         os.close(handle)
-        making = Path(name)
-        rows = _copy(record, making, to)
-        _hand_over(making)
-        making.replace(to)
+        temporary = Path(name)
+        rows = _copy(record, temporary, to)
+        _finish(temporary)
+        temporary.replace(to)
     except OSError as error:
         raise RecordError(
-            f"{to}: {error.strerror}; name a folder that is there and may be written to"
+            f"{to}: {error.strerror}; name an existing folder that this user may write to"
         ) from error
     finally:
-        if making is not None:
+        if temporary is not None:
             for part in ("", "-wal", "-shm", "-journal"):
-                making.with_name(making.name + part).unlink(missing_ok=True)
+                temporary.with_name(temporary.name + part).unlink(missing_ok=True)
     return rows
 
 
-def _copy(record: Path, making: Path, to: Path) -> int:
-    with open_readonly(record) as source, closing(sqlite3.connect(making)) as copy:
+def _copy(record: Path, temporary: Path, to: Path) -> int:
+    with open_readonly(record) as source, closing(sqlite3.connect(temporary)) as copy:
         try:
-            # Nothing has to be undone in a file that is thrown away should this fail.
+            # No rollback needed: if this fails, the file is deleted.
             copy.execute("PRAGMA journal_mode = OFF")
             copy.execute("PRAGMA locking_mode = EXCLUSIVE")
             source.backup(copy)
-            # One file, whatever the record has beside it.
+            # Leaves one file, without a journal beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
             (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
@@ -76,15 +76,17 @@ def _copy(record: Path, making: Path, to: Path) -> int:
         except sqlite3.Error as error:
             if is_corruption(error):
                 raise
-            raise RecordError(f"{to}: {error}; make room there, or name another disk") from error
+            raise RecordError(
+                f"{to}: {error}; free some space there, or name another disk"
+            ) from error
 
 
-def _hand_over(making: Path) -> None:
-    # A memory stick knows neither modes nor owners.
+def _finish(temporary: Path) -> None:
+    # A USB stick supports neither modes nor owners.
     with suppress(PermissionError):
-        making.chmod(_MODE)
+        temporary.chmod(_MODE)
         if os.geteuid() == 0:
-            folder = making.parent.stat()
-            os.chown(making, folder.st_uid, folder.st_gid)
-    with making.open("rb") as file:
+            folder = temporary.parent.stat()
+            os.chown(temporary, folder.st_uid, folder.st_gid)
+    with temporary.open("rb") as file:
         os.fsync(file.fileno())

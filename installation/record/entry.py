@@ -1,4 +1,4 @@
-"""The one thing that is recorded."""
+"""One entry of the record."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ _HOUR = 3600
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A word that settled on somebody.
+    """A word that settled on one face.
 
     Attributes
     ----------
     hour
-        In which it settled: whole hours since 1970 in UTC, where each is as long as any other and
-        none comes twice; whoever reads them knows the zone. Anything finer would tell who it was.
+        When it settled, whole hours since 1970 in UTC: no hour is skipped or repeated by daylight
+        saving time. A finer time could identify the visitor.
     wnid
-        Synset.
+        WordNet identifier of the synset.
     confidence
-        Score when it settled, 0 to 1.
+        Score when the word settled, 0 to 1.
     seconds
-        For how long it was shown, whole ones.
+        How long the word was shown, whole seconds.
     source
-        Said on the wall, or to someone who sent a picture.
+        Shown on the screen (``wall``) or for an uploaded image (``web``).
     policy
-        Name of the policy that let it through.
+        Name of the policy that allowed the word.
     engine
-        Name of the classifier that said it.
+        Name of the classifier that chose the word.
     """
 
     hour: int
@@ -43,5 +43,5 @@ class Entry:
 
 
 def hour_of(now: float) -> int:
-    """Return the hour a moment lies in, both since 1970 in UTC; the moment in seconds."""
+    """Return the hour since 1970 of a time in seconds since 1970, both in UTC."""
     return int(now // _HOUR)

@@ -1,4 +1,4 @@
-"""What keeps a record from being opened, read or written, and what to do about it."""
+"""Errors when a record is opened, read or written, and their remedies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from installation.errors import InstallationError
 
-# Bytes that opening a record takes, and some rows.
-_ROOM = 2**18
+# Opening a record and writing a few rows takes less.
+_MIN_FREE_BYTES = 2**18
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe (FIFO)",
@@ -20,58 +20,58 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-_ELSEWHERE = "set record.file to another place"
+_SET_ANOTHER_PATH = "set record.file to another path"
 
 
 class RecordError(InstallationError):
-    """The record cannot be opened, read or written for now."""
+    """The record cannot be opened, read or written at the moment."""
 
 
 class DamagedError(Exception):
-    """The file is no sound database, or was none and is set aside."""
+    """The file is not a valid database; it may have been set aside."""
 
 
 def exists(path: Path) -> bool:
-    """Tell whether there is a record file, without opening it: a pipe would wait for its writer.
+    """Return whether a record file exists, without opening it: opening a pipe would block.
 
     Parameters
     ----------
     path
-        Of the record; a link is followed.
+        The record; links are followed.
 
     Raises
     ------
     RecordError
-        Something else is there, or it cannot be told.
+        The path is something other than a file, or cannot be checked.
     """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:
         if path.is_symlink() and not Path(os.path.realpath(path)).parent.is_dir():
             raise RecordError(
-                f"{path}: a link to {path.readlink()}, which is not there; "
-                f"is its disk there? Else {_ELSEWHERE}"
+                f"{path}: a link to {path.readlink()}, which does not exist; "
+                f"mount its disk, or {_SET_ANOTHER_PATH}"
             ) from error
         return False
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise RecordError(
-                f"{path}: a link that leads back to itself; remove it, or {_ELSEWHERE}"
+                f"{path}: a link to itself; remove it, or {_SET_ANOTHER_PATH}"
             ) from error
         if error.errno == errno.ENOTDIR:
             file = next((each for each in path.parents if each.exists() and not each.is_dir()), "")
-            raise RecordError(f"{path}: {file} is not a folder; {_ELSEWHERE}") from error
+            raise RecordError(f"{path}: {file} is not a folder; {_SET_ANOTHER_PATH}") from error
         raise as_record_error(path, error) from error
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-        raise RecordError(f"{path}: {kind}, not a file; {_ELSEWHERE}")
+        raise RecordError(f"{path}: {kind}, not a file; {_SET_ANOTHER_PATH}")
     return True
 
 
 def is_corruption(error: BaseException) -> bool:
-    """Tell an error of a database that is none, or is broken, from others."""
-    # Python has no better class for "malformed" and "not a database"; and what is malformed may
-    # be quoted in the message, which then is no text.
+    """Return whether an error means that the file is corrupt or not a database."""
+    # Python has no more specific class for "malformed" and "not a database"; and the message may
+    # quote malformed content, which then cannot be decoded.
     return (
         type(error) is sqlite3.DatabaseError
         or isinstance(error, (UnicodeDecodeError, DamagedError))
@@ -80,24 +80,24 @@ def is_corruption(error: BaseException) -> bool:
 
 
 def as_record_error(path: Path, error: Exception) -> RecordError:
-    """Return an error met while writing to a record as one that says what to do."""
+    """Turn an error from writing to a record into one that names the remedy."""
     reason = (isinstance(error, OSError) and error.strerror) or str(error)
     if _is_full(path):
-        remedy = "make room on this disk"
+        remedy = "free some space on this disk"
     elif isinstance(error, FileNotFoundError) and not path.parent.is_dir():
-        remedy = f"make the folder {path.parent}, or {_ELSEWHERE}"
+        remedy = f"create the folder {path.parent}, or {_SET_ANOTHER_PATH}"
     elif "locked" in reason:
-        remedy = "end what else is writing there"
+        remedy = "stop the other program that is writing to it"
     elif is_corruption(error):
-        remedy = "put a sound copy in its place, or move it away to begin a new one"
+        remedy = "replace it with a good copy, or move it away to start a new one"
     else:
-        remedy = f"let this user write there on a sound disk, or {_ELSEWHERE}"
+        remedy = f"give this user write permission on a working disk, or {_SET_ANOTHER_PATH}"
     return RecordError(f"{path}: {reason}; {remedy}")
 
 
 def _is_full(path: Path) -> bool:
-    # SQLite does not always say so.
+    # SQLite does not always report it.
     with contextlib.suppress(OSError):
         disk = os.statvfs(path.parent)
-        return disk.f_bavail * disk.f_frsize < _ROOM
+        return disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES
     return False

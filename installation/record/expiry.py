@@ -1,7 +1,7 @@
-"""Deletes rows that are too old; those that a shorter ``record.keep_days`` deletes, a day later.
+"""Deletes expired rows; those that a lowered ``record.keep_days`` deletes, a day later.
 
-The table ``expiry`` in the record remembers by which setting rows are deleted, so that a change is
-noticed across restarts. Programs of before know nothing of it and leave it alone.
+The table ``expiry`` in the record stores the setting in effect, so that a change is noticed across
+restarts. Earlier versions of the program ignore it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from installation.record.store import Store
 
 log = logging.getLogger(__name__)
 
-# Seconds between the announcement and the deletion.
+# Between the announcement and the deletion.
 _NOTICE_S = 86_400
-# Seconds by which the clock may have gone on since the last look, as while the machine was off for
-# some days, and gone back, as when it is corrected. Beyond these it is not to be trusted.
+# A clock is not trusted if, since the last check, it has gone forward by more than this (a machine
+# may be off for some days) or back by more than this (a clock may be corrected).
 _MAX_GAP_S = 4 * 86_400
-_MAX_BACK_S = 3600
-# Seconds since an announcement after which it is not to be trusted either; more than a machine is
-# off that is switched on for some days a month.
+_MAX_BACKWARD_S = 3600
+# Nor is it trusted longer than this after an announcement; a machine that runs for some days a
+# month is off for less.
 _MAX_NOTICE_S = 60 * 86_400
 _HOUR_S = 3600
 _DAY_HOURS = 24
-# Hours of the record that may have become too old between an announcement and the deletion.
+# At most so many hours of the record expire between an announcement and the deletion.
 _MAX_STEP_HOURS = 5 * _DAY_HOURS
 _TABLE = """
     CREATE TABLE IF NOT EXISTS expiry (
@@ -43,44 +43,44 @@ _TABLE = """
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What the record remembers.
+    """The state stored in the record.
 
     Attributes
     ----------
-    in_force
-        Days by which rows are deleted by now; None: none are.
+    current_days
+        Age in days at which rows are deleted now; None: no rows are deleted.
     keep_days
-        The setting of the program that was started last; other than `in_force` while a deletion
-        is announced.
+        Setting of the program started last; differs from `current_days` while a deletion is
+        announced.
     before
-        Hour, as in `Entry`, before which rows are to be deleted; None: nothing is announced.
-    announced
-        When that was announced, seconds since 1970.
-    looked
-        When the record was last looked at by a clock to be trusted, the same.
+        Rows from before this hour (see `Entry`) will be deleted; None: nothing is announced.
+    announced_at
+        Time of that announcement, seconds since 1970.
+    checked_at
+        Time of the last check with a trusted clock, seconds since 1970.
     """
 
-    in_force: int | None
+    current_days: int | None
     keep_days: int | None
     before: int | None
-    announced: int | None
-    looked: int
+    announced_at: int | None
+    checked_at: int
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
-    """A deletion that is to come.
+class AnnouncedDeletion:
+    """A deletion that has been announced.
 
     Attributes
     ----------
     rows
-        How many rows it deletes.
+        Number of rows that will be deleted.
     before
-        From before which hour, as in `Entry`.
+        Rows from before this hour (see `Entry`) will be deleted.
     at
-        When, seconds since 1970.
+        Time of the deletion, seconds since 1970.
     keep_days
-        The setting that asks for it.
+        The setting that causes it.
     """
 
     rows: int
@@ -90,14 +90,14 @@ class Announced:
 
     def __str__(self) -> str:
         return (
-            f"{_words(self.rows, self.before)} will be deleted on {_shown(self.at)}, "
-            f"as record.keep_days is {self.keep_days}"
+            f"{_describe_rows(self.rows, self.before)} will be deleted on {_format_time(self.at)} "
+            f"because record.keep_days is {self.keep_days}"
         )
 
 
 @dataclass(frozen=True, slots=True)
-class _Old:
-    """What is too old: rows, and files set aside as damaged, from before an hour."""
+class _Expired:
+    """Numbers of rows, and of files set aside as damaged, from before an hour."""
 
     rows: int
     files: int
@@ -108,33 +108,33 @@ class _Old:
 
     def __str__(self) -> str:
         files = f"{self.files} file{'' if self.files == 1 else 's'} set aside as damaged"
-        return f"{_words(self.rows, self.cutoff)}{f' and {files}' if self.files else ''}"
+        return f"{_describe_rows(self.rows, self.cutoff)}{f' and {files}' if self.files else ''}"
 
 
-KEEP_THEM = "to keep them, put record.keep_days back and restart before then"
+KEEP_ROWS_ADVICE = "to keep them, restore record.keep_days and restart before then"
 
 
-def announced(database: sqlite3.Connection) -> Announced | None:
-    """Return the deletion that is announced in a record, if one is."""
+def announced_deletion(database: sqlite3.Connection) -> AnnouncedDeletion | None:
+    """Return the deletion that is announced in a record; None if there is none."""
     state = _load(database)
-    if state is None or state.before is None or state.announced is None:
+    if state is None or state.before is None or state.announced_at is None:
         return None
-    at = state.announced + _NOTICE_S
-    return Announced(_count(database, state.before), state.before, at, state.keep_days)
+    at = state.announced_at + _NOTICE_S
+    return AnnouncedDeletion(_count(database, state.before), state.before, at, state.keep_days)
 
 
 class Expiry:
-    """Keeps a record to ``record.keep_days``; used from one thread.
+    """Deletes the rows that ``record.keep_days`` does not keep; used from one thread.
 
-    Rows that the setting of before would have kept are deleted a day after that was announced, and
-    so are those that are too old because the clock was put forward.
+    Rows that the previous setting would have kept, or that expire because the clock was set
+    forward, are deleted a day after an announcement in the log.
 
     Parameters
     ----------
     path
         The record, for messages.
     keep_days
-        Rows older than so many times 24 hours are deleted; None keeps all.
+        Rows older than this many times 24 hours are deleted; None: all rows are kept.
     """
 
     def __init__(self, path: Path, keep_days: int | None) -> None:
@@ -143,92 +143,100 @@ class Expiry:
         self._first = True
 
     def sweep(self, store: Store, now: float) -> None:
-        """Delete what is due, or announce it; to be called at opening and every hour.
+        """Delete expired rows, or announce their deletion; call it at opening and every hour.
 
         Parameters
         ----------
         store
             The record, open for writing.
         now
-            The time of day, seconds since 1970 in UTC.
+            Current time, seconds since 1970 in UTC.
 
         Raises
         ------
         RecordError
-            It could not be written to.
+            The record cannot be written to.
         """
         if self._keep_days is None and not self._first:
             return
         with store.transaction() as database:
             state = _load(database)
             if state is not None and not self._first and state.keep_days != self._keep_days:
-                # A program that was started since goes by another setting, which counts.
+                # A program started later uses another setting, which takes precedence.
                 return
-            changed, before = self._look(state, database, store, int(now))
+            changed, before = self._decide(state, database, store, int(now))
             if changed is not None:
                 _save(database, changed)
         self._first = False
         if before is not None and (gone := store.delete_before(before)):
-            log.info("%s: %s deleted, as record.keep_days says", self._path, _words(gone, before))
+            log.info(
+                "%s: %s deleted because of record.keep_days",
+                self._path,
+                _describe_rows(gone, before),
+            )
 
-    def _look(
+    def _decide(
         self, state: _State | None, database: sqlite3.Connection, store: Store, now: int
     ) -> tuple[_State | None, int | None]:
-        """Return what to remember, None for no change, and before which hour to delete."""
+        """Return the state to store (None: unchanged) and the hour before which to delete."""
         keep_days = self._keep_days
         if keep_days is None:
-            self._say_if_withdrawn(state)
+            self._log_withdrawal(state)
             return state and _State(None, None, None, None, now), None
         cutoff, routine = _cutoff(now, keep_days), _State(keep_days, keep_days, None, None, now)
-        old = _Old(_count(database, cutoff), len(store.damaged_before(cutoff)), cutoff)
+        old = _Expired(_count(database, cutoff), len(store.damaged_before(cutoff)), cutoff)
         if state is None:
             return (self._announce(None, old, now), None) if old else (routine, cutoff)
-        trusted = -_MAX_BACK_S <= now - state.looked <= _MAX_GAP_S
-        in_force = state.in_force
-        if trusted and (not old or (in_force is not None and in_force <= keep_days)):
-            self._say_if_withdrawn(state)
+        trusted = -_MAX_BACKWARD_S <= now - state.checked_at <= _MAX_GAP_S
+        current_days = state.current_days
+        if trusted and (not old or (current_days is not None and current_days <= keep_days)):
+            self._log_withdrawal(state)
             return routine, cutoff
-        by_before = _cutoff(now, in_force) if trusted and in_force is not None else None
+        by_before = _cutoff(now, current_days) if trusted and current_days is not None else None
         if not old:
-            # The clock was put back: nothing is too old by it, and what was announced stands.
-            changed = replace(state, keep_days=keep_days, before=None, announced=None)
+            # The clock was set back, so nothing is expired; the announcement remains.
+            changed = replace(state, keep_days=keep_days, before=None, announced_at=None)
             return (changed if state.keep_days != keep_days else None), None
-        due_s = now - state.announced if state.announced is not None else -1
+        due_s = now - state.announced_at if state.announced_at is not None else -1
         if state.before is None or state.keep_days != keep_days or not 0 <= due_s <= _MAX_NOTICE_S:
             return self._announce(state, old, now, trusted), by_before
         if due_s < _NOTICE_S:
             if self._first:
-                log.warning("%s: %s; %s", self._path, announced(database), KEEP_THEM)
-            return replace(state, looked=now if trusted else state.looked), by_before
+                log.warning(
+                    "%s: %s; %s", self._path, announced_deletion(database), KEEP_ROWS_ADVICE
+                )
+            return replace(state, checked_at=now if trusted else state.checked_at), by_before
         rest = replace(old, rows=old.rows - _count(database, state.before), files=0)
         if rest and cutoff - state.before > _MAX_STEP_HOURS:
-            # Only what was announced is deleted: the clock may have been put forward since.
+            # Delete only what was announced: the clock may have been set forward since.
             return self._announce(state, rest, now, trusted), state.before
         return routine, state.before
 
-    def _announce(self, state: _State | None, old: _Old, now: int, trusted: bool = True) -> _State:
-        advice, looked, in_force = KEEP_THEM, now, None
+    def _announce(
+        self, state: _State | None, old: _Expired, now: int, trusted: bool = True
+    ) -> _State:
+        advice, checked_at, current_days = KEEP_ROWS_ADVICE, now, None
         if state is not None:
-            in_force = state.in_force
+            current_days = state.current_days
             if not trusted:
-                looked = state.looked
+                checked_at = state.checked_at
                 advice = (
-                    f"the clock went from {_shown(looked)} to {_shown(now)} since the last look: "
-                    "if it is wrong, set it right before then"
+                    f"the clock went from {_format_time(checked_at)} to {_format_time(now)} since "
+                    "the last check: if it is wrong, correct it before then"
                 )
         log.warning(
-            "%s: %s will be deleted on %s, as record.keep_days is %s; %s",
+            "%s: %s will be deleted on %s because record.keep_days is %s; %s",
             self._path,
             old,
-            _shown(now + _NOTICE_S),
+            _format_time(now + _NOTICE_S),
             self._keep_days,
             advice,
         )
-        return _State(in_force, self._keep_days, old.cutoff, now, looked)
+        return _State(current_days, self._keep_days, old.cutoff, now, checked_at)
 
-    def _say_if_withdrawn(self, state: _State | None) -> None:
+    def _log_withdrawal(self, state: _State | None) -> None:
         if state is not None and state.before is not None:
-            log.info("%s: what was announced is not deleted", self._path)
+            log.info("%s: the announced deletion is cancelled", self._path)
 
 
 def _cutoff(now: float, keep_days: int) -> int:
@@ -256,9 +264,9 @@ def _save(database: sqlite3.Connection, state: _State) -> None:
     database.execute("INSERT INTO expiry VALUES (?, ?, ?, ?, ?)", astuple(state))
 
 
-def _words(rows: int, before: int) -> str:
-    return f"{rows:,} word{'' if rows == 1 else 's'} from before {_shown(before * _HOUR_S)}"
+def _describe_rows(rows: int, before: int) -> str:
+    return f"{rows:,} word{'' if rows == 1 else 's'} from before {_format_time(before * _HOUR_S)}"
 
 
-def _shown(seconds: int) -> str:
+def _format_time(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, timezone.utc).astimezone():%Y-%m-%d %H:%M}"

@@ -1,7 +1,7 @@
-"""Many records summed into one: each row once, however often that is done, and in whatever order.
+"""Merge records into one: each row once, in any order, however often it is repeated.
 
-Rows are known by their ids, wherever they have come from: a record may have grown since, have been
-pruned, renamed or copied, and what was merged may be merged on.
+Rows are identified by their ids: a record may have grown since it was last merged, or have been
+pruned, renamed or copied, and the result of a merge can itself be merged.
 """
 
 from __future__ import annotations
@@ -18,81 +18,82 @@ from installation.record.errors import RecordError
 from installation.record.reader import open_readonly
 from installation.record.store import COLUMNS, Store
 
-# Rows in memory at a time.
-_BATCH = 10_000
-# Seconds to wait for others who write into the sum, such as another merge.
-_PATIENCE = 60.0
+# Kept in memory at a time.
+_BATCH_ROWS = 10_000
+# For other programs that write to the target, such as another merge.
+_LOCK_TIMEOUT_S = 60.0
 
 
 class _UnreadableError(RecordError):
-    """It is one of those to be merged that is at fault."""
+    """A source record cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What came of a record that was to be merged.
+    """The result of merging one record.
 
     Attributes
     ----------
     path
-        Which.
+        The record.
     rows
-        How many it has.
+        Number of its rows.
     new
-        How many of them were not merged before.
-    trouble
-        What is wrong with it, in a line; None: nothing. Unless it is that some rows were changed
-        since they were merged, nothing of it was.
+        Number of rows that had not been merged before.
+    error
+        One line; None if there is no error. If ``rows`` is not 0, it was merged except for rows
+        that had changed; otherwise nothing of it was merged.
     """
 
     path: Path
     rows: int = 0
     new: int = 0
-    trouble: str | None = None
+    error: str | None = None
 
     def __str__(self) -> str:
         return f"{self.path}: {self.rows:,} words, {self.new:,} of them new"
 
 
 def merge(into: Path, records: Sequence[Path]) -> Iterator[Merged]:
-    """Add to a record what is in others and not in it yet; these are only read.
+    """Add the rows of records to a target record that does not have them yet.
 
-    Each is merged whole or not at all, and may be written to meanwhile.
+    Each record is merged completely or not at all. It is only read, and may be written to
+    meanwhile.
 
     Parameters
     ----------
     into
-        The sum; made where there is none.
+        The target; created if it does not exist.
     records
-        What to add.
+        The records to add.
 
     Yields
     ------
     Merged
-        What came of each.
+        The result for each record.
 
     Raises
     ------
     RecordError
-        The sum cannot be written to, is damaged, or is one of the records.
+        The target cannot be written to, is damaged, or is one of the records.
     """
     for record in records:
         if _same(into, record):
-            raise RecordError(f"{into}: cannot be merged into itself; name another record to add")
-    with closing(Store(into, _PATIENCE, aside=False)) as store:
+            raise RecordError(f"{into}: cannot be merged into itself; name another record")
+    with closing(Store(into, _LOCK_TIMEOUT_S, set_aside=False)) as store:
         for record in records:
             try:
                 rows, new, different = store.merge(_batches(record))
             except _UnreadableError as error:
-                yield Merged(record, trouble=str(error))
+                yield Merged(record, error=str(error))
                 continue
-            trouble = None
+            reason = None
             if different:
-                trouble = (
-                    f"{record}: {different:,} of its rows were changed since they were merged; "
-                    f"{into} has them as they were"
+                reason = (
+                    f"{record}: {different:,} of its rows have changed since they were merged; "
+                    f"{into} keeps the earlier ones"
                 )
-            yield Merged(record, rows, new, trouble)
+            yield Merged(record, rows, new, reason)
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -105,13 +106,13 @@ def _same(one: Path, other: Path) -> bool:
 def _batches(record: Path) -> Iterator[list[tuple[Any, ...]]]:
     try:
         with open_readonly(record) as database:
-            # One moment, whoever is writing.
+            # A consistent snapshot.
             database.execute("BEGIN")
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
                 raise sqlite3.DatabaseError(str(found))
             rows = database.execute(f"SELECT {COLUMNS} FROM entry ORDER BY id")  # noqa: S608
-            while batch := rows.fetchmany(_BATCH):
+            while batch := rows.fetchmany(_BATCH_ROWS):
                 yield batch
     except RecordError as error:
         raise _UnreadableError(str(error)) from error

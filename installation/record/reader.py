@@ -1,4 +1,4 @@
-"""Reading the record, whoever is writing to it."""
+"""Read a record, which may be written to meanwhile."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from pathlib import Path
 from installation.record.errors import RecordError, exists, is_corruption
 from installation.record.store import migrate, up_to_date
 
-# Hours since 1970 that the calendar has: until the year 9900.
-_HOURS = range(69_500_000)
-# Seconds to wait for one who is opening it.
-_PATIENCE = 5.0
+# Hours since 1970 that a date can represent: until the year 9900.
+_CALENDAR_HOURS = range(69_500_000)
+# For a program that is just opening it.
+_LOCK_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """Days as the room's calendar has them.
+    """A period of whole days in local time.
 
     An hour belongs to the day in which it begins.
 
     Attributes
     ----------
     zone
-        The room's.
+        Local time zone.
     since, until
-        The first and the last day; None: from the first there is, to the last.
+        First and last day, inclusive; None: unlimited.
     """
 
     zone: tzinfo
@@ -40,8 +40,8 @@ class Period:
 
     @property
     def hours(self) -> range:
-        """The hours that begin in it, as in `Entry`."""
-        first, end = _HOURS.start, _HOURS.stop
+        """The hours that begin in the period, as in `Entry`."""
+        first, end = _CALENDAR_HOURS.start, _CALENDAR_HOURS.stop
         if self.since is not None:
             first = self._midnight(self.since)
         if self.until is not None:
@@ -52,35 +52,35 @@ class Period:
         return math.ceil(datetime.combine(day, time(), self.zone).timestamp() / 3600)
 
     def local(self, hour: int) -> datetime:
-        """Return when an hour begins, as a clock in the room shows it."""
+        """Return the local time at which an hour begins."""
         return datetime.fromtimestamp(hour * 3600, self.zone)
 
 
 @contextmanager
 def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a record for reading alone, which disturbs nobody who writes.
+    """Open a record read-only, without blocking a program that writes to it.
 
-    One that an older version wrote is as if this one had: it is read through a copy in memory.
+    A record written by an older version is migrated in a copy in memory.
 
     Raises
     ------
     RecordError
-        There is none, or it cannot be read; also of what fails while it is read.
+        The record does not exist or cannot be opened, or reading it fails later.
     """
     exists(path)
     try:
-        # Unlike SQLite, this tells why it cannot be opened.
+        # Unlike SQLite, this reports why a file cannot be opened.
         os.close(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     except FileNotFoundError as error:
-        where = f"a link to {path.readlink()}, and there is " if path.is_symlink() else ""
+        where = f"a link to {path.readlink()}: " if path.is_symlink() else ""
         raise RecordError(
-            f"{path}: {where}no such file; nothing has been recorded yet, or see record.file in "
-            "the config"
+            f"{path}: {where}no such file; nothing has been recorded yet; otherwise "
+            "check record.file in the config"
         ) from error
     except OSError as error:
-        raise RecordError(f"{path}: {error.strerror}; ask with sudo") from error
+        raise RecordError(f"{path}: {error.strerror}; run this with sudo") from error
     try:
-        # What belongs to the file lies beside it, not beside a link to it.
+        # The journal is beside the file, not beside a link to it.
         with closing(_open(Path(os.path.realpath(path)))) as database:
             if up_to_date(path, database):
                 yield database
@@ -91,25 +91,25 @@ def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
                 yield copy
     except (sqlite3.Error, UnicodeDecodeError) as error:
         reason = "not text" if isinstance(error, UnicodeDecodeError) else str(error)
-        remedy = "try again, or see record.file in the config"
+        remedy = "try again, or check record.file in the config"
         if "unable to open" in reason:
-            # What its journal has can be read only where SQLite may make an index of it.
-            remedy = "copy it, and what lies beside it as -wal, to where you may write"
+            # To read the journal, SQLite must write an index beside it.
+            remedy = "copy it, and the -wal file beside it, to a folder you may write to"
         if is_corruption(error):
-            remedy = "when the wall starts it sets this file aside and begins a new one"
+            remedy = "the installation sets this file aside when it starts, and begins a new one"
         raise RecordError(f"{path}: {' '.join(reason.split())}; {remedy}") from error
 
 
 def _open(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     if path.with_name(f"{path.name}-wal").exists() or os.access(path.parent, os.W_OK):
-        return _checked(uri)
-    # A copy in a place where nothing can be written: then nobody writes to it either.
-    return _checked(f"{uri}&immutable=1")
+        return _connect(uri)
+    # In a folder that cannot be written to, nobody else writes to the file either.
+    return _connect(f"{uri}&immutable=1")
 
 
-def _checked(uri: str) -> sqlite3.Connection:
-    database = sqlite3.connect(uri, uri=True, timeout=_PATIENCE)
+def _connect(uri: str) -> sqlite3.Connection:
+    database = sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT_S)
     try:
         database.execute("SELECT count(*) FROM sqlite_master")
     except BaseException:

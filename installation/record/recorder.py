@@ -1,4 +1,4 @@
-"""From what is on the wall to the record."""
+"""Record the words that settle on the screen."""
 
 from __future__ import annotations
 
@@ -11,61 +11,62 @@ from installation.record.writer import RecordWriter
 from installation.scene import Scene
 
 
-def _spoken_of(config: Config) -> tuple[object, ...]:
-    """Return what the entries that belong together have in common."""
+def _grouping_key(config: Config) -> tuple[object, ...]:
+    """Return the settings that entries counted together have in common."""
     return config.labels, config.camera.source, config.inference.classifier
 
 
 class Recorder:
     """Records which words settle; used from one thread.
 
-    Made-up visitors, those of the demonstration, would be made-up figures: they are left out.
+    Visitors of the demonstration are not recorded: they are simulated.
 
     Parameters
     ----------
     path
-        The record; begun with the first visitor.
+        The record; created for the first visitor.
     config
-        What chooses the words, and for how long they are kept.
+        Selects the policy and the classifier that entries name, and how long they are kept.
 
     Attributes
     ----------
-    trouble
-        Why nothing is recorded just now, in a line; None while all is well. For any thread.
+    error
+        One line on why nothing is recorded at the moment; None if there is no error. May be read
+        from any thread.
     """
 
     def __init__(self, path: Path, config: Config) -> None:
         self._path = path
         self._config = config
-        self._keeper: RecordWriter | None = None
-        self._tally = self._begin()
+        self._writer: RecordWriter | None = None
+        self._counter = self._new_counter()
 
-    def _begin(self) -> SceneCounter:
+    def _new_counter(self) -> SceneCounter:
         return SceneCounter(self._config.labels.policy, self._config.inference.classifier)
 
     @property
-    def trouble(self) -> str | None:  # noqa: D102  # see above
-        return self._keeper.trouble if self._keeper is not None else None
+    def error(self) -> str | None:  # noqa: D102  # in the class docstring
+        return self._writer.error if self._writer is not None else None
 
     def record_scene(self, scene: Scene) -> None:
-        """Take note of a scene; never waits."""
+        """Count a scene; never blocks."""
         if self._config.camera.source != "demo":
-            if self._keeper is None:
-                self._keeper = RecordWriter(self._path, self._config.record.keep_days)
-            if entries := self._tally.add(scene, time.time()):
-                self._keeper.keep(entries)
+            if self._writer is None:
+                self._writer = RecordWriter(self._path, self._config.record.keep_days)
+            if entries := self._counter.add(scene, time.time()):
+                self._writer.submit(entries)
 
-    def apply(self, config: Config) -> None:
-        """Go on by another config."""
+    def apply_config(self, config: Config) -> None:
+        """Use another config from now on."""
         before, self._config = self._config, config
-        if _spoken_of(config) != _spoken_of(before):
-            # What is said next is said to somebody else, or by another policy.
-            if self._keeper is not None:
-                self._keeper.keep(self._tally.flush())
-            self._tally = self._begin()
+        if _grouping_key(config) != _grouping_key(before):
+            # Words from now on have another camera, policy or classifier.
+            if self._writer is not None:
+                self._writer.submit(self._counter.flush())
+            self._counter = self._new_counter()
 
     def close(self) -> None:
-        """Record what is on the wall still; takes a second at the most."""
-        if self._keeper is not None:
-            self._keeper.keep(self._tally.flush())
-            self._keeper.close()
+        """Record the words still on the screen; takes a second at most."""
+        if self._writer is not None:
+            self._writer.submit(self._counter.flush())
+            self._writer.close()

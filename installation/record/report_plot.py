@@ -1,4 +1,4 @@
-"""A record on a sheet of paper: A4, to be printed and hung."""
+"""Plot a record as a report of one A4 page."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".html")
 
-_INCHES = (8.27, 11.69)
+_SIZE_INCHES = (8.27, 11.69)
 _DPI = 300
-# The head is as the wall is; below it, as paper is.
-_WALL, _GREEN, _QUIET = "#000000", "#39ff14", "#d0d0d0"
+# The header has the colours of the screen, the rest those of paper.
+_HEADER_COLOUR, _GREEN, _QUIET = "#000000", "#39ff14", "#d0d0d0"
 _PAPER, _INK, _FAINT, _EMPTY = "#ffffff", "#000000", "#666666", "#f8f8f8"
-# Parts of the width: margins, where bars begin, how wide they may be.
+# Fractions of the width: margins, and where bars begin.
 _LEFT, _RIGHT, _BARS = 0.07, 0.93, 0.40
-# Parts of the height: where each part ends and how high it is.
+# Fractions of the height: the bottom of the header; bottom and height of each part.
 _HEAD, _WORDS, _WEEK, _SUBTREES = 0.835, (0.415, 0.355), (0.245, 0.105), (0.06, 0.12)
-_MOST, _MOST_SUBTREES = 20, 8
-# Hours that a week is drawn with at the least; how many have room for their names.
-_FEWEST_HOURS, _EACH_HOUR = 8, 12
-# Letters that have room beside a bar, and below the box.
-_LETTERS, _BOXED = 32, 24
+_MAX_WORDS, _MAX_SUBTREES = 20, 8
+# A week is drawn with at least so many hours; up to so many are all labelled.
+_MIN_HOURS, _MAX_HOUR_LABELS = 8, 12
+# Characters that fit beside a bar, and below the box.
+_BAR_CHARS, _BOX_CHARS = 32, 24
 _CAVEAT = (
     "These words say something about the people who made the data, "
     "and nothing about those they were given to."
@@ -43,52 +43,52 @@ _CAVEAT = (
 
 
 def save(summary: Summary, zone: str, path: Path) -> None:
-    """Draw a summary into a file.
+    """Save a report of a summary.
 
     Parameters
     ----------
     summary
-        What to draw.
+        The summary.
     zone
         Name of its time zone.
     path
-        ``.png`` for paper, 300 pixels an inch; ``.html`` for a page that needs nothing else.
+        ``.png`` for printing, at 300 dpi; ``.html`` for a self-contained page.
 
     Raises
     ------
     InstallationError
-        There is nothing to draw, or the file cannot be written.
+        The summary is empty, or the file cannot be written.
     """
     if not summary.entries:
-        raise InstallationError("nothing was recorded in that time; there is nothing to plot")
+        raise InstallationError("nothing was recorded in this period; there is nothing to plot")
     with _matplotlib():
         figure = _draw(summary, zone)
         if path.suffix == ".png":
-            picture = io.BytesIO()
-            figure.savefig(picture, format="png", dpi=_DPI, metadata={"Software": None})
-            drawn = picture.getvalue()
+            image = io.BytesIO()
+            figure.savefig(image, format="png", dpi=_DPI, metadata={"Software": None})
+            data = image.getvalue()
         else:
             drawing = io.StringIO()
-            unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-            figure.savefig(drawing, format="svg", metadata=unsaid)
-            drawn = _page(summary, zone, drawing.getvalue()).encode()
+            no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+            figure.savefig(drawing, format="svg", metadata=no_metadata)
+            data = _page(summary, zone, drawing.getvalue()).encode()
     try:
-        path.write_bytes(drawn)
+        path.write_bytes(data)
     except OSError as error:
         raise InstallationError(
-            f"{path}: cannot be written: {error.strerror}; name another place"
+            f"{path}: cannot be written: {error.strerror}; name another file"
         ) from error
 
 
 @contextmanager
 def _matplotlib() -> Iterator[None]:
-    """Have matplotlib loaded with its own settings, and leave no trace of it at home."""
+    """Load matplotlib with its default settings and without writing to the home folder."""
     before = os.environ.get("MPLCONFIGDIR")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MPLCONFIGDIR"] = folder
         try:
             import matplotlib as mpl
-            import matplotlib.font_manager  # looks for fonts, once, and notes them there
+            import matplotlib.font_manager  # caches the fonts it finds in that folder
 
             mpl.get_configdir()
         finally:
@@ -97,9 +97,9 @@ def _matplotlib() -> Iterator[None]:
                 os.environ["MPLCONFIGDIR"] = before
     with mpl.rc_context():
         mpl.rcdefaults()
-        # The same record gives the same file.
+        # Makes the output reproducible.
         mpl.rcParams["svg.hashsalt"] = "installation"
-        # A dollar is a dollar.
+        # A dollar sign does not begin a formula.
         mpl.rcParams["text.parse_math"] = False
         yield
 
@@ -107,35 +107,35 @@ def _matplotlib() -> Iterator[None]:
 def _draw(summary: Summary, zone: str) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_INCHES, facecolor=_PAPER)
-    _head(figure, summary)
-    most = summary.words[:_MOST]
-    axes = _part(figure, "The most frequent words", _WORDS, _BARS)
-    _bars(axes, most, _MOST, [f"{each.entries:,}" for each in most])
-    _week(_part(figure, f"When ({zone})", _WEEK, _LEFT + 0.05), summary)
+    figure = Figure(figsize=_SIZE_INCHES, facecolor=_PAPER)
+    _draw_header(figure, summary)
+    top = summary.words[:_MAX_WORDS]
+    axes = _add_axes(figure, "The most frequent words", _WORDS, _BARS)
+    _draw_bars(axes, top, _MAX_WORDS, [f"{each.entries:,}" for each in top])
+    _draw_week(_add_axes(figure, f"When ({zone})", _WEEK, _LEFT + 0.05), summary)
     subtrees = _with_others(summary.subtrees)
-    axes = _part(figure, "Where they stand in WordNet, below person", _SUBTREES, _BARS)
+    axes = _add_axes(figure, "Where they stand in WordNet, below person", _SUBTREES, _BARS)
     shares = [f"{each.entries / summary.entries:.1%}" for each in subtrees]
-    _bars(axes, subtrees, _MOST_SUBTREES + 1, shares)
+    _draw_bars(axes, subtrees, _MAX_SUBTREES + 1, shares)
     figure.text(_LEFT, 0.022, _CAVEAT, fontsize=7.5, color=_FAINT)
     return figure
 
 
-def _shortened(words: str, letters: int) -> str:
-    """Leave out lemmas from the end, and letters of the first if need be."""
-    while len(words) > letters and ", " in words:
+def _shorten(words: str, max_chars: int) -> str:
+    """Drop lemmas from the end, and cut the first if it is still too long."""
+    while len(words) > max_chars and ", " in words:
         words = words.rpartition(", ")[0]
-    return words if len(words) <= letters else f"{words[: letters - 1]}…"
+    return words if len(words) <= max_chars else f"{words[: max_chars - 1]}…"
 
 
-def _said(summary: Summary) -> list[str]:
-    """Say in some lines what there is beside the pictures."""
+def _facts(summary: Summary) -> list[str]:
+    """Return the facts below the title, one per line."""
     shown = f", shown for {duration(summary.seconds)}" if summary.seconds else ""
     where = " · ".join(f"{name} {count:,}" for name, count in summary.sources.items())
     return [
         _period(summary),
         f"{len(summary.words):,} different ones{shown}",
-        f"{len(summary.never):,} of the {summary.allowed:,} allowed words were never given",
+        f"{len(summary.never_used):,} of the {summary.allowed:,} allowed words were never given",
         f"{where} · {_names('policy', 'policies', summary.policies)}"
         f" · {_names('engine', 'engines', summary.engines)}",
     ]
@@ -150,23 +150,23 @@ def _names(one: str, several: str, names: Sequence[str] | dict[str, int]) -> str
     return f"{one if len(names) == 1 else several} {', '.join(names)}"
 
 
-def _head(figure: Figure, summary: Summary) -> None:
+def _draw_header(figure: Figure, summary: Summary) -> None:
     from matplotlib.patches import Rectangle
 
-    figure.add_artist(Rectangle((0, _HEAD), 1, 1 - _HEAD, facecolor=_WALL, linewidth=0))
+    figure.add_artist(Rectangle((0, _HEAD), 1, 1 - _HEAD, facecolor=_HEADER_COLOUR, linewidth=0))
     count = f"{summary.entries:,} word{'' if summary.entries == 1 else 's'} given"
     figure.text(_LEFT, 0.95, count, fontsize=25, weight="bold", color=_PAPER, va="center")
-    for line, text in enumerate(_said(summary)):
+    for line, text in enumerate(_facts(summary)):
         figure.text(_LEFT, 0.917 - 0.0165 * line, text, fontsize=8.5, color=_QUIET, va="center")
-    # The word that was given most often, as the wall shows it.
+    # The most frequent word, as the screen shows it.
     width = 0.135
-    height = width * _INCHES[0] / _INCHES[1]
+    height = width * _SIZE_INCHES[0] / _SIZE_INCHES[1]
     middle, bottom = _RIGHT - 0.12, 0.8825
     box = Rectangle((middle - width / 2, bottom), width, height, linewidth=3, edgecolor=_GREEN)
     box.set_fill(False)
     figure.add_artist(box)
     first = summary.words[0]
-    word = _shortened(first.words, _BOXED)
+    word = _shorten(first.words, _BOX_CHARS)
     for at, text, size in (
         (bottom + height / 2, f"{first.entries:,}", 17),
         (bottom - 0.016, word, 11),
@@ -175,7 +175,7 @@ def _head(figure: Figure, summary: Summary) -> None:
         figure.text(middle, at, text, fontsize=size, color=_GREEN, **style)
 
 
-def _part(figure: Figure, title: str, place: tuple[float, float], left: float) -> Axes:
+def _add_axes(figure: Figure, title: str, place: tuple[float, float], left: float) -> Axes:
     bottom, height = place
     figure.text(
         _LEFT, bottom + height + 0.011, title, fontsize=12.5, weight="bold", color=_INK, va="bottom"
@@ -186,35 +186,35 @@ def _part(figure: Figure, title: str, place: tuple[float, float], left: float) -
     return axes
 
 
-def _bars(axes: Axes, given: Sequence[WordCount], room: int, figures: list[str]) -> None:
-    most = max(each.entries for each in given)
-    places = range(len(given))
-    # What is no word but a rest has no synset.
-    colours = [_INK if each.wnid else "#b0b0b0" for each in given]
-    axes.barh(places, [each.entries for each in given], height=0.72, color=colours)
-    for place, each, text in zip(places, given, figures, strict=True):
-        axes.text(each.entries + most * 0.012, place, text, va="center_baseline", fontsize=8.5)
-    axes.set_yticks(places, [_shortened(each.words, _LETTERS) for each in given])
+def _draw_bars(axes: Axes, counts: Sequence[WordCount], room: int, labels: list[str]) -> None:
+    longest = max(each.entries for each in counts)
+    places = range(len(counts))
+    # The sum of all others has no synset.
+    colours = [_INK if each.wnid else "#b0b0b0" for each in counts]
+    axes.barh(places, [each.entries for each in counts], height=0.72, color=colours)
+    for place, each, text in zip(places, counts, labels, strict=True):
+        axes.text(each.entries + longest * 0.012, place, text, va="center_baseline", fontsize=8.5)
+    axes.set_yticks(places, [_shorten(each.words, _BAR_CHARS) for each in counts])
     axes.set_xticks([])
-    axes.set_xlim(0, most * 1.12)
-    # Few bars are as thin as many.
+    axes.set_xlim(0, longest * 1.12)
+    # Few bars are no thicker than many.
     axes.set_ylim(room - 0.5, -0.5)
 
 
-def _week(axes: Axes, summary: Summary) -> None:
+def _draw_week(axes: Axes, summary: Summary) -> None:
     from matplotlib import colormaps
 
     week = summary.week
     used = week.sum(axis=0).nonzero()[0]
-    first, end = min(int(used[0]), 24 - _FEWEST_HOURS), int(used[-1]) + 1
+    first, end = min(int(used[0]), 24 - _MIN_HOURS), int(used[-1]) + 1
     greys = colormaps["Greys"].with_extremes(under=_EMPTY)
-    # Hours without an entry are told from those with few.
+    # Distinguishes hours without entries from hours with few.
     shades = np.where(week, week + week.max() / 8, 0)
     axes.pcolormesh(shades, cmap=greys, vmin=0.1, vmax=shades.max(), edgecolors=_PAPER, linewidth=2)
-    axes.set_xlim(first, max(end, first + _FEWEST_HOURS))
+    axes.set_xlim(first, max(end, first + _MIN_HOURS))
     axes.set_ylim(7, 0)
     axes.set_yticks([day + 0.5 for day in range(7)], [name[:3] for name in WEEKDAYS])
-    ticks = range(first, end + 1, 1 if end - first <= _EACH_HOUR else 2)
+    ticks = range(first, end + 1, 1 if end - first <= _MAX_HOUR_LABELS else 2)
     axes.set_xticks(ticks, [f"{hour}:00" for hour in ticks])
     for day, hour in zip(*week.nonzero(), strict=True):
         count = int(week[day, hour])
@@ -231,11 +231,11 @@ def _week(axes: Axes, summary: Summary) -> None:
 
 
 def _with_others(subtrees: tuple[WordCount, ...]) -> tuple[WordCount, ...]:
-    if len(subtrees) <= _MOST_SUBTREES + 1:
+    if len(subtrees) <= _MAX_SUBTREES + 1:
         return subtrees
-    others = subtrees[_MOST_SUBTREES:]
+    others = subtrees[_MAX_SUBTREES:]
     entries = sum(each.entries for each in others)
-    return (*subtrees[:_MOST_SUBTREES], WordCount("", f"{len(others)} others", entries, 0))
+    return (*subtrees[:_MAX_SUBTREES], WordCount("", f"{len(others)} others", entries, 0))
 
 
 _STYLE = """
@@ -255,11 +255,11 @@ tbody th { font-weight: normal }
 
 
 def _page(summary: Summary, zone: str, drawing: str) -> str:
-    """Put a drawing on a page, and below it in tables all that it shows and what it leaves out."""
+    """Return a page with the drawing, and below it tables of all data, including what it omits."""
     svg = drawing[drawing.index("<svg") :]
     title = f"{summary.entries:,} words given, {_period(summary)}"
     svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(title)}; see the tables"', 1)
-    lines = "".join(f"<li>{escape(line)}</li>" for line in _said(summary))
+    lines = "".join(f"<li>{escape(line)}</li>" for line in _facts(summary))
     hours = [f"{hour}:00" for hour in range(24)]
     week = [
         (name, *(f"{count:,}" for count in counts))
@@ -284,8 +284,8 @@ def _page(summary: Summary, zone: str, drawing: str) -> str:
     )
 
 
-def _rows(given: Sequence[WordCount]) -> list[tuple[str, ...]]:
-    return [(each.words, f"{each.entries:,}", f"{each.seconds:,}") for each in given]
+def _rows(counts: Sequence[WordCount]) -> list[tuple[str, ...]]:
+    return [(each.words, f"{each.entries:,}", f"{each.seconds:,}") for each in counts]
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

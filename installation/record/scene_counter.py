@@ -1,4 +1,4 @@
-"""Scenes to entries: which words settled on how many people, and for how long."""
+"""Turn scenes into entries: which words settled on how many faces, and for how long."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from installation.record.entry import Entry, Source, hour_of
 from installation.scene import Label, Scene, Track
 
-# Seconds out of view after which a face is gone for good: what vision remembers its word for.
-_GONE_AFTER = 3.0
+# A face out of view for longer is gone for good: vision has forgotten its word by then.
+_GONE_AFTER_S = 3.0
 
 
 @dataclass(slots=True)
 class _OpenEntry:
-    """A word on the wall."""
+    """A word that is still on the screen."""
 
     label: Label
     hour: int
@@ -22,74 +22,74 @@ class _OpenEntry:
 
 
 class SceneCounter:
-    """Counts what the wall says.
+    """Counts the words shown.
 
-    A word counts once, when its face has gone or got another word. Only faces count, not the word
-    for a picture without any.
+    A word counts once, when its face has left or got another word. Only words on faces count, not
+    the word for a whole frame.
 
     Parameters
     ----------
     policy, engine
-        Names of what chooses the words; see `Entry`.
+        Names of the policy and the classifier; see `Entry`.
     source
-        Where they are shown.
+        Where the words are shown.
     """
 
     def __init__(self, policy: str, engine: str, source: Source = "wall") -> None:
         self._policy = policy
         self._engine = engine
         self._source = source
-        self._showing: dict[int, _OpenEntry] = {}
+        self._open: dict[int, _OpenEntry] = {}
 
     def add(self, scene: Scene, now: float) -> list[Entry]:
-        """Take in a scene.
+        """Count the words of a scene.
 
         Parameters
         ----------
         scene
-            The next one; those in between may have been left out.
+            The next scene; scenes may have been skipped.
         now
-            The time of day, seconds since 1970 in UTC. Durations do not depend on it.
+            Current time, seconds since 1970 in UTC. Durations do not depend on it.
 
         Returns
         -------
         list of Entry
-            What is complete by now.
+            Entries that are complete now.
         """
-        over = [
+        ended = [
             id_
-            for id_, showing in self._showing.items()
-            # Should the scenes' own clock be set back, all begins anew.
-            if not 0 <= scene.at - showing.until <= _GONE_AFTER
+            for id_, entry in self._open.items()
+            # If the scenes' own clock goes back, everything starts afresh.
+            if not 0 <= scene.at - entry.until <= _GONE_AFTER_S
         ]
-        entries = [self._end(id_) for id_ in over]
+        entries = [self._close(id_) for id_ in ended]
         for track in scene.tracks:
-            entries += self._see(track, scene.at, now)
+            entries += self._add_track(track, scene.at, now)
         return entries
 
     def flush(self) -> list[Entry]:
-        """Return what is shown still, as over: at closing, or when another policy begins."""
-        return [self._end(id_) for id_ in list(self._showing)]
+        """Complete all entries: at closing, or before another policy applies."""
+        return [self._close(id_) for id_ in list(self._open)]
 
-    def _see(self, track: Track, at: float, now: float) -> list[Entry]:
+    def _add_track(self, track: Track, at: float, now: float) -> list[Entry]:
         if track.verdict is None or not track.verdict.settled:
             return []
         label = track.verdict.label
-        showing = self._showing.get(track.id)
-        if showing is not None and showing.label.wnid == label.wnid:
-            showing.until = at
+        entry = self._open.get(track.id)
+        if entry is not None and entry.label.wnid == label.wnid:
+            entry.until = at
             return []
-        entries = [] if showing is None else [self._end(track.id)]
-        self._showing[track.id] = _OpenEntry(label, hour_of(now), at, at)
+        entries = [] if entry is None else [self._close(track.id)]
+        self._open[track.id] = _OpenEntry(label, hour_of(now), at, at)
         return entries
 
-    def _end(self, id_: int) -> Entry:
-        showing = self._showing.pop(id_)
+    def _close(self, id_: int) -> Entry:
+        entry = self._open.pop(id_)
         return Entry(
-            hour=showing.hour,
-            wnid=showing.label.wnid,
-            confidence=round(showing.label.score, 3),
-            seconds=round(showing.until - showing.since),
+            hour=entry.hour,
+            wnid=entry.label.wnid,
+            confidence=round(entry.label.score, 3),
+            seconds=round(entry.until - entry.since),
             source=self._source,
             policy=self._policy,
             engine=self._engine,

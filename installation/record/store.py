@@ -1,7 +1,7 @@
-"""The database: one row a settled word, and a row once written stays.
+"""The database of a record: one row per settled word.
 
-Each row has an id that no other has, in whichever record: 64 bits at random, by which records can
-be summed without counting anything twice, and which tell nothing of the order words were given in.
+Each row has a unique id of 64 random bits. By these, records are merged without counting a row
+twice; and being random, they do not reveal the order in which words were shown.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from installation.runtime.files import as_owner
 
 log = logging.getLogger(__name__)
 
-# Tells our databases from those of other programs: "roul".
-_APPLICATION = 0x726F756C
-# What leads from each version to the next, the first from an empty file.
+# Distinguishes our databases from those of other programs: "roul".
+_APPLICATION_ID = 0x726F756C
+# Each migrates the version before it; the first, an empty file.
 _MIGRATIONS = (
     """
     CREATE TABLE entry (
@@ -46,8 +46,8 @@ _MIGRATIONS = (
         engine TEXT NOT NULL
     )
     """,
-    # Rows that had no id get one that follows from what and where they are, so that copies of a
-    # record, made before, agree on it.
+    # Rows get an id derived from their content and position, so that copies of a record made
+    # before this migration agree on it.
     """
     CREATE TABLE identified (
         hour INTEGER NOT NULL,
@@ -69,113 +69,115 @@ _MIGRATIONS = (
     """,
 )
 _FIELDS = tuple(field.name for field in fields(Entry))
-# Of a row, as `Store.merge` takes it.
+# The columns of a row, as `Store.merge` takes it.
 COLUMNS = ", ".join((*_FIELDS, "id"))
-_PLACES = ", ".join("?" for _ in (*_FIELDS, "id"))
-# Seconds to wait for another program that is writing, such as one that makes a backup.
-_PATIENCE = 0.5
-# Bytes after which what is in the journal goes into the database; of its pages, SQLite's default.
-_JOURNAL = 2**18
-_PAGE = 2**12
-# What goes with a database file; moved first, for what is left behind would be taken for the new
-# file's.
-_PARTS = ("-wal", "-shm", "")
+_PLACEHOLDERS = ", ".join("?" for _ in (*_FIELDS, "id"))
+# For another program that is writing, or making a backup.
+_LOCK_TIMEOUT_S = 0.5
+# Size of the journal at which it is written to the database, and of its pages (SQLite's default).
+_JOURNAL_BYTES = 2**18
+_PAGE_BYTES = 2**12
+# The files of a database. The journal is moved first: one that is left behind would be taken for
+# the journal of a new database.
+_SUFFIXES = ("-wal", "-shm", "")
 
 
 class Store:
     """The record, open for writing; used from one thread.
 
-    A damaged file is set aside under another name, with one warning, and a new one is begun.
+    A damaged file is renamed, with one warning, and a new one is created.
 
     Parameters
     ----------
     path
-        The file; made where there is none, in a folder that is there.
-    patience
-        Seconds to wait for another program that is writing.
-    aside
-        Whether to set a damaged file aside; else it is trouble like any other.
+        The file; created if it does not exist. Its folder must exist.
+    timeout_s
+        How long to wait for another program that is writing, seconds.
+    set_aside
+        Whether to set a damaged file aside; False: raise an error instead.
 
     Raises
     ------
     RecordError
-        It cannot be opened, or is not this program's to write to.
+        The file cannot be opened, or belongs to another program.
     """
 
-    def __init__(self, path: Path, patience: float = _PATIENCE, aside: bool = True) -> None:
+    def __init__(
+        self, path: Path, timeout_s: float = _LOCK_TIMEOUT_S, set_aside: bool = True
+    ) -> None:
         self._path = path
         try:
             exists(path)
-            # What belongs to the file lies beside it, not beside a link to it.
+            # The journal is beside the file, not beside a link to it.
             file = Path(os.path.realpath(path))
             try:
-                self._database = _open(file, patience, aside)
+                self._database = _open(file, timeout_s, set_aside)
             except DamagedError:
-                self._database = _open(file, patience, aside)
+                self._database = _open(file, timeout_s, set_aside)
             self._file, self._inode = file, path.stat().st_ino
         except (OSError, sqlite3.Error, DamagedError) as error:
             raise as_record_error(path, error) from error
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Write entries, all or none; on return they outlast a power cut.
+    def add(self, enattempt: Iterable[Entry]) -> None:
+        """Write all enattempt or none; once this returns, they survive a power cut.
 
         Raises
         ------
         RecordError
-            They could not be written; open the store anew before the next attempt.
+            The enattempt could not be written; reopen the store before the next attempt.
         """
         try:
-            # SQLite would go on writing to a file that was moved or deleted, where nobody looks.
+            # SQLite would keep writing to a file that was moved or deleted.
             if self._path.stat().st_ino != self._inode:
                 raise FileNotFoundError(errno.ENOENT, "the file was replaced")
             with self._database:
                 self._database.executemany(
-                    f"INSERT INTO entry ({COLUMNS}) VALUES ({_PLACES})",  # noqa: S608
-                    ((*astuple(each), _id(os.urandom(8))) for each in entries),
+                    f"INSERT INTO entry ({COLUMNS}) VALUES ({_PLACEHOLDERS})",  # noqa: S608
+                    ((*astuple(each), _id(os.urandom(8))) for each in enattempt),
                 )
         except (OSError, sqlite3.Error) as error:
             raise as_record_error(self._path, error) from error
 
     def merge(self, batches: Iterable[Sequence[Sequence[Any]]]) -> tuple[int, int, int]:
-        """Add those rows of another record that are not here yet, all or none.
+        """Add all rows of another record that this one does not have, or none.
 
         Parameters
         ----------
         batches
-            Rows as ``SELECT`` gives the `COLUMNS` of it, some at a time.
+            Batches of rows, each the values of `COLUMNS`.
 
         Returns
         -------
         rows, new, different
-            How many came; how many of them were not here; how many have the id of a row here that
-            says something else, and were left.
+            Number of rows in the batches; of rows added; of rows skipped because this record has
+            other content under their id.
 
         Raises
         ------
         RecordError
-            They could not be written. What reading them raises is passed on.
+            The rows could not be written. Errors from ``batches`` are passed on.
         """
         rows = new = different = 0
-        differs = " OR ".join(f"here.{name} IS NOT coming.{name}" for name in _FIELDS)
+        differs = " OR ".join(f"known.{name} IS NOT incoming.{name}" for name in _FIELDS)
         try:
             self._database.execute(
-                "CREATE TEMP TABLE IF NOT EXISTS coming AS SELECT * FROM entry WHERE false"
+                "CREATE TEMP TABLE IF NOT EXISTS incoming AS SELECT * FROM entry WHERE false"
             )
             with self._database as database:
                 database.execute("BEGIN IMMEDIATE")
                 for batch in batches:
                     rows += len(batch)
-                    database.execute("DELETE FROM coming")
+                    database.execute("DELETE FROM incoming")
                     database.executemany(
-                        f"INSERT INTO coming ({COLUMNS}) VALUES ({_PLACES})",  # noqa: S608
+                        f"INSERT INTO incoming ({COLUMNS}) VALUES ({_PLACEHOLDERS})",  # noqa: S608
                         batch,
                     )
                     (number,) = database.execute(
-                        f"SELECT count(*) FROM coming JOIN entry AS here USING (id) WHERE {differs}"  # noqa: S608
+                        f"SELECT count(*) FROM incoming JOIN entry known USING (id) WHERE {differs}"  # noqa: S608
                     ).fetchone()
                     different += number
                     new += database.execute(
-                        f"INSERT OR IGNORE INTO entry ({COLUMNS}) SELECT {COLUMNS} FROM coming"  # noqa: S608
+                        f"INSERT OR IGNORE INTO entry ({COLUMNS}) SELECT {COLUMNS} FROM incoming"  # noqa: S608
                     ).rowcount
         except (OSError, sqlite3.Error) as error:
             raise as_record_error(self._path, error) from error
@@ -183,12 +185,12 @@ class Store:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Do several things at one moment, whoever else is writing, and all of them or none.
+        """Run statements in one transaction that excludes other writers.
 
         Raises
         ------
         RecordError
-            They could not be done; open the store anew before the next attempt.
+            The transaction failed; reopen the store before the next attempt.
         """
         try:
             with self._database as database:
@@ -198,14 +200,14 @@ class Store:
             raise as_record_error(self._path, error) from error
 
     def damaged_before(self, before: int) -> list[Path]:
-        """Return the files that were set aside as damaged, and are from before an hour."""
+        """Return the files set aside as damaged that were last written before an hour."""
         found = self._file.parent.glob(f"{glob.escape(self._file.name)}.damaged-*")
         return [each for each in found if each.is_file() and hour_of(each.stat().st_mtime) < before]
 
     def delete_before(self, before: int) -> int:
-        """Delete all from before an hour, and with it every trace in the files.
+        """Delete all rows from before an hour, and every trace of them in the files.
 
-        So are sets of files that were set aside as damaged, once nothing in them is newer.
+        Files set aside as damaged are deleted too, once nothing in them is newer.
 
         Parameters
         ----------
@@ -215,47 +217,49 @@ class Store:
         Returns
         -------
         int
-            How many rows there were.
+            Number of rows deleted.
 
         Raises
         ------
         RecordError
-            They could not be deleted; open the store anew before the next attempt.
+            The rows could not be deleted; reopen the store before the next attempt.
         """
         try:
             with self._database as database:
-                gone = database.execute("DELETE FROM entry WHERE hour < ?", (before,)).rowcount
-            if gone or database.execute("PRAGMA freelist_count").fetchone()[0]:
-                # Rows move between pages when others come and go; where they were before SQLite
-                # overwrites nothing. Free pages tell that the disk had no room for this last time.
+                deleted = database.execute("DELETE FROM entry WHERE hour < ?", (before,)).rowcount
+            if deleted or database.execute("PRAGMA freelist_count").fetchone()[0]:
+                # SQLite does not overwrite the copies that rows leave when they move between pages.
+                # Free pages mean that the disk was too full for this the last time.
                 database.execute("VACUUM")
-            # The journal still has the pages as they were. One who reads keeps them there: until
-            # the next time.
+            # The journal still holds the old pages. If a reader keeps them there, the next call
+            # removes them.
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             for aside in self.damaged_before(before):
                 aside.unlink(missing_ok=True)
-                log.info("%s: deleted, as record.keep_days says", aside)
+                log.info("%s: deleted because of record.keep_days", aside)
         except (OSError, sqlite3.Error) as error:
             raise as_record_error(self._path, error) from error
-        return gone
+        return deleted
 
     def close(self) -> None:
-        """Let go of the file; what was added is safe already."""
+        """Close the file; everything that was added is already safe."""
         self._database.close()
 
 
-def count(path: Path) -> int:
-    """Count the rows of a record, whoever is writing to it.
+def count_rows(path: Path) -> int:
+    """Return the number of rows of a record, which may be written to meanwhile.
 
     Raises
     ------
     RecordError
-        There is none, or it cannot be read.
+        The record does not exist or cannot be read.
     """
     try:
         exists(path)
         uri = f"{path.absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as database:
+        with contextlib.closing(
+            sqlite3.connect(uri, uri=True, timeout=_LOCK_TIMEOUT_S)
+        ) as database:
             return int(database.execute("SELECT count(*) FROM entry").fetchone()[0])
     except (sqlite3.Error, OSError) as error:
         raise as_record_error(path, error) from error
@@ -265,19 +269,23 @@ def _id(random: bytes) -> int:
     return int.from_bytes(random[:8], "big", signed=True)
 
 
-def _open(path: Path, patience: float, aside: bool) -> sqlite3.Connection:
-    # Unlike SQLite, this tells why it cannot be opened, and lets nobody else read it.
+def _open(path: Path, timeout_s: float, set_aside: bool) -> sqlite3.Connection:
+    # Unlike SQLite, this reports why a file cannot be opened, and lets nobody else read it.
     with contextlib.nullcontext() if path.exists() else as_owner(path.parent):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
-    wal = _part(path, "-wal")
+    wal = _with_suffix(path, "-wal")
     if path.stat().st_size == 0 and wal.exists() and wal.stat().st_size > 0:
-        # SQLite would take it for a new file, and throw away the rows that are in the other.
-        raise _set_aside(path, "empty") if aside else DamagedError("empty, but for its journal")
-    database = sqlite3.connect(path, timeout=patience)
+        # SQLite would take it for a new file and discard the rows in the journal.
+        raise (
+            _set_aside(path, "empty")
+            if set_aside
+            else DamagedError("empty, except for its journal")
+        )
+    database = sqlite3.connect(path, timeout=timeout_s)
     try:
-        # What is deleted is overwritten; so is what a new version writes in another form.
+        # Overwrite what is deleted, and what a migration replaces.
         database.execute("PRAGMA secure_delete = ON")
-        # Nothing of the record is to be written to another place.
+        # Write nothing of the record to other files.
         database.execute("PRAGMA temp_store = MEMORY")
         (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
@@ -285,14 +293,14 @@ def _open(path: Path, patience: float, aside: bool) -> sqlite3.Connection:
         migrate(path, database)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
-        # No longer than it has to be: on a disk with little room it would be what fills it.
-        database.execute(f"PRAGMA wal_autocheckpoint = {_JOURNAL // _PAGE}")
-        database.execute(f"PRAGMA journal_size_limit = {_JOURNAL}")
+        # As short as possible: on a small disk it would be the journal that fills it.
+        database.execute(f"PRAGMA wal_autocheckpoint = {_JOURNAL_BYTES // _PAGE_BYTES}")
+        database.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
     except BaseException as error:
         try:
             if is_corruption(error):
-                # Before it is closed: SQLite leaves alone what is not in its place any more.
-                damaged = _set_aside(path, str(error)) if aside else DamagedError(str(error))
+                # Rename before closing: SQLite does not touch files that are no longer in place.
+                damaged = _set_aside(path, str(error)) if set_aside else DamagedError(str(error))
                 raise damaged from error
         finally:
             database.close()
@@ -301,12 +309,12 @@ def _open(path: Path, patience: float, aside: bool) -> sqlite3.Connection:
 
 
 def up_to_date(path: Path, database: sqlite3.Connection) -> bool:
-    """Tell whether a database has this version's form; the path is for messages.
+    """Return whether a database has the current format; the path is for messages.
 
     Raises
     ------
     RecordError
-        It is another program's, or of a newer version.
+        The database belongs to another program or has a newer format.
     """
     return _version(path, database) == len(_MIGRATIONS)
 
@@ -316,18 +324,19 @@ def _version(path: Path, database: sqlite3.Connection) -> int:
         return int(database.execute(what).fetchone()[0])
 
     owner, version = ask("PRAGMA application_id"), ask("PRAGMA user_version")
-    if owner != _APPLICATION and ask("SELECT count(*) FROM sqlite_master") > 0:
-        raise RecordError(f"{path}: another program's database; set record.file to another name")
+    if owner != _APPLICATION_ID and ask("SELECT count(*) FROM sqlite_master") > 0:
+        raise RecordError(f"{path}: another program's database; set record.file to another path")
     if version > len(_MIGRATIONS):
         raise RecordError(
             f"{path}: written by a newer version of this program (format {version}, "
-            f"known here: {len(_MIGRATIONS)}); install that, or set record.file to another name"
+            f"this one reads up to {len(_MIGRATIONS)}); "
+            "install that, or set record.file to another path"
         )
     return version
 
 
 def migrate(path: Path, database: sqlite3.Connection) -> None:
-    """Bring a database up to date.
+    """Migrate a database to the current format.
 
     Raises
     ------
@@ -339,27 +348,27 @@ def migrate(path: Path, database: sqlite3.Connection) -> None:
     database.create_function("id_of", 1, lambda row: _id(hashlib.sha256(row).digest()))
     with database:
         database.execute("BEGIN IMMEDIATE")
-        # Another program may have done it until now.
+        # Another program may have migrated it meanwhile.
         for step in _MIGRATIONS[_version(path, database) :]:
             for statement in step.split(";"):
                 database.execute(statement)
-        database.execute(f"PRAGMA application_id = {_APPLICATION}")
+        database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
 
 
 def _set_aside(path: Path, reason: str) -> DamagedError:
-    """Rename a database with all that belongs to it; nothing is ever overwritten."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    aside, tries = path.with_name(f"{path.name}.damaged-{stamp}"), 1
-    while any(_part(aside, part).exists() for part in _PARTS):
-        tries += 1
-        aside = path.with_name(f"{path.name}.damaged-{stamp}-{tries}")
-    for part in _PARTS:
-        if _part(path, part).exists():
-            _part(path, part).rename(_part(aside, part))
+    """Rename a database and its journal; nothing is ever overwritten."""
+    timestamp = time.strftime("%Y%m%d-%H%M%S")
+    aside, attempt = path.with_name(f"{path.name}.damaged-{timestamp}"), 1
+    while any(_with_suffix(aside, part).exists() for part in _SUFFIXES):
+        attempt += 1
+        aside = path.with_name(f"{path.name}.damaged-{timestamp}-{attempt}")
+    for part in _SUFFIXES:
+        if _with_suffix(path, part).exists():
+            _with_suffix(path, part).rename(_with_suffix(aside, part))
     log.warning("%s: damaged (%s); set aside as %s", path, reason, aside)
     return DamagedError(reason)
 
 
-def _part(path: Path, part: str) -> Path:
+def _with_suffix(path: Path, part: str) -> Path:
     return path.with_name(path.name + part)

@@ -1,4 +1,4 @@
-"""What a record comes to: which words were given, from which corner of WordNet, and when."""
+"""Summarise a record: which words were given, from which part of WordNet, and when."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _SELECTED = "FROM entry WHERE hour >= ? AND hour < ?"
 
 @dataclass(frozen=True, slots=True)
 class WordCount:
-    """A word, or all words below one, and how often they were given.
+    """How often a synset, or a subtree of synsets, was given.
 
     Attributes
     ----------
     wnid
-        Synset.
+        WordNet identifier; of a subtree, its root's.
     words
-        Its lemmas; the wnid where no table here knows it.
+        The lemmas; the wnid if this version does not know it.
     entries
-        How many times.
+        Number of entries.
     seconds
-        For how long they were shown, together.
+        Total time shown, seconds.
     """
 
     wnid: str
@@ -47,28 +47,28 @@ class WordCount:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a record comes to.
+    """Statistics of a record.
 
     Attributes
     ----------
     period
-        What was asked for.
+        The period that was asked for.
     first, last
-        Days of the earliest and the latest entry; None where there is none.
+        Days of the earliest and the latest entry; None if there is none.
     entries, seconds
-        How many words were given, and for how long they were shown.
+        Number of words given, and the total time they were shown, seconds.
     words
-        The different ones, the most frequent first.
+        Counts by synset, most frequent first.
     subtrees
-        The same by the child of *person* they stand below, by the shortest way; each counts once.
-    never
-        Wnids that may be shown and were never given.
+        Counts by the child of *person* on the shortest hypernym path; each entry counts once.
+    never_used
+        Wnids of allowed labels that were never given.
     allowed
-        How many may be shown.
+        Number of allowed labels.
     week
         int64 (7, 24): entries by weekday (Monday first) and hour of the day.
     sources, policies, engines
-        Entries by where they were shown, by policy and by classifier.
+        Entries by source, policy and classifier.
     """
 
     period: Period
@@ -78,7 +78,7 @@ class Summary:
     seconds: int
     words: tuple[WordCount, ...]
     subtrees: tuple[WordCount, ...]
-    never: tuple[str, ...]
+    never_used: tuple[str, ...]
     allowed: int
     week: NDArray[np.int64]
     sources: dict[str, int]
@@ -86,9 +86,9 @@ class Summary:
     engines: dict[str, int]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for programs."""
+        """Return all attributes but the period as JSON data."""
 
-        def listed(given: tuple[WordCount, ...]) -> list[dict[str, Any]]:
+        def as_list(counts: tuple[WordCount, ...]) -> list[dict[str, Any]]:
             return [
                 {
                     "wnid": each.wnid,
@@ -96,7 +96,7 @@ class Summary:
                     "entries": each.entries,
                     "seconds": each.seconds,
                 }
-                for each in given
+                for each in counts
             ]
 
         return {
@@ -104,10 +104,10 @@ class Summary:
             "until": self.last and self.last.isoformat(),
             "entries": self.entries,
             "seconds": self.seconds,
-            "words": listed(self.words),
-            "subtrees": listed(self.subtrees),
+            "words": as_list(self.words),
+            "subtrees": as_list(self.subtrees),
             "allowed": self.allowed,
-            "never": list(self.never),
+            "never": list(self.never_used),
             "weekdays": self.week.sum(axis=1).tolist(),
             "hours": self.week.sum(axis=0).tolist(),
             "week": self.week.tolist(),
@@ -117,57 +117,59 @@ class Summary:
         }
 
 
-def words_known(wnid: str) -> str:
-    """Return the lemmas of a synset; the wnid where this version has none such."""
+def words_or_wnid(wnid: str) -> str:
+    """Return the lemmas of a synset, or the wnid if this version does not know it."""
     with suppress(KeyError):
         return words_of(wnid)
     return wnid
 
 
 def _subtree(wnid: str) -> str:
-    """Return the child of *person* a synset stands below, itself perhaps."""
+    """Return the child of *person* above a synset; it may be the synset itself."""
     with suppress(KeyError):
         return paths(wnid)[0][-2:][0]
     return wnid
 
 
 def summarise(path: Path, period: Period, policy: Policy) -> Summary:
-    """Read what a record comes to.
+    """Summarise a record.
 
     Parameters
     ----------
-    path, period
-        Of which record, and of which days.
+    path
+        The record.
+    period
+        Days to include.
     policy
-        Tells which words may be shown now.
+        Current policy, which determines the allowed labels.
 
     Raises
     ------
     RecordError
-        It cannot be read.
+        The record cannot be read.
     """
     hours = period.hours
     bounds = hours.start, hours.stop
     with open_readonly(path) as database:
-        # One moment for all questions, whoever is writing.
+        # A consistent snapshot for all queries.
         database.execute("BEGIN")
 
-        def ask(columns: str, group: str) -> list[tuple[Any, ...]]:
+        def query(columns: str, group: str) -> list[tuple[Any, ...]]:
             return database.execute(
                 f"SELECT {columns} {_SELECTED} GROUP BY {group} ORDER BY count(*) DESC, {group}",
                 bounds,
             ).fetchall()
 
         words = tuple(
-            WordCount(wnid, words_known(wnid), entries, seconds)
-            for wnid, entries, seconds in ask("wnid, count(*), sum(seconds)", "wnid")
+            WordCount(wnid, words_or_wnid(wnid), entries, seconds)
+            for wnid, entries, seconds in query("wnid, count(*), sum(seconds)", "wnid")
         )
-        by_hour = dict(ask("hour, count(*)", "hour"))
+        by_hour = dict(query("hour, count(*)", "hour"))
         sources, policies, engines = (
-            dict(ask(f"{each}, count(*)", each)) for each in ("source", "policy", "engine")
+            dict(query(f"{each}, count(*)", each)) for each in ("source", "policy", "engine")
         )
     given = {each.wnid for each in words}
-    may = [
+    allowed_wnids = [
         synset.wnid
         for synset, shown in zip(load_synsets(), allowed(load_synsets(), policy), strict=True)
         if shown
@@ -184,9 +186,9 @@ def summarise(path: Path, period: Period, policy: Policy) -> Summary:
         entries=sum(each.entries for each in words),
         seconds=sum(each.seconds for each in words),
         words=words,
-        subtrees=_by_subtree(words),
-        never=tuple(wnid for wnid in may if wnid not in given),
-        allowed=len(may),
+        subtrees=_count_subtrees(words),
+        never_used=tuple(wnid for wnid in allowed_wnids if wnid not in given),
+        allowed=len(allowed_wnids),
         week=week,
         sources=sources,
         policies=policies,
@@ -194,30 +196,30 @@ def summarise(path: Path, period: Period, policy: Policy) -> Summary:
     )
 
 
-def _by_subtree(words: tuple[WordCount, ...]) -> tuple[WordCount, ...]:
+def _count_subtrees(words: tuple[WordCount, ...]) -> tuple[WordCount, ...]:
     entries, seconds = Counter[str](), Counter[str]()
     for each in words:
         entries[_subtree(each.wnid)] += each.entries
         seconds[_subtree(each.wnid)] += each.seconds
     return tuple(
-        WordCount(wnid, words_known(wnid), count, seconds[wnid])
+        WordCount(wnid, words_or_wnid(wnid), count, seconds[wnid])
         for wnid, count in entries.most_common()
     )
 
 
 def export(path: Path, period: Period, file: TextIO) -> None:
-    """Write a record's rows as CSV, by the hour; within one, sorted by word.
+    """Write the rows of a record as CSV, sorted by hour and then by wnid.
 
     Raises
     ------
     RecordError
-        It cannot be read.
+        The record cannot be read.
     """
     hours = period.hours
     writer = csv.writer(file, lineterminator="\n")
     columns = ("wnid", "confidence", "seconds", "source", "policy", "engine")
     with open_readonly(path) as database:
-        # Not in the order they came in, which would tell more than the hour.
+        # In order of insertion the rows would reveal more than the hour.
         rows = database.execute(
             f"SELECT hour, {', '.join(columns)} {_SELECTED} ORDER BY hour, wnid, seconds",
             (hours.start, hours.stop),
@@ -225,11 +227,11 @@ def export(path: Path, period: Period, file: TextIO) -> None:
         writer.writerow(("hour", "words", *columns))
         for hour, wnid, *rest in rows:
             begins = period.local(hour).isoformat(timespec="minutes")
-            writer.writerow((begins, words_known(wnid), wnid, *rest))
+            writer.writerow((begins, words_or_wnid(wnid), wnid, *rest))
 
 
 def duration(seconds: int) -> str:
-    """Say how long something is.
+    """Format a duration.
 
     >>> duration(75), duration(7380)
     ('1 min 15 s', '2 h 3 min')
@@ -240,7 +242,7 @@ def duration(seconds: int) -> str:
 
 
 def days(first: date, last: date) -> str:
-    """Say from when to when.
+    """Format a range of days.
 
     >>> days(date(2026, 9, 1), date(2026, 11, 22))
     '1 September to 22 November 2026'
@@ -252,18 +254,18 @@ def days(first: date, last: date) -> str:
     return f"{since} to {until}"
 
 
-def as_text(summary: Summary, most: int = 20) -> Iterator[str]:
-    """Say what a record comes to, a line at a time.
+def as_text(summary: Summary, max_rows: int = 20) -> Iterator[str]:
+    """Return a summary as lines of text.
 
     Parameters
     ----------
     summary
-        What to say.
-    most
-        How many words and subtrees to name.
+        The summary.
+    max_rows
+        Maximum number of words, and of subtrees, to list.
     """
     if summary.first is None or summary.last is None:
-        yield "nothing was recorded in that time"
+        yield "nothing was recorded in this period"
         return
     total = summary.entries
 
@@ -271,17 +273,17 @@ def as_text(summary: Summary, most: int = 20) -> Iterator[str]:
         for name, count in rows:
             yield f"{count:8,}  {count / total:6.1%}  {name}"
 
-    def top(given: tuple[WordCount, ...]) -> Iterator[str]:
-        yield from table([(each.words, each.entries) for each in given[:most]])
-        if len(given) > most:
-            rest = sum(each.entries for each in given[most:])
-            yield from table([(f"({len(given) - most} others)", rest)])
+    def top(counts: tuple[WordCount, ...]) -> Iterator[str]:
+        yield from table([(each.words, each.entries) for each in counts[:max_rows]])
+        if len(counts) > max_rows:
+            rest = sum(each.entries for each in counts[max_rows:])
+            yield from table([(f"({len(counts) - max_rows} others)", rest)])
 
     yield f"{days(summary.first, summary.last)}"
     yield f"{total:,} words given, {len(summary.words):,} different ones"
     yield f"shown for {duration(summary.seconds)}"
     yield (
-        f"{len(summary.never):,} of the {summary.allowed:,} that may be shown were never given "
+        f"{len(summary.never_used):,} of the {summary.allowed:,} allowed words were never given "
         "(--never-used lists them)"
     )
     yield "\nmost frequent"

@@ -1,4 +1,4 @@
-"""Commands to advise in messages: those of an installed wall, or of a checkout."""
+"""Commands that messages recommend, for an installed system or a checkout."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from engines.advice import build_engines, fetch_engines, is_installed
 
 __all__ = ["build_engines", "fetch_engines", "is_installed", "let_read", "turn_on_monitor"]
 
-# Users below are services; people may become root.
-_FIRST_PERSON = 1000
+# User ids below are services; people can use sudo.
+_MIN_LOGIN_UID = 1000
 
 
 def turn_on_monitor() -> str:
-    """Return what to do where no monitor is on."""
+    """Return what to do if no monitor is active."""
     command = "sudo systemctl start installation-monitors" if is_installed() else "xrandr --auto"
     return f"plug it in, or turn it on with: {command}"
 
 
 def let_read(path: Path) -> str:
-    """Return what lets this user read a file or folder, without everybody being able to.
+    """Return the command that lets this user read a file or folder, but not everybody.
 
-    Configs may hold passwords.
+    Configs may contain passwords.
     """
-    if os.geteuid() >= _FIRST_PERSON:
+    if os.geteuid() >= _MIN_LOGIN_UID:
         return "use sudo"
-    real = Path(os.path.realpath(path))
-    shut = next((each for each in reversed(real.parents) if not os.access(each, os.X_OK)), real)
+    resolved = Path(os.path.realpath(path))
+    blocking = next(
+        (each for each in reversed(resolved.parents) if not os.access(each, os.X_OK)), resolved
+    )
     group = str(os.getegid())
     with suppress(KeyError):
         group = grp.getgrgid(os.getegid()).gr_name
-    name = shlex.quote(str(shut))
+    name = shlex.quote(str(blocking))
     return f"sudo chgrp {group} {name} && sudo chmod g+rX {name}"

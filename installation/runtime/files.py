@@ -1,6 +1,6 @@
-"""Writing files whole, and as their folder's owner."""
+"""Write files atomically, and as the owner of their folder."""
 
-# `engines` writes so, too, and imports nothing from here.
+# Shared with `engines`, which imports nothing from here.
 from engines.files import as_owner, write_whole
 
 __all__ = ["as_owner", "write_whole"]

@@ -1,1 +1,1 @@
-"""What keeps the wall up without a hand: heartbeats, word to systemd, opening hours."""
+"""Unattended operation: systemd notification, opening hours, restarts, temperature, core dumps."""

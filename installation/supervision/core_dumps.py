@@ -1,4 +1,4 @@
-"""No core dumps: the memory holds frames of visitors."""
+"""Core dumps are disabled: memory holds images of visitors."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import contextlib
 import resource
 from pathlib import Path
 
-# Which parts of memory a core dump contains; see core(5).
+# Selects the memory that goes into a core dump; see core(5).
 _FILTER = Path("/proc/self/coredump_filter")
 
 
 def disable_core_dumps() -> None:
-    """Disable core dumps of this process and of those it starts.
+    """Disable core dumps of this process and its children.
 
-    The limit alone would not keep a program that collects core dumps from reading the memory; the
-    filter does.
+    The filter also empties dumps that are piped to a collector, to which the limit does not apply.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A kernel without core dumps has no filter.

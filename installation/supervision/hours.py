@@ -1,4 +1,4 @@
-"""Opening hours: what the clock on the wall of the room says, whatever is done to clocks."""
+"""Opening hours by the local clock, including changes to and from daylight saving time."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from functools import lru_cache
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_MINUTES = 24 * 60
 _LOCALTIME = Path("/etc/localtime")
-# Days looked ahead for a change: ten years.
-_AHEAD = 3653
+# Ten years.
+_LOOKAHEAD_DAYS = 3653
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """An opening on a day of the week (0 is Monday), in minutes since that day's midnight."""
+    """A weekly opening: weekday (0 is Monday), start and end in minutes since its midnight."""
 
     weekday: int
     start: int
@@ -30,7 +30,7 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class _Closure:
-    """Days, first to last, as (year, month, day), or as (month, day) of every year."""
+    """Closed days, first to last: (year, month, day), or (month, day) for every year."""
 
     first: tuple[int, ...]
     last: tuple[int, ...]
@@ -43,36 +43,36 @@ class _Closure:
 
 
 def check_span(text: str) -> str:
-    """Return a weekly opening as it is, if it is one.
+    """Return the text of a weekly opening unchanged if it is valid.
 
     Raises
     ------
     ValueError
-        It is none; says what would be.
+        It is not valid; the message says what would be.
     """
     _parse_span(text)
     return text
 
 
 def check_closed(text: str) -> str:
-    """Return closed days as they are, if they are such.
+    """Return the text of closed days unchanged if it is valid.
 
     Raises
     ------
     ValueError
-        They are not; says what would be.
+        It is not valid; the message says what would be.
     """
     _parse_closed(text)
     return text
 
 
 def check_zone(name: str) -> str:
-    """Return the name of a time zone, if it is one.
+    """Return the name of a time zone unchanged if it exists.
 
     Raises
     ------
     ValueError
-        It is none; says which is like it.
+        It does not exist; the message suggests a similar one.
     """
     _parse_zone(name)
     return name
@@ -81,25 +81,24 @@ def check_zone(name: str) -> str:
 class Schedule:
     """When the installation is open.
 
-    Times are what a clock in the room shows. Where clocks are put forward over a time, it is the
-    moment after; where they are put back over one, so that it comes twice, opening is at the first
-    and closing at the last.
+    Times are local. A time skipped when clocks go forward means the moment after the change. Of a
+    time that occurs twice when clocks go back, the first opens and the last closes.
 
     Parameters
     ----------
     spans
         Weekly openings: "mon-fri 10:00-18:00", "sat,sun 11:00-20:00", "fri 22:00-02:00" (until
-        Saturday, 2 o'clock), "tue 00:00-24:00". None at all: always open.
+        Saturday, 02:00), "tue 00:00-24:00". Empty: always open.
     closed
         Days on which no opening begins; one that began the evening before runs to its end.
         "2026-12-24", "12-25" (every year), "2026-12-24..2027-01-02", "12-24..01-02" (every year).
     zone
-        IANA name of the time zone; None follows that of the machine, even when it is changed.
+        IANA name of the time zone; None: the machine's, even after it is changed.
 
     Raises
     ------
     ValueError
-        One of these cannot be understood.
+        One of the texts is invalid.
 
     Examples
     --------
@@ -115,113 +114,112 @@ class Schedule:
     def __init__(
         self, spans: Iterable[str] = (), closed: Iterable[str] = (), zone: str | None = None
     ) -> None:
-        always = [_Span(weekday, 0, _DAY_MINUTES) for weekday in range(len(_DAYS))]
+        always = [_Span(weekday, 0, _DAY_MINUTES) for weekday in range(len(_WEEKDAYS))]
         self._spans = [span for text in spans for span in _parse_span(text)] or always
         self._closed = [_parse_closed(text) for text in closed]
         self._zone = None if zone is None else _parse_zone(zone)
-        self._always = self._spans == always and not self._closed
+        self._always_open = self._spans == always and not self._closed
 
     @property
     def zone(self) -> tzinfo:
-        """The room's time zone: the one named, else the machine's as it is now."""
+        """The time zone: the one given, or the machine's current one."""
         return self._zone or _machine_zone()
 
     def is_open(self, at: datetime) -> bool:
-        """Tell whether it is open at a moment.
+        """Return whether the installation is open.
 
         Parameters
         ----------
         at
-            Aware, in any zone.
+            Time-zone-aware, in any zone.
         """
-        at = _exact(at)
-        return self._always or any(start <= at < end for start, end in self._openings(at, 1))
+        at = _as_utc(at)
+        return self._always_open or any(start <= at < end for start, end in self._openings(at, 1))
 
     def next_change(self, at: datetime) -> datetime | None:
-        """Return when it opens or closes next.
+        """Return when the installation opens or closes next.
 
         Parameters
         ----------
         at
-            Aware, in any zone.
+            Time-zone-aware, in any zone.
 
         Returns
         -------
         datetime or None
-            Later than ``at``, as a clock in the room will show it, and exact; None where nothing
-            changes within ten years.
+            Local time after ``at``, with its UTC offset; None if nothing changes within ten years.
         """
-        at = _exact(at)
-        if self._always:
+        at = _as_utc(at)
+        if self._always_open:
             return None
         until = None
-        for start, end in self._openings(at, _AHEAD):
+        for start, end in self._openings(at, _LOOKAHEAD_DAYS):
             if until is None and start > at:
-                return self._shown(start)
+                return self._local(start)
             if until is not None and start > until:
                 break
             if end > at:
                 until = end if until is None else max(until, end)
-        ahead = at + timedelta(days=_AHEAD - 2)
-        return None if until is None or until > ahead else self._shown(until)
+        ahead = at + timedelta(days=_LOOKAHEAD_DAYS - 2)
+        return None if until is None or until > ahead else self._local(until)
 
     def _openings(self, at: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
-        """Yield openings in UTC by when they start, from those of the day before a moment on."""
+        """Yield openings in UTC, in order of their start, beginning on the day before ``at``."""
         zone = self.zone
         today = at.astimezone(zone).date()
-        # One may have begun the day before; and in a zone that skips a day, the day before that.
+        # An opening may begin the day before; where a zone skips a day, two days before.
         for offset in range(-2, days + 1):
             day = today + timedelta(days=offset)
             if any(closure.covers(day) for closure in self._closed):
                 continue
             openings = [
-                (_moment(day, span.start, zone), _moment(day, span.end, zone, last=True))
+                (_instant(day, span.start, zone), _instant(day, span.end, zone, last=True))
                 for span in self._spans
                 if span.weekday == day.weekday()
             ]
             yield from (opening for opening in sorted(openings) if opening[0] < opening[1])
 
-    def _shown(self, moment: datetime) -> datetime:
-        # With an offset instead of a zone: two moments in the same zone are subtracted as if no
-        # clock had been changed between them.
+    def _local(self, moment: datetime) -> datetime:
+        # With an offset instead of a zone: Python subtracts two times in the same zone as if clocks
+        # were never changed between them.
         local = moment.astimezone(self.zone)
         return moment.astimezone(timezone(local.utcoffset() or timedelta()))
 
 
-def _exact(at: datetime) -> datetime:
+def _as_utc(at: datetime) -> datetime:
     if at.utcoffset() is None:
-        raise ValueError("a moment needs a time zone")
+        raise ValueError("a datetime without a time zone")
     return at.astimezone(timezone.utc)
 
 
-def _moment(day: date, minutes: int, zone: tzinfo, last: bool = False) -> datetime:
-    """Return, in UTC, when a clock shows a time: the first or last time that it does."""
+def _instant(day: date, minutes: int, zone: tzinfo, last: bool = False) -> datetime:
+    """Return, in UTC, the first or last instant at which a local clock shows a time."""
     wanted = datetime(day.year, day.month, day.day) + timedelta(minutes=minutes)  # noqa: DTZ001
     early, late = sorted(
         wanted.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1)
     )
 
-    def shown(moment: datetime) -> datetime:
+    def clock(moment: datetime) -> datetime:
         return moment.astimezone(zone).replace(tzinfo=None, fold=0)
 
-    if early == late or shown(early) == wanted:
+    if early == late or clock(early) == wanted:
         return late if last else early
-    # Left out: the moment at which it is left out lies between the two, to the second.
+    # The time is skipped: the change is on a second between the two.
     seconds = range(int((late - early).total_seconds()))
     return early + timedelta(
         seconds=bisect_left(
-            seconds, True, key=lambda second: shown(early + timedelta(seconds=second)) >= wanted
+            seconds, True, key=lambda second: clock(early + timedelta(seconds=second)) >= wanted
         )
     )
 
 
 def _machine_zone() -> tzinfo:
-    """Return the zone of the machine, as it is now; the C library would keep the first it read."""
+    """Return the machine's current time zone; the C library would cache the first one."""
     try:
         found = _LOCALTIME.stat()
         return _read_zone(_LOCALTIME, found.st_ino, found.st_mtime_ns)
     except (OSError, ValueError):
-        # As the C library has it.
+        # What the C library falls back to.
         return timezone.utc
 
 
@@ -237,14 +235,14 @@ def _parse_span(text: str) -> list[_Span]:
     start_text, dash, end_text = times.partition("-")
     if not (days.strip() and dash):
         raise ValueError(
-            f"{text!r} is no opening; it needs days and two times, "
+            f"{text!r} is not an opening; write days and two times, "
             'as in "mon-fri 10:00-18:00" or "sat,sun 11:00-20:00"'
         )
     start, end = _parse_time(start_text), _parse_time(end_text)
     if start == _DAY_MINUTES:
-        raise ValueError(f"{text!r} begins at 24:00; write 00:00 and the day after")
+        raise ValueError(f"{text!r} begins at 24:00; write 00:00 on the following day")
     if start == end:
-        raise ValueError(f"{text!r} ends when it begins; the whole day is 00:00-24:00")
+        raise ValueError(f"{text!r} ends when it begins; for the whole day write 00:00-24:00")
     return [
         _Span(weekday, start, end if end > start else end + _DAY_MINUTES)
         for weekday in sorted(_parse_days(days))
@@ -256,11 +254,10 @@ def _parse_days(text: str) -> set[int]:
     for part in "".join(text.split()).split(","):
         first, dash, last = part.partition("-")
         for name in (first, last) if dash else (first,):
-            if name not in _DAYS:
-                raise ValueError(
-                    f"{name!r} is no day; write {', '.join(_DAYS)}, or a range such as mon-fri"
-                )
-        start, end = _DAYS.index(first), _DAYS.index(last if dash else first)
+            if name not in _WEEKDAYS:
+                days = ", ".join(_WEEKDAYS)
+                raise ValueError(f"{name!r} is not a day; write {days}, or a range such as mon-fri")
+        start, end = _WEEKDAYS.index(first), _WEEKDAYS.index(last if dash else first)
         found |= {day % 7 for day in range(start, (end if end >= start else end + 7) + 1)}
     return found
 
@@ -269,7 +266,7 @@ def _parse_time(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})", text.strip())
     hours, minutes = map(int, match.groups()) if match else (-1, 0)
     if not (0 <= hours * 60 + minutes <= _DAY_MINUTES and minutes < 60):
-        raise ValueError(f"{text.strip()!r} is no time; write 00:00 to 24:00")
+        raise ValueError(f"{text.strip()!r} is not a time; write 00:00 to 24:00")
     return hours * 60 + minutes
 
 
@@ -288,12 +285,12 @@ def _parse_day(text: str) -> tuple[int, ...]:
     match = re.fullmatch(r"(?:([0-9]{4})-)?([0-9]{2})-([0-9]{2})", text)
     if not match:
         raise ValueError(
-            f"{text!r} is no day; write 2026-12-24, or 12-24 for every year; "
-            "from one to another: 12-24..01-02"
+            f"{text!r} is not a day; write 2026-12-24, or 12-24 for every year, "
+            "or a range such as 12-24..01-02"
         )
     year, month, day = (int(part) if part else None for part in match.groups())
     try:
-        # Every year has the days that a leap year has, sooner or later.
+        # In a leap year every day exists.
         date(2024 if year is None else year, month or 0, day or 0)
     except ValueError:
         raise ValueError(f"{text!r} is not in the calendar; write month before day") from None
@@ -307,4 +304,4 @@ def _parse_zone(name: str) -> ZoneInfo:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         close = difflib.get_close_matches(name, available_timezones(), n=1)
         hint = f"did you mean {close[0]}?" if close else "write one such as Europe/Berlin"
-        raise ValueError(f"{name!r} is no time zone known here; {hint}") from None
+        raise ValueError(f"{name!r} is not a time zone on this machine; {hint}") from None

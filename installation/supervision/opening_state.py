@@ -1,4 +1,4 @@
-"""Whether the wall is open, by its hours and the clock in the room."""
+"""Whether the installation is open now."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from installation.supervision.hours import Schedule
 
 
 class OpeningState:
-    """Open, or closed.
+    """Whether the installation is open, and when it opens next.
 
     Parameters
     ----------
-    hours
-        When they are to be open; may be replaced while they are in use.
+    schedule
+        Opening hours; may be replaced at any time.
 
     Attributes
     ----------
     open
-        As of the last look; open before the first.
-    opens
-        When they open, while they are closed; None if never.
+        State at the last update; True before the first.
+    opens_at
+        While closed, when the installation opens; None if never.
     """
 
-    def __init__(self, hours: Schedule) -> None:
-        self.hours = hours
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
         self.open = True
-        self.opens: datetime | None = None
+        self.opens_at: datetime | None = None
 
-    def look(self, at: datetime) -> bool:
-        """Tell whether they have opened or closed since the last look.
+    def update(self, at: datetime) -> bool:
+        """Update the state and return whether it has changed.
 
         Parameters
         ----------
         at
-            What the clock shows, aware; it may have been set since, to either side.
+            Current time, time-zone-aware; the clock may have been set forward or back.
         """
-        before, self.open = self.open, self.hours.is_open(at)
-        self.opens = None if self.open else self.hours.next_change(at)
+        before, self.open = self.open, self.schedule.is_open(at)
+        self.opens_at = None if self.open else self.schedule.next_change(at)
         return self.open != before
 
     def __str__(self) -> str:
         if self.open:
             return "open"
-        return f"closed until {self.opens:%a %-d %b %Y, %H:%M}" if self.opens else "closed"
+        return f"closed until {self.opens_at:%a %-d %b %Y, %H:%M}" if self.opens_at else "closed"

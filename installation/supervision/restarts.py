@@ -1,4 +1,4 @@
-"""How often the service manager had to start this again."""
+"""How often systemd has restarted this service."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import shutil
 import subprocess
 from pathlib import Path
 
-# Seconds that asking may take.
-_PATIENCE = 5.0
 _CGROUP = Path("/proc/self/cgroup")
 
 
-def restarts(cgroup: Path = _CGROUP) -> int | None:
-    """Return how often systemd started this service again after it had ended by itself.
+def restarts(cgroup: Path = _CGROUP, timeout_s: float = 5.0) -> int | None:
+    """Return how often systemd has restarted this service automatically.
 
-    It begins anew when the service is started, or restarted, by hand. None where this is no
-    service, or systemd does not tell. See org.freedesktop.systemd1(5), ``NRestarts``.
+    A manual start or restart resets the count. None outside a service, or if systemd does not
+    respond. See org.freedesktop.systemd1(5), ``NRestarts``.
+
+    Parameters
+    ----------
+    cgroup
+        File that names this process's control group.
+    timeout_s
+        How long systemd may take to respond, seconds.
     """
     systemctl = shutil.which("systemctl")
     if systemctl is None or "INVOCATION_ID" not in os.environ:
@@ -25,13 +30,13 @@ def restarts(cgroup: Path = _CGROUP) -> int | None:
         unit = Path(cgroup.read_text(encoding="utf-8").splitlines()[-1].partition("::")[2]).name
         if not unit.endswith(".service"):
             return None
-        asked = subprocess.run(
+        result = subprocess.run(
             [systemctl, "show", "--value", "--property=NRestarts", unit],
             capture_output=True,
             check=True,
             text=True,
-            timeout=_PATIENCE,
+            timeout=timeout_s,
         )
-        return int(asked.stdout)
+        return int(result.stdout)
     except (OSError, ValueError, IndexError, subprocess.SubprocessError):
         return None

@@ -1,4 +1,4 @@
-"""Word to systemd: sd_notify(3), the datagrams by which a service tells how it is."""
+"""Notify systemd of a service's state: sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import time
 
 
 class Notifier:
-    """Tells the service manager, where there is one; otherwise nobody.
+    """Notifies the service manager, if there is one.
 
-    A manager that does not listen is no reason to stop: what cannot be sent is lost.
+    Messages that cannot be sent are dropped: a manager that does not respond must not stop the
+    service.
 
     Parameters
     ----------
     address
-        Of the manager's socket: a path, or ``@`` and an abstract name; None or empty for nobody.
+        The manager's socket: a path, or ``@`` and an abstract name; None or empty: no manager.
     """
 
     def __init__(self, address: str | None) -> None:
@@ -25,29 +26,29 @@ class Notifier:
             if self._address.startswith("@"):
                 self._address = "\0" + self._address[1:]
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            # Whoever reads this slowly must not slow down the wall.
+            # A manager that reads slowly must not block the service.
             self._socket.setblocking(False)
 
     @classmethod
     def from_environment(cls) -> Notifier:
-        """Tell whoever started this process, if they asked for it."""
+        """Return a notifier for the manager named in the environment."""
         return cls(os.environ.get("NOTIFY_SOCKET"))
 
     @property
-    def listened_to(self) -> bool:
+    def connected(self) -> bool:
         """Whether there is a service manager."""
         return self._socket is not None
 
     def ready(self) -> None:
-        """Announce that start-up, or a reload, is over."""
+        """Announce the end of start-up, or of a reload."""
         self._send("READY=1")
 
-    def alive(self) -> None:
+    def watchdog(self) -> None:
         """Feed the watchdog."""
         self._send("WATCHDOG=1")
 
     def status(self, line: str) -> None:
-        """Say in a line how things are."""
+        """Set the one-line status that `systemctl status` shows."""
         self._send(f"STATUS={' '.join(line.split())}")
 
     def reloading(self) -> None:
@@ -56,20 +57,20 @@ class Notifier:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
 
     def stopping(self) -> None:
-        """Announce the end."""
+        """Announce that the service is stopping."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:
         if self._socket is not None:
             try:
-                # A file's name may hold bytes that are no text.
+                # A file name may contain bytes that are not valid text.
                 data = message.encode(errors="backslashreplace")
                 self._socket.sendto(data, self._address)
             except OSError:
                 return
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -1,4 +1,4 @@
-"""How hot the machine is, where it tells."""
+"""The machine's temperature."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _ZONES = Path("/sys/class/thermal")
 
 
 def temperature(zones: Path = _ZONES) -> float | None:
-    """Return the hottest of the kernel's thermal zones, degrees Celsius; None if none tells.
+    """Return the highest temperature of the kernel's thermal zones, in °C; None if unknown.
 
     See Linux, Documentation/ABI/testing/sysfs-class-thermal.
     """
@@ -17,6 +17,6 @@ def temperature(zones: Path = _ZONES) -> float | None:
         try:
             found.append(int(zone.read_text(encoding="ascii")) / 1000)
         except (OSError, ValueError):
-            continue  # A sensor that is asleep answers with an error.
-    # Zones without a sensor behind them say 0, or what no machine survives.
+            continue  # A sleeping sensor returns an error.
+    # Zones without a sensor report 0, or an impossible value.
     return max((each for each in found if 0 < each < 150), default=None)

@@ -49,7 +49,7 @@ def tile_regions(
 
     Examples
     --------
-    >>> look(1280, 704, (640, 352), smallest_face=32).tolist()
+    >>> tile_regions(1280, 704, (640, 352), smallest_face=32).tolist()
     [[0.0, 0.0, 1280.0, 704.0]]
     """
     input_w, input_h = input_wh

@@ -60,7 +60,7 @@ class SceneSink(Protocol):
     def record_scene(self, scene: Scene) -> None:
         """Take note of a scene; must not wait."""
 
-    def apply(self, config: Config) -> None:
+    def apply_config(self, config: Config) -> None:
         """Go on with another config."""
 
     def close(self) -> None:
@@ -189,7 +189,7 @@ class VisionWorker:
         if self._changed.is_set():
             self._changed.clear()
             if self._sink is not None:
-                self._sink.apply(self._config)
+                self._sink.apply_config(self._config)
 
     def _process_frames(self, pipeline: VisionPipeline) -> None:
         timing, slowest_s = self._timing, 0.0
@@ -228,6 +228,6 @@ class VisionWorker:
         try:
             pipeline.use(self._config)
             if self._sink is not None:
-                self._sink.apply(self._config)
+                self._sink.apply_config(self._config)
         except (*EXPECTED_ERRORS, OSError) as error:
             log.warning("%s; vision keeps the previous configuration", error)

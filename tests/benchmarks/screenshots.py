@@ -15,7 +15,7 @@ import cv2
 
 from installation.capture.demo import Crowd
 from installation.config import loader
-from installation.config import loader as config
+from installation.config import model as config
 from installation.display.presenter import idle_words
 from installation.display.window import Window
 from installation.scene import Frame, Scene

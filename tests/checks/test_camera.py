@@ -33,7 +33,7 @@ CHECK = """
 import json
 from installation.checks.camera import check_camera, check_camera_name
 from installation.checks.isolated import collect_findings
-from installation.config.model import load
+from installation.config.loader import load
 config = load("config.yaml")
 findings = [
     finding

@@ -51,7 +51,7 @@ def test_a_misspelt_word_is_an_error_with_suggestions(labels):
     status, out, err = labels("show", "clinican")
     assert (status, out) == (1, "")
     assert err == (
-        "installation: 'clinican' is no word for a person in WordNet; did you mean clinician?\n"
+        "installation: 'clinican' is not a word for a person in WordNet; did you mean clinician?\n"
     )
 
 

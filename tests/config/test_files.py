@@ -142,8 +142,8 @@ def test_a_lock_of_emacs_which_is_a_link_to_nowhere_is_not_followed(place):
             "2: theme.text_scale: needs a plain decimal number without quotes",
         ),
         ("labels:\n  exclude:\n    - curator\n    - criminel\n", "4: labels.exclude.1: 'criminel'"),
-        ("# " + "x" * 70_000, "1: more than 64 KB with the files before it"),
-        ("a: !!omap [[x]: 1]\n", "1: what begins with ! is a tag"),
+        ("# " + "x" * 70_000, "1: larger than 64 KB, together with the files before it"),
+        ("a: !!omap [[x]: 1]\n", "1: a value that begins with ! has a tag"),
     ],
 )
 def test_a_mistake_in_it_is_told_with_its_own_line(place, text, says):
@@ -185,23 +185,23 @@ SECRET = "token: 0123456789abcdef"
         (
             f"status:\n  address: 0.0.0.0\n  {SECRET}\n",
             {"wall": "\nstatus:\n  token: null\n"},
-            "config.d/wall.yaml:2: status.address: 0.0.0.0 can be reached",
+            "config.d/wall.yaml:2: status.address: 0.0.0.0 is reachable",
         ),
         (
             f"status:\n  {SECRET}\n",
             {"a": "status:\n  address: 0.0.0.0\n", "b": "\n\nstatus: {token: null}\n"},
-            "config.d/b.yaml:3: status.address: 0.0.0.0 can be reached",
+            "config.d/b.yaml:3: status.address: 0.0.0.0 is reachable",
         ),
         (
             f"status:\n  {SECRET}\n",
             {"a": "\nstatus: {token: null}\n", "b": "status:\n  address: 0.0.0.0\n"},
-            "config.d/b.yaml:2: status.address: 0.0.0.0 can be reached",
+            "config.d/b.yaml:2: status.address: 0.0.0.0 is reachable",
         ),
         # It was so already.
         (
             "status:\n  address: 0.0.0.0\n",
             {"a": "status: {port: 8091}", "b": "status: {preview: true}"},
-            "config.yaml:2: status.address: 0.0.0.0 can be reached",
+            "config.yaml:2: status.address: 0.0.0.0 is reachable",
         ),
         (
             "labels:\n  policy: safe\n",
@@ -257,7 +257,7 @@ def test_what_cannot_be_read_is_told(place):
 def test_what_was_meant_to_be_one_is_not_passed_over(place, name):
     path = place("", wall="")
     path.with_name("config.d").joinpath(name).write_text("camera: {fps: 10}")
-    assert complaint(path) == f"config.d/{name}:1: is not read; let its name end in .yaml"
+    assert complaint(path) == f"config.d/{name}:1: is not read: its name must end in .yaml"
 
 
 def test_an_odd_name_leaves_one_line(place):
@@ -283,14 +283,16 @@ def test_there_are_bounds(place):
     path = place("", **{f"wall{number}": "camera: {fps: 10}" for number in range(20)})
     assert configuration.load(path).camera.fps == 10
     place("", more="")
-    assert complaint(path) == "config.d:1: more than 20 files, which no config needs"
+    assert complaint(path) == "config.d:1: more than 20 files; merge some of them"
 
 
 def test_all_together_have_a_size(place):
     half = "# " + "x" * 30_000
     path = place(half, a=half)
     assert configuration.load(path) == configuration.load(place(half, a=half))
-    assert complaint(place(half, b=half)).startswith("config.d/b.yaml:1: more than 64 KB with")
+    assert complaint(place(half, b=half)).startswith(
+        "config.d/b.yaml:1: larger than 64 KB, together with"
+    )
 
 
 def test_the_shipped_config_can_be_laid_over_anything(place):

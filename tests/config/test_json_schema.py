@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from installation.config import loader as configuration
-from installation.config.json_schema import explanations, schema
+from installation.config.json_schema import key_comments, schema
 from installation.config.model import Config
 from installation.config.reload import requires_restart
 from installation.config.strict_yaml import ConfigError
@@ -66,7 +66,7 @@ def test_each_key_says_the_same_everywhere(path):
     for step in path:
         value = value[step]
     assert value == of_schema["default"] or str(value) == of_schema["default"]
-    said = explanations(TEXT)[path]
+    said = key_comments(TEXT)[path]
     assert ("(restart)" in said) == requires_restart(field), (
         "its comment must say (restart), or not"
     )
@@ -130,10 +130,10 @@ def test_what_the_program_takes_the_schema_takes(tmp_path, text):
 
 def test_a_key_that_nobody_explains_is_told():
     for comment in ("", " # (restart)"):
-        with pytest.raises(ConfigError, match=r"camera\.fps is not explained"):
+        with pytest.raises(ConfigError, match=r"camera\.fps has no comment"):
             schema(re.sub(r"(fps: 30).*", rf"\1{comment}", TEXT))
 
 
 def test_comments_above_behind_and_going_on_are_found():
     text = "# file\na:  # of a\n  # over\n  #   two\n  b: 1  # behind\n        # more\n  c: '#'\n"
-    assert explanations(text) == {("a",): "of a", ("a", "b"): "over\ntwo\nbehind more"}
+    assert key_comments(text) == {("a",): "of a", ("a", "b"): "over\ntwo\nbehind more"}

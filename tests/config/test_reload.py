@@ -113,13 +113,13 @@ def test_what_breaks_or_is_half_written_changes_nothing_and_outlasts_no_restart(
     broken.write_text(text)
     with pytest.raises(ConfigError):
         file.reread()
-    assert file.complaint.startswith(f"{broken}:1: ")
+    assert file.error.startswith(f"{broken}:1: ")
     assert installed.start() == good
     (line,) = [each.message for each in caplog.records if each.levelno == logging.ERROR]
     assert line.startswith(f"{broken}:1: ") and line.endswith(str(installed.copy))
     broken.write_text("theme: {text_scale: 1}")
     assert file.reread().theme.text_scale == (1 if which == "overlay" else 0.5)
-    assert file.complaint is None
+    assert file.error is None
 
 
 def test_the_copy_is_for_the_walls_user_alone(installed):

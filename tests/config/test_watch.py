@@ -71,7 +71,7 @@ class Program:
             return heard
 
     def attend(self):
-        self.watch.attend(self.signals, self.notifier, self.used.append)
+        self.watch.poll(self.signals, self.notifier, self.used.append)
 
     def until(self, condition):
         end = time.monotonic() + LONG
@@ -204,11 +204,12 @@ def test_a_mistake_that_lasts_is_told_once_and_so_is_its_end(program, broken):
     program.until(lambda: program.lines)
     program.rest()
     (line,) = program.lines
-    assert line.startswith(f"{program.path}:1: ") and line.endswith("by the config of before")
-    assert program.file.complaint and line.startswith(program.file.complaint)
+    assert line.startswith(f"{program.path}:1: ")
+    assert line.endswith("; keeping the previous configuration")
+    assert program.file.error and line.startswith(program.file.error)
     program.target.write_text("theme: {text_scale: 2}")
     program.until(lambda: program.used)
-    assert program.sizes == [2] and len(program.lines) == 1 and program.file.complaint is None
+    assert program.sizes == [2] and len(program.lines) == 1 and program.file.error is None
 
 
 def test_when_it_is_gone_the_copy_is_named(program, tmp_path):
@@ -217,7 +218,9 @@ def test_when_it_is_gone_the_copy_is_named(program, tmp_path):
     program.path.unlink()
     program.until(lambda: program.lines)
     (line,) = program.lines
-    assert f"; the last good config is kept in {tmp_path}/config.last-good.yaml; going on" in line
+    assert (
+        f"; the last good config is kept in {tmp_path}/config.last-good.yaml; keeping the" in line
+    )
     assert (tmp_path / "config.last-good.yaml").is_file()
 
 
@@ -299,7 +302,7 @@ def test_a_file_server_that_does_not_answer_holds_nobody_up(program, monkeypatch
     send(program)
     program.rest()
     (line,) = program.lines
-    assert line.startswith(f"{program.path}:1: does not answer; ")
+    assert line.startswith(f"{program.path}:1: does not respond; ")
     write_in_place(program, "theme: {text_scale: 2}")
     answers.set()
     program.until(lambda: program.used)

@@ -140,7 +140,7 @@ def test_a_broken_config_changes_nothing_and_says_where(start, folder, text, say
     reload(wall)
     wall.wait_for("camera demo")
     assert says in wall.log.read_text()
-    assert wall.log.read_text().count("going on by the config of before") == 1
+    assert wall.log.read_text().count("keeping the previous configuration") == 1
 
 
 def test_a_config_that_is_linked_elsewhere_is_noticed(start, folder, built):
@@ -194,7 +194,7 @@ def test_a_hundred_times_broken_closed_and_opened_it_is_as_before(start, folder,
     wall.wait_for("camera demo")
     # A scribe that has nothing to write yet has no thread.
     assert wall.threads <= before[0] + 1 and wall.descriptors <= before[1]
-    assert wall.log.read_text().count("going on by the config of before") == 100
+    assert wall.log.read_text().count("keeping the previous configuration") == 100
 
 
 def reload(wall):
@@ -225,7 +225,7 @@ def test_a_broken_config_does_not_outlast_a_restart(start, folder, built, monkey
         (folder / "config.yaml").write_text(text)
         wall = start()
         assert f"{folder}/config.yaml:1: " in wall.wait_for("camera demo")
-        assert "starting by the last good one" in wall.log.read_text()
+        assert "starting with the last good config" in wall.log.read_text()
         assert wall.end() == 0
 
 
@@ -237,8 +237,10 @@ def test_without_a_good_config_ever_it_does_not_start(start, folder, monkeypatch
 
 # However slow the machine, all that waits is recorded at the end.
 UNHURRIED = """
-import installation.record.writer, installation.runtime.signals
-installation.record.writer._FAREWELL = 300.0
+import installation.runtime.signals
+import functools, installation.record.recorder as recorder
+from installation.record.writer import RecordWriter, WriterTiming
+recorder.RecordWriter = functools.partial(RecordWriter, timing=WriterTiming(close_timeout_s=300.0))
 installation.runtime.signals._END_S = 900.0
 """
 UNHURRIED += with_timing("WallTiming(shutdown_timeout_s=300)")
@@ -270,17 +272,17 @@ import shutil, subprocess, threading, time
 import installation.record.writer as keeping
 from installation.record.entry import Entry
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", "disk"], check=True)
-keeping._FIRST_WAIT = keeping._LAST_WAIT = 0.02
+timing = keeping.WriterTiming(retry_min_s=0.02, retry_max_s=0.02, close_timeout_s=300.0)
 begin, end = keeping.RecordWriter.__init__, keeping.RecordWriter.close
 def visited(keeper):
     number = 0
     while True:
-        if keeper.waiting < 100:
+        if keeper.pending < 100:
             numbers = range(number, number := number + 10)
-            keeper.keep(Entry(1, "n10104064", 0.5, n, "wall", "safe", "crowd") for n in numbers)
+            keeper.submit(Entry(1, "n10104064", 0.5, n, "wall", "safe", "crowd") for n in numbers)
         time.sleep(0.01)
-def crowded(keeper, *arguments):
-    begin(keeper, *arguments)
+def crowded(keeper, path, keep_days, **_):
+    begin(keeper, path, keep_days, timing)
     threading.Thread(target=visited, args=[keeper], daemon=True).start()
 def closed(keeper):
     end(keeper)
@@ -303,14 +305,14 @@ def test_a_hundred_times_full_the_disk_costs_no_row(start, folder, built, crowd_
     for times in range(100):
         with (disk / "ballast").open("wb", buffering=0) as ballast:
             # Again and again: the record is let go of to be opened anew, which makes some room.
-            while "recording pauses: " not in wall.wait_for("STATUS="):
+            while "recording paused: " not in wall.wait_for("STATUS="):
                 assert time.monotonic() < deadline
                 with suppress(OSError):
                     while ballast.write(bytes(4096)):
                         pass
         assert "frames per second" in wall.heard[-1]
         (disk / "ballast").unlink()
-        while "recording pauses: " in wall.wait_for("STATUS="):
+        while "recording paused: " in wall.wait_for("STATUS="):
             assert time.monotonic() < deadline
         if times == 20:
             before = wall.threads, wall.descriptors

@@ -52,7 +52,7 @@ def test_what_is_excluded_is_not_shown_whatever_else_applies():
 
 def test_every_decision_names_its_rule():
     policy = Policy("safe", include=("boss",), exclude=("under criminal",))
-    reasons = {policy.decide(synset).why for synset in SYNSETS}
+    reasons = {policy.decide(synset).reason for synset in SYNSETS}
     assert reasons == {
         "labels.include names 'boss'",
         "labels.exclude names 'under criminal'",

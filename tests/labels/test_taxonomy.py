@@ -52,10 +52,10 @@ def test_a_word_of_several_meanings_is_all_of_them():
         ("grass widwer", "did you mean grass widower"),
         ("criminel", "did you mean criminal"),
         ("under criminel", "did you mean criminal"),
-        ("criminal", "with all below it: under criminal"),
-        ("zzzzzz", "is no word for a person in WordNet"),
-        ("", "is no word for a person"),
-        ("under ", "is no word for a person"),
+        ("criminal", "write under criminal"),
+        ("zzzzzz", "is not a word for a person in WordNet"),
+        ("", "is not a word for a person"),
+        ("under ", "is not a word for a person"),
     ],
 )
 def test_what_is_no_label_is_refused_with_what_may_be_meant(text, hint):

@@ -640,20 +640,20 @@ def checked(machine: Machine) -> dict[str, str]:
     return {line[2:16].strip(): f"{line[0]} {line[16:]}" for line in lines if line[1:2] == " "}
 
 
-@row("fill the disk to the last byte, restart the machine", "a picture; recording pauses, said")
+@row("fill the disk to the last byte, restart the machine", "a picture; recording paused, said")
 def full_disk(machine: Machine) -> str:
     try:
         machine.do(FILL)
         start_anew(machine)
         seen = machine.until_looks("picture", 60)
-        machine.until(60, lambda: "recording pauses" in machine.show("StatusText"), "a pause, said")
+        machine.until(60, lambda: "recording paused" in machine.show("StatusText"), "a pause, said")
         said = checked(machine)
         wrong = {about: line for about, line in said.items() if line[0] == "✘"}
         expect("is full" in said["disk"] and not {"screen", "OpenGL"} & set(wrong), str(wrong))
     finally:
         machine.do(f"rm -f {FILLER} {FILLER}.*")
     waited = machine.until(
-        90, lambda: "recording pauses" not in machine.show("StatusText"), "recording again"
+        90, lambda: "recording paused" not in machine.show("StatusText"), "recording again"
     )
     return f"{seen}; {said['disk']}; recording again {waited:.0f} s after there was room"
 

@@ -11,8 +11,8 @@ ODD_PLACES = {
     "folder": "{}/folder: a folder, not a file; ",
     "device": "{}/device: a device, not a file; ",
     "link-to-fifo": "{}/link-to-fifo: a pipe (FIFO), not a file; ",
-    "link-to-no-folder": "{}/link-to-no-folder: a link to gone/record.sqlite, which is not there; ",
-    "loop": "{}/loop: a link that leads back to itself; ",
+    "link-to-no-folder": "{}/link-to-no-folder: a link to gone/record.sqlite, which does not",
+    "loop": "{}/loop: a link to itself; ",
     "file/record.sqlite": "{0}/file/record.sqlite: {0}/file is not a folder; ",
     "file/a/record.sqlite": "{0}/file/a/record.sqlite: {0}/file is not a folder; ",
 }

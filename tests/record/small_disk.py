@@ -1,4 +1,4 @@
-"""A keeper on a disk that is full, then read-only: run in a mount namespace of its own.
+"""A writer on a disk that is full, then read-only: run in a mount namespace of its own.
 
     unshare --mount --map-root-user python -m tests.record.small_disk FOLDER
 
@@ -12,12 +12,12 @@ import logging
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
-from installation.record import writer as keeping
 from installation.record.entry import Entry
-from installation.record.store import RecordError, count
-from installation.record.writer import RecordWriter
+from installation.record.store import RecordError, count_rows
+from installation.record.writer import RecordWriter, WriterTiming
 
 _PATIENCE = 300.0
 
@@ -62,60 +62,59 @@ def main() -> None:
     folder = Path(sys.argv[1])
     heard = _Lines()
     logging.basicConfig(level="INFO", handlers=[heard])
-    keeping._FIRST_WAIT, keeping._LAST_WAIT = 0.02, 0.1
-    keeping._LOG_EVERY = 0.5
-    keeping._FAREWELL = _PATIENCE
+    timing = WriterTiming(0.02, 0.1, log_interval_s=0.5, close_timeout_s=_PATIENCE)
     _mount(folder, "size=512k")
 
     def written() -> int:
         try:
-            return count(path)
+            return count_rows(path)
         except RecordError:  # It is being begun.
             return 0
 
     path, ballast = folder / "record.sqlite", folder / "ballast"
-    keeper = RecordWriter(path)
-    keeper.keep(_entries(10))
+    writer = RecordWriter(path, timing=timing)
+    writer.submit(_entries(10))
     _wait(lambda: written() == 10, "rows on an empty disk")
-    seen = {"while empty": keeper.trouble}
+    seen = {"while empty": writer.error}
 
     kept = 10
     attempts = 0
     began = time.monotonic()
     # Twice: letting go of the record to open it anew makes some room, which is used.
-    while not (attempts > 20 and keeper.trouble and heard.lines[-1] == keeper.trouble):
+    while not (attempts > 20 and writer.error and heard.lines[-1] == writer.error):
         _fill(ballast)
-        if keeper.waiting == 0:
-            keeper.keep(_entries(10))
+        if writer.pending == 0:
+            writer.submit(_entries(10))
             kept += 10
-        attempts += keeper.trouble is not None
+        attempts += writer.error is not None
         time.sleep(0.05)
-    seen["while full"] = keeper.trouble
+    seen["while full"] = writer.error
     seen["lines while full"] = len(heard.lines)
-    seen["times to say so"] = 1 + int((time.monotonic() - began) / keeping._LOG_EVERY)
+    seen["times to say so"] = 1 + int((time.monotonic() - began) / timing.log_interval_s)
     ballast.unlink()
-    _wait(lambda: keeper.trouble is None, "the end of the trouble")
-    _wait(lambda: count(path) == kept, "rows that waited")
+    _wait(lambda: writer.error is None, "the end of the trouble")
+    _wait(lambda: count_rows(path) == kept, "rows that waited")
     seen["last line"] = heard.lines[-1]
 
     # As after a boot at which the file system was found in disorder.
-    keeper.close()
+    writer.close()
     _mount(folder, "remount,ro")
-    keeper = RecordWriter(path)
-    keeper.keep(_entries(5))
-    _wait(lambda: keeper.trouble is not None, "trouble with a disk that is read-only")
-    seen["while read-only"] = keeper.trouble
+    writer = RecordWriter(path, timing=timing)
+    writer.submit(_entries(5))
+    _wait(lambda: writer.error is not None, "trouble with a disk that is read-only")
+    seen["while read-only"] = writer.error
     _mount(folder, "remount,rw")
-    _wait(lambda: keeper.trouble is None, "the end of that")
-    keeper.keep(_entries(5))
-    _wait(lambda: count(path) == kept + 10, "rows that waited for a disk to write to")
+    _wait(lambda: writer.error is None, "the end of that")
+    writer.submit(_entries(5))
+    _wait(lambda: count_rows(path) == kept + 10, "rows that waited for a disk to write to")
 
-    keeping._FAREWELL = 1.0
+    writer.close()
+    writer = RecordWriter(path, timing=replace(timing, close_timeout_s=1.0))
     _fill(ballast)
-    keeper.keep(_entries(900))
-    keeper.close()
+    writer.submit(_entries(900))
+    writer.close()
     ballast.unlink()
-    seen["safe in the end"] = count(path) >= kept + 10
+    seen["safe in the end"] = count_rows(path) >= kept + 10
     seen["aside"] = [each.name for each in folder.glob("*.damaged-*")]
     print(json.dumps(seen))
 

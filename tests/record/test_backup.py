@@ -14,7 +14,7 @@ from installation.record.backup import back_up
 from installation.record.entry import Entry
 from installation.record.errors import RecordError
 from installation.record.reader import open_readonly
-from installation.record.store import Store, count
+from installation.record.store import Store, count_rows
 from tests.mounts import own_mounts
 
 ENTRY = Entry(472222, "n10104064", 0.5, 3, "wall", "safe", "person-semantic")
@@ -54,7 +54,7 @@ def test_it_is_one_file_that_can_be_used_as_a_record(folder):
         assert one.execute(rows).fetchall() == other.execute(rows).fetchall()
     with closing(Store(copy)) as store:
         store.add([ENTRY])
-    assert (count(copy), count(folder / "record.sqlite")) == (1235, 1234)
+    assert (count_rows(copy), count_rows(folder / "record.sqlite")) == (1235, 1234)
 
 
 def test_what_is_in_the_journal_alone_is_in_the_copy(folder):
@@ -62,7 +62,7 @@ def test_what_is_in_the_journal_alone_is_in_the_copy(folder):
         store.add([ENTRY])
         assert (folder / "record.sqlite-wal").stat().st_size
         assert back_up(folder / "record.sqlite", folder / "copy") == 1235
-    assert count(folder / "copy") == 1235
+    assert count_rows(folder / "copy") == 1235
 
 
 def test_while_the_wall_writes_it_is_of_one_moment(folder):
@@ -83,7 +83,7 @@ def test_while_the_wall_writes_it_is_of_one_moment(folder):
     assert counts == sorted(counts)
     # Whole batches, none of them in part.
     assert all((rows - 1234) % 10 == 0 for rows in counts)
-    assert all(count(folder / f"copy-{number}") == rows for number, rows in enumerate(counts))
+    assert all(count_rows(folder / f"copy-{number}") == rows for number, rows in enumerate(counts))
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
@@ -97,9 +97,7 @@ def test_what_is_there_is_kept(folder, kind):
         to.write_text("precious")
     ran = backup(folder, "there")
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert ran.stderr == (
-        "installation: there: is there already and is kept; give the copy another name\n"
-    )
+    assert ran.stderr == ("installation: there: already exists; give the copy another name\n")
     assert kind != "file" or to.read_text() == "precious"
     assert left_over(folder) == []
 
@@ -141,7 +139,7 @@ def test_on_a_full_disk_nothing_is_left_of_it(folder):
     (folder / "disk").mkdir()
     script = 'mount -t tmpfs -o size=16k none disk && "$@"; left=$(ls -A disk); echo "left:$left"'
     ran = backup(folder, "disk/copy", under=(*own_mounts(), "sh", "-c", script, "sh"))
-    assert "installation: disk/copy: database or disk is full; make room there" in ran.stderr
+    assert "installation: disk/copy: database or disk is full; free some space there" in ran.stderr
     assert ran.stderr.count("\n") == 1 and ran.stdout == "left:\n"
 
 
@@ -169,4 +167,4 @@ def test_a_record_of_an_older_version_is_backed_up_as_one_of_this(folder):
     before = old.read_bytes()
     assert back_up(old, folder / "copy") == 1
     assert old.read_bytes() == before
-    assert count(folder / "copy") == 1
+    assert count_rows(folder / "copy") == 1

@@ -1,4 +1,4 @@
-"""What is too old is deleted; what a shorter setting deletes, a day after it was announced."""
+"""Expired rows are deleted; those that a shorter setting deletes, a day after an announcement."""
 
 import logging
 import os
@@ -10,10 +10,10 @@ import pytest
 
 from installation.record import writer as keeping
 from installation.record.entry import Entry, hour_of
-from installation.record.expiry import Expiry, announced
+from installation.record.expiry import Expiry, announced_deletion
 from installation.record.reader import open_readonly
-from installation.record.store import Store, count
-from installation.record.writer import RecordWriter
+from installation.record.store import Store, count_rows
+from installation.record.writer import RecordWriter, WriterTiming
 from tests.record.test_writer import wait
 
 HOUR, DAY = 3600, 86_400
@@ -61,7 +61,7 @@ class Record:
     @property
     def announced(self):
         with open_readonly(self.path) as database:
-            return announced(database)
+            return announced_deletion(database)
 
 
 @pytest.fixture
@@ -82,14 +82,14 @@ def test_what_a_shorter_setting_deletes_is_announced_a_day_before(settled):
     sweep = settled.start(30)
     (line,) = settled.lines
     assert line.startswith("4 words from before 20")
-    assert line.endswith("put record.keep_days back and restart before then")
+    assert line.endswith("restore record.keep_days and restart before then")
     assert "will be deleted on" in line and "record.keep_days is 30" in line
     assert settled.announced.rows == 4 and settled.announced.at == settled.now + DAY
     assert settled.run(sweep, 23) == []
     assert settled.ages == AGES[1:]
     (line,) = settled.run(sweep, 1)
     assert line.startswith("4 words from before ") and line.endswith(
-        "deleted, as record.keep_days says"
+        "deleted because of record.keep_days"
     )
     assert settled.ages == (20, 10, 1) and settled.announced is None
 
@@ -128,7 +128,7 @@ def test_a_setting_that_is_put_back_loses_nothing(settled, back):
     sweep = settled.start(30)
     settled.run(sweep, 20)
     sweep = settled.start(back)
-    assert settled.lines == ["what was announced is not deleted"]
+    assert settled.lines == ["the announced deletion is cancelled"]
     assert settled.announced is None
     assert settled.run(sweep, 48) == []
     assert settled.ages == AGES[1:]
@@ -176,7 +176,7 @@ def test_so_it_does_after_a_few_days_off(settled):
         settled.start(365)
         lines += settled.lines
     (line,) = lines
-    assert line.startswith("1 word from before") and "deleted, as" in line
+    assert line.startswith("1 word from before") and "deleted because" in line
     assert settled.ages == AGES[2:]
 
 
@@ -188,11 +188,11 @@ def test_a_clock_in_the_far_future_deletes_nothing_before_a_day_has_passed(settl
     sweep = settled.start(keep_days)
     (line,) = settled.lines
     assert line.startswith(f"{len(kept)} words from before 20")
-    assert "the clock went from 2026-" in line and "set it right" in line
+    assert "the clock went from 2026-" in line and "correct it" in line
     assert settled.run(sweep, 20) == [] and settled.ages == kept
     # It is set right.
     settled.now = right + 20 * HOUR
-    assert sweep() == ["what was announced is not deleted"]
+    assert sweep() == ["the announced deletion is cancelled"]
     assert settled.run(sweep, 48) == [] and settled.ages == kept
     # And wrong again, however long after the first time.
     settled.now = YEAR_2099 + 10 * DAY
@@ -305,7 +305,7 @@ def test_a_program_of_before_finds_its_record_as_it_was(settled):
     settled.start(30)
     with closing(sqlite3.connect(settled.path)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (2,)
-    assert count(settled.path) == len(AGES) - 1
+    assert count_rows(settled.path) == len(AGES) - 1
 
 
 def test_the_wall_goes_by_it_while_it_runs(record, monkeypatch, caplog):
@@ -314,16 +314,15 @@ def test_the_wall_goes_by_it_while_it_runs(record, monkeypatch, caplog):
         monotonic = staticmethod(keeping.time.monotonic)
 
     monkeypatch.setattr(keeping, "time", Clock)
-    monkeypatch.setattr(keeping, "_EXPIRE_INTERVAL_S", 0.02)
     caplog.clear()
-    keeper = RecordWriter(record.path, keep_days=30)
+    writer = RecordWriter(record.path, 30, WriterTiming(expire_interval_s=0.02))
     wait(lambda: caplog.records)
     assert caplog.records[0].levelname == "WARNING"
     assert caplog.records[0].message.startswith(f"{record.path}: 5 words from before ")
     record.now += DAY - HOUR
-    keeper.keep([replace(ENTRY, hour=hour_of(record.now))])
-    wait(lambda: not keeper.waiting)
-    assert count(record.path) == len(AGES) + 1
+    writer.submit([replace(ENTRY, hour=hour_of(record.now))])
+    wait(lambda: not writer.pending)
+    assert count_rows(record.path) == len(AGES) + 1
     record.now += HOUR
-    wait(lambda: count(record.path) == 4)
-    keeper.close()
+    wait(lambda: count_rows(record.path) == 4)
+    writer.close()

@@ -17,7 +17,7 @@ from installation.record import merge as merging
 from installation.record.entry import Entry
 from installation.record.merge import merge
 from installation.record.reader import open_readonly
-from installation.record.store import RecordError, Store, count
+from installation.record.store import RecordError, Store, count_rows
 from tests.mounts import own_mounts
 from tests.paths import ROOT
 
@@ -73,7 +73,7 @@ def walls(tmp_path):
 def new(into, *records):
     found = list(merge(into, records))
     assert [each.path for each in found] == list(records)
-    assert not any(each.trouble for each in found)
+    assert not any(each.error for each in found)
     return [each.new for each in found]
 
 
@@ -228,7 +228,7 @@ def test_what_is_brought_into_the_new_form_leaves_no_trace_of_what_is_forgotten_
 
 
 def complaints(into, *records):
-    return [each.trouble for each in merge(into, records)]
+    return [each.error for each in merge(into, records)]
 
 
 def _damaged(path):
@@ -304,9 +304,9 @@ def test_rows_that_somebody_changed_are_told_and_left(into, walls):
         database.execute("UPDATE entry SET seconds = 7000 WHERE seconds < 3")
     grow(walls[0], [8000])
     first, *others = merge(into, walls)
-    assert "3 of its rows were changed since they were merged" in first.trouble
+    assert "3 of its rows have changed since they were merged" in first.error
     assert (first.rows, first.new) == (51, 1)
-    assert not any(each.trouble for each in others)
+    assert not any(each.error for each in others)
     assert rows(into) == Counter([*range(50), *range(100, 150), *range(200, 250), 8000])
 
 
@@ -346,10 +346,10 @@ def test_a_sum_that_cannot_be_written_to_is_left_as_it_is(into, walls, harm):
 
 def test_a_sum_that_another_program_writes_to_is_waited_for(into, walls, monkeypatch):
     new(into, walls[0])
-    monkeypatch.setattr(merging, "_PATIENCE", 0.1)
+    monkeypatch.setattr(merging, "_LOCK_TIMEOUT_S", 0.1)
     with closing(sqlite3.connect(into)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(RecordError, match=r"all\.sqlite: database is locked; end what else"):
+        with pytest.raises(RecordError, match=r"all\.sqlite: database is locked; stop the other"):
             list(merge(into, walls))
     assert new(into, *walls) == [0, 50, 50]
 
@@ -361,7 +361,7 @@ from installation.record.merge import merge
 into, *records = map(Path, sys.argv[1:])
 print("begun", flush=True)
 for each in merge(into, records):
-    assert each.trouble is None, each
+    assert each.error is None, each
 """
 
 
@@ -394,7 +394,7 @@ def test_killed_at_any_moment_and_run_again(into, tmp_path):
             with closing(sqlite3.connect(into)) as database:
                 assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             # Of each all or nothing.
-            assert count(into) % 15_000 == 0
+            assert count_rows(into) % 15_000 == 0
         if interrupted > 6:
             interrupted = 0
             for part in ("", "-wal", "-shm"):
@@ -457,7 +457,7 @@ store.close()
 subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
 for _ in range(2):
     for each in merge(into, [disk / "crashed.sqlite", disk / "closed.sqlite"]):
-        print(each.new, each.trouble)
+        print(each.new, each.error)
 """
 
 
@@ -475,7 +475,7 @@ def test_on_a_disk_that_is_read_only(into, tmp_path):
     crashed, closed, *again = ran.stdout.splitlines()
     assert closed == "5 None" and again == [crashed, "0 None"]
     # What was in its journal alone is not left out in silence.
-    assert "crashed.sqlite: unable to open" in crashed and "to where you may write" in crashed
+    assert "crashed.sqlite: unable to open" in crashed and "to a folder you may write to" in crashed
 
 
 class Fleet:
@@ -542,7 +542,7 @@ class Fleet:
         records = self.chance.choices(list(self.walls), k=self.chance.randrange(1, 5))
         if other.exists() and self.chance.random() < 0.3:
             records.insert(self.chance.randrange(len(records)), other)
-        assert not any(each.trouble for each in merge(into, records))
+        assert not any(each.error for each in merge(into, records))
         for each in records:
             self.sums[into] |= self.walls.get(each) or self.sums.get(each) or {}
         assert rows(into) == Counter(dict.fromkeys(self.sums[into], 1))

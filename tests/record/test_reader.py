@@ -99,7 +99,7 @@ def test_there_is_none(path):
 def test_it_is_damaged(closed):
     data = closed.read_bytes()
     closed.write_bytes(b"hello" * 1000)
-    assert "not a database; when the wall starts it sets this file aside" in complaint(closed)
+    assert "not a database; the installation sets this file aside" in complaint(closed)
     closed.write_bytes(data[: len(data) // 2])
     with pytest.raises(RecordError, match="malformed"), open_readonly(closed) as database:
         database.execute("SELECT sum(seconds) FROM entry").fetchall()
@@ -123,7 +123,7 @@ def test_a_folder_is_none(path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
 def test_one_that_may_not_be_read(closed):
     closed.chmod(0)
-    assert "Permission denied; ask with sudo" in complaint(closed)
+    assert "Permission denied; run this with sudo" in complaint(closed)
 
 
 def test_a_day_begins_at_midnight_in_the_room():

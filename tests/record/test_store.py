@@ -9,7 +9,7 @@ import pytest
 
 from installation.record import store as storing
 from installation.record.entry import Entry
-from installation.record.store import RecordError, Store, count
+from installation.record.store import RecordError, Store, count_rows
 
 
 def entries(number, first=0):
@@ -49,7 +49,7 @@ def test_rows_are_there_when_it_is_opened_again(path):
             store.add(entries(10, first))
     assert [row[3] for row in rows(path)] == list(range(30))
     assert rows(path)[7][:-1] == (472222, "n10104064", 0.75, 7, "wall", "safe", "person-semantic")
-    assert count(path) == 30
+    assert count_rows(path) == 30
 
 
 def test_they_are_written_to_outlast_a_power_cut(path):
@@ -65,15 +65,15 @@ def test_rows_can_be_counted_while_others_are_written(path):
     with closing(Store(path)) as store:
         for number in range(1, 4):
             store.add(entries(1))
-            assert count(path) == number
+            assert count_rows(path) == number
 
 
 def test_counting_says_what_is_wrong(path):
     with pytest.raises(RecordError, match=r"record\.sqlite: unable to open"):
-        count(path)
+        count_rows(path)
     path.write_bytes(b"no database at all, but long enough to be looked at" * 20)
     with pytest.raises(RecordError, match="not a database"):
-        count(path)
+        count_rows(path)
 
 
 def test_only_its_owner_and_group_may_read_it(path):
@@ -88,7 +88,7 @@ def test_a_file_that_is_no_database_is_set_aside(path, caplog):
     path.write_bytes(garbage)
     with closing(Store(path)) as store:
         store.add(entries(3))
-    assert count(path) == 3
+    assert count_rows(path) == 3
     (kept,) = aside(path)
     assert kept.read_bytes() == garbage
     (line,) = [record.message for record in caplog.records]
@@ -117,7 +117,7 @@ def test_a_damaged_record_is_set_aside_and_a_new_one_begun(full, caplog, harm):
     full.write_bytes(damaged)
     with closing(Store(full)) as store:
         store.add(entries(2))
-    assert count(full) == 2
+    assert count_rows(full) == 2
     assert [each.read_bytes() for each in aside(full)] == [damaged]
     assert len(caplog.records) == 1
 
@@ -137,7 +137,7 @@ def test_what_belongs_to_a_damaged_record_goes_with_it(path):
     # Byte for byte: SQLite was kept from working them into each other.
     assert [each.read_bytes() for each in aside(other)] == [b"garbage" * 1000, wal]
     assert [each.name[-4:] == "-wal" for each in aside(other)] == [False, True]
-    assert count(other) == 1
+    assert count_rows(other) == 1
 
 
 def test_rows_that_a_lost_file_leaves_in_its_journal_are_kept(path):
@@ -208,7 +208,7 @@ def test_an_older_version_is_brought_up_to_date(full, monkeypatch):
     for _ in range(2):
         with closing(Store(full)) as store:
             store.add(entries(1))
-    assert count(full) == 3002
+    assert count_rows(full) == 3002
     assert rows(full)[0][-1] == ""
 
 
@@ -229,7 +229,7 @@ def test_a_batch_is_written_whole_or_not_at_all(path):
     with pytest.raises(RecordError):
         store.add([*entries(2), wrong])
     store.close()
-    assert count(path) == 0
+    assert count_rows(path) == 0
 
 
 def test_one_who_holds_the_file_is_not_waited_for_long(path):
@@ -239,7 +239,7 @@ def test_one_who_holds_the_file_is_not_waited_for_long(path):
             store.add(entries(1))
         other.rollback()
         store.add(entries(1))
-    assert count(path) == 1
+    assert count_rows(path) == 1
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
@@ -256,7 +256,7 @@ def test_a_folder_in_its_place_is_named(path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_file_that_may_not_be_written_is_named(full):
     full.chmod(0o440)
-    with pytest.raises(RecordError, match="Permission denied; let this user write"):
+    with pytest.raises(RecordError, match="Permission denied; give this user write permission"):
         Store(full)
 
 
@@ -302,9 +302,9 @@ def test_nothing_is_left_of_what_was_moved_before_it_was_forgotten(path):
 def test_what_is_forgotten_is_counted_by_the_hour(path):
     with closing(old_and_new(path)) as store:
         store.delete_before(100)
-        assert count(path) == 1000
+        assert count_rows(path) == 1000
         store.delete_before(472222)
-        assert count(path) == 500
+        assert count_rows(path) == 500
 
 
 def test_one_who_reads_while_something_is_forgotten_delays_it_only(path):
@@ -314,7 +314,7 @@ def test_one_who_reads_while_something_is_forgotten_delays_it_only(path):
             assert reader.execute("SELECT count(*) FROM entry").fetchone() == (1000,)
             store.delete_before(101)
             assert reader.execute("SELECT count(*) FROM entry").fetchone() == (1000,)
-        assert count(path) == 500
+        assert count_rows(path) == 500
         store.delete_before(101)
         assert traces(path) == []
 

@@ -14,8 +14,8 @@ from installation.record import writer as keeping
 from installation.record.entry import Entry, hour_of
 from installation.record.errors import RecordError
 from installation.record.expiry import Expiry
-from installation.record.store import Store, count
-from installation.record.writer import RecordWriter
+from installation.record.store import Store, count_rows
+from installation.record.writer import RecordWriter, WriterTiming
 from tests.mounts import own_mounts
 from tests.paths import ROOT
 
@@ -34,12 +34,16 @@ def wait(condition):
         time.sleep(0.005)
 
 
+# Retries at once, logs an error once, and waits for the disk when it closes.
+TIMING = WriterTiming(0.01, 0.05, log_interval_s=10 * PATIENCE, close_timeout_s=PATIENCE)
+
+
+def open_writer(path, keep_days=None, **timing):
+    return RecordWriter(path, keep_days, replace(TIMING, **timing))
+
+
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch, caplog):
-    monkeypatch.setattr(keeping, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(keeping, "_LAST_WAIT", 0.05)
-    monkeypatch.setattr(keeping, "_LOG_EVERY", 10 * PATIENCE)
-    monkeypatch.setattr(keeping, "_FAREWELL", PATIENCE)
+def log_everything(caplog):
     caplog.set_level(logging.INFO, logger="installation.record")
 
 
@@ -52,129 +56,128 @@ def messages(caplog):
     return [record.message for record in caplog.records]
 
 
-def test_what_is_kept_is_written_while_it_runs(path, caplog):
-    keeper = RecordWriter(path)
-    keeper.keep(entries(3))
-    wait(lambda: not keeper.waiting)
-    assert count(path) == 3
-    keeper.keep(entries(2))
-    keeper.close()
-    assert count(path) == 5
-    assert keeper.trouble is None and messages(caplog) == []
+def test_entries_are_written_while_it_runs(path, caplog):
+    writer = open_writer(path)
+    writer.submit(entries(3))
+    wait(lambda: not writer.pending)
+    assert count_rows(path) == 3
+    writer.submit(entries(2))
+    writer.close()
+    assert count_rows(path) == 5
+    assert writer.error is None and messages(caplog) == []
 
 
-def test_closing_writes_what_waits_and_ends_the_thread(path):
-    keeper = RecordWriter(path)
-    keeper.keep(entries(900))
-    keeper.close()
-    assert count(path) == 900
+def test_closing_writes_pending_entries_and_ends_the_thread(path):
+    writer = open_writer(path)
+    writer.submit(entries(900))
+    writer.close()
+    assert count_rows(path) == 900
     assert "record" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_keeping_nothing_is_nothing(path):
-    keeper = RecordWriter(path)
-    keeper.keep([])
-    keeper.close()
-    assert count(path) == 0
+def test_submitting_no_entries_writes_none(path):
+    writer = open_writer(path)
+    writer.submit([])
+    writer.close()
+    assert count_rows(path) == 0
 
 
-def test_many_threads_may_keep(path):
-    keeper = RecordWriter(path)
+def test_many_threads_may_submit(path):
+    writer = open_writer(path)
 
     def visit():
         for _ in range(50):
-            keeper.keep(entries(1))
+            writer.submit(entries(1))
 
     visitors = [threading.Thread(target=visit) for _ in range(4)]
     for visitor in visitors:
         visitor.start()
     for visitor in visitors:
         visitor.join()
-    keeper.close()
-    assert count(path) == 200
+    writer.close()
+    assert count_rows(path) == 200
 
 
-def test_a_place_that_is_not_there_yet_is_waited_for(tmp_path, caplog):
+def test_a_missing_folder_is_waited_for(tmp_path, caplog):
     path = tmp_path / "disk" / "record.sqlite"
-    keeper = RecordWriter(path)
-    keeper.keep(entries(4))
-    wait(lambda: keeper.trouble)
-    assert str(path) in keeper.trouble and "\n" not in keeper.trouble
+    writer = open_writer(path)
+    writer.submit(entries(4))
+    wait(lambda: writer.error)
+    assert str(path) in writer.error and "\n" not in writer.error
     time.sleep(0.3)
     # Tried again many times, and said once.
-    assert messages(caplog) == [keeper.trouble]
+    assert messages(caplog) == [writer.error]
     path.parent.mkdir()
-    wait(lambda: keeper.trouble is None)
-    keeper.close()
-    assert count(path) == 4
-    assert messages(caplog)[1:] == [f"{path}: recording goes on"]
+    wait(lambda: writer.error is None)
+    writer.close()
+    assert count_rows(path) == 4
+    assert messages(caplog)[1:] == [f"{path}: recording resumed"]
 
 
-def test_trouble_that_lasts_is_said_again(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(keeping, "_LOG_EVERY", 0.05)
-    keeper = RecordWriter(tmp_path / "nowhere" / "record.sqlite")
+def test_an_error_that_lasts_is_logged_again(tmp_path, caplog):
+    writer = open_writer(tmp_path / "nowhere" / "record.sqlite", log_interval_s=0.05)
     wait(lambda: len(caplog.records) >= 3)
-    keeper.close()
+    writer.close()
     assert {record.levelname for record in caplog.records} == {"ERROR"}
 
 
-def test_trouble_that_comes_and_goes_is_not_said_each_time(path, caplog):
-    keeper = RecordWriter(path)
+def test_an_error_that_comes_and_goes_is_not_logged_each_time(path, caplog):
+    writer = open_writer(path)
     for _ in range(3):
         with closing(sqlite3.connect(path, timeout=PATIENCE)) as other:
             other.execute("BEGIN IMMEDIATE")
-            keeper.keep(entries(1))
-            wait(lambda: keeper.trouble)
+            writer.submit(entries(1))
+            wait(lambda: writer.error)
             other.rollback()
-        wait(lambda: keeper.trouble is None)
-    keeper.close()
-    assert count(path) == 3
+        wait(lambda: writer.error is None)
+    writer.close()
+    assert count_rows(path) == 3
     assert len(caplog.records) == 2
 
 
 def test_a_record_that_is_damaged_meanwhile_is_set_aside(path, caplog):
-    keeper = RecordWriter(path)
-    keeper.keep(entries(3))
-    wait(lambda: not keeper.waiting)
+    writer = open_writer(path)
+    writer.submit(entries(3))
+    wait(lambda: not writer.pending)
     # What a failing disk may do to a file that is open.
     for part in ("", "-wal", "-shm"):
         with path.with_name(path.name + part).open("r+b") as file:
             file.write(b"\xa5" * 40_000)
-    keeper.keep(entries(2))
-    wait(lambda: not keeper.waiting)
-    keeper.close()
-    assert count(path) == 2
+    writer.submit(entries(2))
+    wait(lambda: not writer.pending)
+    writer.close()
+    assert count_rows(path) == 2
     assert list(path.parent.glob("*.damaged-*"))
     assert any("set aside" in line for line in messages(caplog))
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_record_that_is_taken_away_is_begun_anew(path, replaced):
-    keeper = RecordWriter(path)
-    keeper.keep(entries(3))
-    wait(lambda: not keeper.waiting)
+def test_a_record_that_is_moved_away_is_started_afresh(path, replaced):
+    writer = open_writer(path)
+    writer.submit(entries(3))
+    wait(lambda: not writer.pending)
     path.rename(path.with_name("last-year.sqlite"))
     if replaced:
         Store(path).close()
-    keeper.keep(entries(2))
-    wait(lambda: not keeper.waiting)
-    keeper.close()
-    assert count(path) == 2
+    writer.submit(entries(2))
+    wait(lambda: not writer.pending)
+    writer.close()
+    assert count_rows(path) == 2
 
 
-def test_a_newer_record_is_not_written_to_and_said_to_be_so(path):
+def test_a_newer_record_is_reported_and_not_written_to(path):
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA application_id = 0x726F756C")
         database.execute("PRAGMA user_version = 99")
-    keeper = RecordWriter(path)
-    keeper.keep(entries(1))
-    wait(lambda: keeper.trouble)
-    assert "newer version" in keeper.trouble
-    keeper.close()
+    writer = open_writer(path)
+    writer.submit(entries(1))
+    wait(lambda: writer.error)
+    assert "newer version" in writer.error
+    writer.close()
 
 
 class HangingStore:
-    """A disk that answers when it is told to."""
+    """A disk that hangs until the test lets it respond."""
 
     answers = threading.Event()
 
@@ -202,31 +205,30 @@ def hanging(monkeypatch):
     HangingStore.answers.set()
 
 
-def test_a_disk_that_hangs_holds_nobody_up(path, caplog, hanging):
-    keeper = RecordWriter(path)
+def test_a_hanging_disk_blocks_nobody(path, caplog, hanging):
+    writer = open_writer(path)
     for _ in range(1500):
-        keeper.keep(entries(1))
-    wait(lambda: keeper.trouble)
-    assert keeper.trouble.startswith(f"{path}: ") and "entries lost" in keeper.trouble
-    assert keeper.waiting == 1000
+        writer.submit(entries(1))
+    wait(lambda: writer.error)
+    assert writer.error.startswith(f"{path}: ") and "entries lost" in writer.error
+    assert writer.pending == 1000
     assert len(caplog.records) == 1
     hanging.answers.set()
-    wait(lambda: keeper.trouble is None)
-    assert keeper.waiting == 0
-    keeper.close()
+    wait(lambda: writer.error is None)
+    assert writer.pending == 0
+    writer.close()
 
 
-def test_a_disk_that_hangs_is_not_waited_for_at_the_end(path, caplog, hanging, monkeypatch):
-    monkeypatch.setattr(keeping, "_FAREWELL", 1.0)
-    keeper = RecordWriter(path)
-    keeper.keep(entries(7))
-    keeper.close()
+def test_a_hanging_disk_does_not_delay_closing(path, caplog, hanging):
+    writer = open_writer(path, close_timeout_s=1.0)
+    writer.submit(entries(7))
+    writer.close()
     # It hangs still, and does so for longer than anybody would wait.
     assert not hanging.answers.is_set()
     assert messages(caplog) == [f"{path}: 7 entries lost at closing"]
 
 
-def test_on_a_disk_that_is_full_or_read_only_it_pauses_and_goes_on(tmp_path):
+def test_on_a_full_or_read_only_disk_it_pauses_and_resumes(tmp_path):
     command = [*own_mounts(), sys.executable, "-m", "tests.record.small_disk", str(tmp_path)]
     ran = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=1800, check=False
@@ -235,12 +237,12 @@ def test_on_a_disk_that_is_full_or_read_only_it_pauses_and_goes_on(tmp_path):
     seen = json.loads(ran.stdout)
     path = tmp_path / "record.sqlite"
     assert seen["while empty"] is None
-    assert seen["while full"].startswith(f"recording pauses: {path}: ")
-    assert "make room on this disk" in seen["while full"]
+    assert seen["while full"].startswith(f"recording paused: {path}: ")
+    assert "free some space on this disk" in seen["while full"]
     # That it pauses, and perhaps that it goes on, each time that it may be said.
     assert seen["lines while full"] <= 2 * seen["times to say so"]
-    assert seen["last line"] == f"{path}: recording goes on"
-    assert "let this user write there" in seen["while read-only"]
+    assert seen["last line"] == f"{path}: recording resumed"
+    assert "give this user write permission" in seen["while read-only"]
     assert seen["safe in the end"]
     assert seen["aside"] == []
 
@@ -250,28 +252,27 @@ def hours(path):
         return [hour for (hour,) in database.execute("SELECT hour FROM entry ORDER BY hour")]
 
 
-def test_rows_that_are_too_old_go_at_opening_and_each_hour(path, monkeypatch, caplog):
+def test_expired_rows_are_deleted_at_opening_and_every_hour(path, caplog):
     now = hour_of(time.time())
     with closing(Store(path)) as store:
         # So that this is how it has been kept.
         Expiry(path, 30).sweep(store, time.time())
         ages = [24 * 30 + 2, 24 * 30 + 1, 24 * 30 - 1, 1]
         store.add([replace(entries(1)[0], hour=now - age) for age in ages])
-    monkeypatch.setattr(keeping, "_EXPIRE_INTERVAL_S", 0.05)
-    keeper = RecordWriter(path, keep_days=30)
+    writer = open_writer(path, keep_days=30, expire_interval_s=0.05)
     wait(lambda: len(hours(path)) == 2)
-    keeper.keep([replace(entries(1)[0], hour=now - 24 * 365)])
-    wait(lambda: not keeper.waiting)
+    writer.submit([replace(entries(1)[0], hour=now - 24 * 365)])
+    wait(lambda: not writer.pending)
     wait(lambda: hours(path) == [now - (24 * 30 - 1), now - 1])
-    keeper.close()
+    writer.close()
     first, second = messages(caplog)
     assert first.startswith(f"{path}: 2 words from before ")
     assert second.startswith(f"{path}: 1 word from before ")
 
 
-def test_without_a_limit_all_is_kept(path):
+def test_without_a_limit_all_rows_are_kept(path):
     for _ in range(2):
-        keeper = RecordWriter(path)
-        keeper.keep([replace(entries(1)[0], hour=1)])
-        keeper.close()
-    assert count(path) == 2
+        writer = open_writer(path)
+        writer.submit([replace(entries(1)[0], hour=1)])
+        writer.close()
+    assert count_rows(path) == 2

@@ -123,7 +123,7 @@ def test_redacted_once_more_nothing_changes(url):
     "text",
     [
         "URL",
-        "config.yaml:3: theme.font: /etc/installation/URL is no font",
+        "config.yaml:3: theme.font: /etc/installation/URL cannot be used",
         "[Errno 2] No such file: 'URL'",
         'cannot open "URL", nor another',
         "camera (URL): gone",

@@ -1,4 +1,4 @@
-"""How often systemd started it again, as its own command tells."""
+"""How often systemd restarted the service, according to systemctl."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from installation.supervision.restarts import restarts
 
 @pytest.fixture
 def service(tmp_path, monkeypatch):
-    """Be a service; returns a function that sets what systemctl says, and where the cgroup is."""
+    """Run as a service; returns a function that sets systemctl's output and returns the cgroup."""
 
     def is_one(script, cgroup="0::/system.slice/installation.service\n"):
         systemctl = tmp_path / "systemctl"
@@ -27,16 +27,15 @@ def test_systemd_is_asked_about_this_unit(service):
 
 
 @pytest.mark.parametrize("script", ["exit 1", "echo", "echo none", "exec nowhere", "sleep 30"])
-def test_where_systemd_does_not_tell_nobody_knows(service, script, monkeypatch):
-    monkeypatch.setattr("installation.supervision.restarts._PATIENCE", 2.0)
-    assert restarts(service(script)) is None
+def test_the_count_is_unknown_if_systemd_does_not_tell_it(service, script):
+    assert restarts(service(script), timeout_s=2.0) is None
 
 
 @pytest.mark.parametrize("cgroup", ["", "0::/\n", "0::/user.slice/session-1.scope\n"])
-def test_what_is_no_service_was_not_started_again(service, cgroup):
+def test_outside_a_service_the_count_is_unknown(service, cgroup):
     assert restarts(service("echo 7", cgroup)) is None
 
 
-def test_what_systemd_has_not_started_does_not_ask(service, monkeypatch):
+def test_a_process_that_systemd_has_not_started_has_no_count(service, monkeypatch):
     monkeypatch.delenv("INVOCATION_ID")
     assert restarts(service("echo 7")) is None

@@ -23,7 +23,7 @@ def test_the_manager_hears_what_it_understands(manager):
     notifier = Notifier.from_environment()
     notifier.ready()
     assert manager() == "READY=1"
-    notifier.alive()
+    notifier.watchdog()
     assert manager() == "WATCHDOG=1"
     notifier.status("all\n well, 54 °C")
     assert manager() == "STATUS=all well, 54 °C"
@@ -49,11 +49,11 @@ def test_a_manager_that_does_not_listen_stops_nobody(tmp_path):
         notifier = Notifier(str(address))
         notifier.ready()
         notifier.close()
-        notifier.alive()
+        notifier.watchdog()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(str(tmp_path / "deaf"))
         notifier = Notifier(str(tmp_path / "deaf"))
         for _ in range(10_000):
-            notifier.alive()
+            notifier.watchdog()
         notifier.close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before

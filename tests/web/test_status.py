@@ -195,10 +195,10 @@ def test_closed_by_its_hours_it_is_healthy(changes):
 
 def test_paused_recording_is_only_a_warning(serve):
     answer = ask(
-        serve(a_snapshot(recording_error="recording pauses: the disk is full")), "/healthz"
+        serve(a_snapshot(recording_error="recording paused: the disk is full")), "/healthz"
     )
     assert answer.status == 200
-    assert answer.text == "works\nwarning: recording pauses: the disk is full\n"
+    assert answer.text == "works\nwarning: recording paused: the disk is full\n"
 
 
 def test_fallback_is_only_a_warning(serve):

@@ -158,8 +158,8 @@ def test_an_unwritable_record_is_a_warning(start, tmp_path, crowd_film):
     (tmp_path / "said.sqlite").mkdir()
     port = free_port()
     start(port, record="{file: said.sqlite}", camera=f"{{source: {crowd_film}}}")
-    # There is something to write once a face has left.
-    assert until(port, 200, "recording pauses").startswith("works\nwarning: recording pauses")
+    # Once a face has left there is something to write.
+    assert until(port, 200, "recording paused").startswith("works\nwarning: recording paused")
 
 
 def test_a_taken_port_does_not_stop_the_wall(start):

@@ -216,6 +216,6 @@ class ImageService:
         config, hour = answer.config, hour_of(time.time())
         policy, engine = config.labels.policy, config.inference.classifier
         labels = [face.labels[0] for face in answer.result.faces]
-        self._writer.keep(
+        self._writer.submit(
             Entry(hour, label.wnid, label.score, 0, "web", policy, engine) for label in labels
         )

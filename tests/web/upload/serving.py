@@ -36,9 +36,10 @@ def with_timing(timing):
 
 # For `Serving`: however slow the machine, all that waits is recorded at the end, ...
 RECORDED = """
-import installation.record.writer as keeping
+import functools, installation.web.upload.image_service as service
 import installation.runtime.signals
-keeping._FAREWELL = 300.0
+from installation.record.writer import RecordWriter, WriterTiming
+service.RecordWriter = functools.partial(RecordWriter, timing=WriterTiming(close_timeout_s=300.0))
 installation.runtime.signals._END_S = 900.0
 """ + with_timing("shutdown_timeout_s=300")
 # ... whoever is here at the end is answered, ...

@@ -14,10 +14,9 @@ from contextlib import ExitStack, suppress
 import cv2
 import pytest
 
-from installation.record import writer as keeping
 from installation.record.entry import Entry
-from installation.record.store import count
-from installation.record.writer import RecordWriter
+from installation.record.store import count_rows
+from installation.record.writer import RecordWriter, WriterTiming
 from tests.ports import free_port
 from tests.web.upload.serving import (
     ANSWERED,
@@ -102,28 +101,25 @@ class TestNothingIsStored:
                 answers = crowd.map(lambda index: workers[index % 3].send(small), range(60))
                 assert {answer.status for answer in answers} == {200}
             assert [worker.end() for worker in workers] == [0] * 3
-        assert count(path) == 60
+        assert count_rows(path) == 60
         assert not [line for each in workers for line in each.lines if line.startswith("ERROR")]
 
-    def test_words_are_recorded_while_another_process_records_too(
-        self, built, tmp_path, hopper, monkeypatch
-    ):
+    def test_words_are_recorded_while_another_process_records_too(self, built, tmp_path, hopper):
         path = tmp_path / "record.sqlite"
         entry = Entry(472222, "n10104064", 0.5, 3, "wall", "safe", "person-semantic")
         more = f"record: {{file: {path}}}"
-        monkeypatch.setattr(keeping, "_FAREWELL", LONG)
         with Serving(
             tmp_path, built, "timeout_s: 600, max_per_minute: 0", more, patch=RECORDED
         ) as site:
-            wall = RecordWriter(path)
+            wall = RecordWriter(path, timing=WriterTiming(close_timeout_s=LONG))
             both = encoded(cv2.hconcat([hopper, hopper]))
             for _ in range(5):
                 for _ in range(20):
-                    wall.keep([entry])
+                    wall.submit([entry])
                 assert len(site.send(both).json["faces"]) == 2
             wall.close()
             assert site.end() == 0
-        assert count(path) == 5 * 20 + 5 * 2
+        assert count_rows(path) == 5 * 20 + 5 * 2
         assert not [line for line in site.lines if line.startswith("ERROR")]
         columns = subprocess.run(
             [sys.executable, "-c", f"import sqlite3; print(sqlite3.connect({str(path)!r})"
@@ -438,7 +434,7 @@ class TestStartAndEnd:
             shared.write_text(shared.read_text() + "\ntheme: {text_scale: 2}\n")
             assert "theme.text_scale" in site.wait_to_log("configuration reloaded")
             shared.rename(tmp_path / "away.yaml")
-            assert "No such file" in site.wait_to_log("going on by the config of before")
+            assert "No such file" in site.wait_to_log("keeping the previous configuration")
             assert site.ask(path="/healthz").status == 200
 
     def test_it_notifies_systemd(self, built, tmp_path, small):
