@@ -61,6 +61,7 @@ def calibrate(photographs, name, *more):
     )
 
 
+@pytest.mark.endurance
 def test_the_loss_of_int8_is_reported_and_accepted(place, photographs, capfd):
     assert calibrate(photographs, DETECTOR, "--yes") == 0
     said = capfd.readouterr().err
@@ -70,6 +71,7 @@ def test_the_loss_of_int8_is_reported_and_accepted(place, photographs, capfd):
     assert precision(place, CLASSIFIER) is None
 
 
+@pytest.mark.endurance
 def test_calibration_skips_files_that_are_not_images(place, photographs, tmp_path, capfd):
     folder = tmp_path / "mixed"
     shutil.copytree(photographs, folder)
@@ -83,11 +85,13 @@ def test_calibration_skips_files_that_are_not_images(place, photographs, tmp_pat
     assert "faces keep their best label" in said
 
 
+@pytest.mark.endurance
 def test_changed_labels_are_counted(place, photographs, capfd):
     assert calibrate(photographs, CLASSIFIER, "--yes") == 0
     assert "faces keep their best label" in capfd.readouterr().err
 
 
+@pytest.mark.endurance
 def test_without_a_terminal_nothing_is_accepted(place, photographs):
     command = ["engines", "build", DETECTOR, "--precision", "int8"]
     process = start(*command, "--calibrate", str(photographs), stdin=subprocess.DEVNULL)
@@ -97,6 +101,7 @@ def test_without_a_terminal_nothing_is_accepted(place, photographs):
     assert precision(place, DETECTOR) is None
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(
     ("answer", "chosen"), [("y\n", "int8"), ("n\n", None), ("\n", None), ("\x04", None)]
 )
@@ -152,6 +157,7 @@ class TestTargetSm:
         main(["engines", "build", DETECTOR, "--target-sm", "sm_86,120"])
         assert "building" not in capfd.readouterr().err
 
+    @pytest.mark.endurance
     def test_a_plan_is_built_at_int8(self, place, photographs, capfd):
         assert calibrate(photographs, DETECTOR, "--yes", "--target-sm", "sm_89") == 0
         (line,) = (each for each in capfd.readouterr().out.splitlines() if "sm_89" in each)

@@ -29,6 +29,7 @@ LOCALES = {
 }
 
 pytestmark = [
+    pytest.mark.endurance,
     pytest.mark.parametrize("name", NAMES, ids=["latin-1", "utf-8"]),
     pytest.mark.parametrize("locale", LOCALES),
 ]

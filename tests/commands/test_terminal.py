@@ -44,6 +44,7 @@ def folder(built, tmp_path, hopper):
     return tmp_path
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("redirections", CLOSED)
 @pytest.mark.parametrize(
     ("arguments", "status"),
@@ -138,6 +139,7 @@ def test_a_reader_may_close_the_pipe(folder, arguments, unbuffered):
     assert (ran.returncode, ran.stderr) == (1, b"")
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2> >(exec true)"])
 @pytest.mark.parametrize(
     ("arguments", "status"),

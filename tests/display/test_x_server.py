@@ -186,6 +186,7 @@ def test_a_screen_that_the_server_has_not_is_told(folder):
     assert line.startswith(f"no X server answers at {display}.7, or it has fewer screens; ")
 
 
+@pytest.mark.endurance
 def test_a_server_that_does_not_answer_is_told(folder):
     with socket.create_server(("127.0.0.1", free_port())) as mute:
         display = f"127.0.0.1:{mute.getsockname()[1] - 6000}"

@@ -6,6 +6,8 @@ import pytest
 
 from tests.isolated_pytest import run_alone
 
+pytestmark = pytest.mark.endurance
+
 
 def test_networks_that_know_all_of_imagenet_are_cooked():
     said = run_alone(Path(__file__).with_name("imagenet22k.py"))

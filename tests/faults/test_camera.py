@@ -3,8 +3,12 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.fake_v4l2 import needs_compiler, preloaded
 from tests.isolated_pytest import run_alone
+
+pytestmark = pytest.mark.endurance
 
 HERE = Path(__file__).parent
 

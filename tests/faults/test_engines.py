@@ -9,7 +9,7 @@ import pytest
 
 from tests.wall_process import Running, needs_xvfb, with_timing, x_server
 
-pytestmark = needs_xvfb
+pytestmark = [pytest.mark.endurance, needs_xvfb]
 
 STREAMING = "frames per second"
 NAMES = ("person-semantic", "face-centerface", "person-glosses", "demo-visitors")

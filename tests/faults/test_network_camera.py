@@ -16,6 +16,8 @@ from installation.runtime.latest import Latest
 from installation.runtime.redact import redact_url
 from tests.faults.network_camera import NetworkCamera
 
+pytestmark = pytest.mark.endurance
+
 # Attempts to open a camera that is well again: one may have begun before it was.
 AT_ONCE = 2
 # Seconds; far beyond what anything here takes, on the slowest of machines.

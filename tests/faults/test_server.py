@@ -12,7 +12,7 @@ from engines.triton_export import export
 from tests.triton_server import Triton, mind, needs_triton
 from tests.wall_process import ROOT, Running, needs_xvfb, with_timing, x_server
 
-pytestmark = [needs_xvfb, needs_triton]
+pytestmark = [pytest.mark.endurance, needs_xvfb, needs_triton]
 
 STREAMING = "frames per second"
 # What is tested is not how fast this machine is.

@@ -81,6 +81,7 @@ HANGS = """
 """
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize(
     ("stage", "room", "owner", "work"),
     [
@@ -178,6 +179,7 @@ def test_what_takes_a_restart_says_so(start, folder, built):
     assert "configuration reloaded: display.mirror" in log
 
 
+@pytest.mark.endurance
 def test_a_hundred_times_broken_closed_and_opened_it_is_as_before(start, folder, built):
     wall = start()
     wall.wait_for("camera demo")
@@ -203,6 +205,7 @@ def reload(wall):
     wall.wait_for("READY=1")
 
 
+@pytest.mark.endurance
 def test_it_can_be_told_to_stop_at_any_moment(start):
     generator = random.Random(6)
     for _ in range(15):
@@ -292,6 +295,7 @@ keeping.RecordWriter.__init__, keeping.RecordWriter.close = crowded, closed
 """
 
 
+@pytest.mark.endurance
 def test_a_hundred_times_full_the_disk_costs_no_row(start, folder, built, crowd_film):
     (folder / "disk").mkdir()
     write(folder, built, camera=f"{{source: {crowd_film}}}", record="{file: disk/said.sqlite}")

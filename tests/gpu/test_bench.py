@@ -6,6 +6,8 @@ import pytest
 
 from tests.gpu.fake_cuda_build import default_folder, prepare
 
+pytestmark = pytest.mark.endurance
+
 BENCH = """
 import json, sys
 {setup}

@@ -14,6 +14,8 @@ import pytest
 from engines.checksummed_file import read_sealed, write_sealed
 from tests.paths import ROOT
 
+pytestmark = pytest.mark.endurance
+
 NAMES = ("face-centerface", "person-semantic")
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.endurance
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 

@@ -22,7 +22,7 @@ from installation.inference.open_engines import open_engines
 from installation.vision.classifier import context_regions
 from tests.triton_server import Triton, mind, needs_triton
 
-pytestmark = needs_triton
+pytestmark = [pytest.mark.endurance, needs_triton]
 
 NAMES = "face-centerface", "person-semantic"
 # Far beyond what anything here takes, on the slowest of machines.

@@ -2,7 +2,11 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.paths import ROOT
+
+pytestmark = pytest.mark.endurance
 
 
 def test_a_thousand_kills_cost_no_row_that_was_written(tmp_path):

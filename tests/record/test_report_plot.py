@@ -59,7 +59,7 @@ class Page(HTMLParser):
         self.cells.append(data)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3000])
+@pytest.mark.parametrize("number", [1, 2, pytest.param(3000, marks=pytest.mark.endurance)])
 def test_a_sheet_is_a4_at_300_pixels_an_inch(tmp_path, number):
     path = tmp_path / "sheet.png"
     save(summary(tmp_path, entries(number)), "Europe/Berlin", path)

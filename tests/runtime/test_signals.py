@@ -59,6 +59,7 @@ def start(folder, screen):
 @needs_xvfb
 @pytest.mark.parametrize("number", ENDING)
 # Of what is sent to open a window: after the greeting, and on and on.
+@pytest.mark.endurance
 @pytest.mark.parametrize("most_bytes", [0, 300, 2000])
 def test_while_a_window_is_opened_on_a_server_that_hangs(start, screen, number, most_bytes):
     with StallingServer(screen, most_bytes) as server:
@@ -80,6 +81,7 @@ def test_while_a_window_is_opened_on_a_server_that_hangs(start, screen, number, 
         assert line.startswith(f"installation: {number.name}: ended by force; still busy at ")
 
 
+@pytest.mark.endurance
 @needs_xvfb
 @pytest.mark.parametrize("number", ENDING)
 def test_while_the_server_hangs_that_draws(start, number):
@@ -94,6 +96,7 @@ def test_while_the_server_hangs_that_draws(start, number):
     assert "ended by force" in log or "the window could not be closed" in log
 
 
+@pytest.mark.endurance
 @needs_xvfb
 @pytest.mark.parametrize("number", ENDING)
 def test_while_the_server_hangs_that_is_to_close_the_window(start, number):

@@ -1,4 +1,8 @@
+import pytest
+
 from tests.benchmarks.fuzz import attack
+
+pytestmark = pytest.mark.endurance
 
 
 def test_it_bears_what_is_sent_to_it(site):

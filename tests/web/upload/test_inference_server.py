@@ -9,7 +9,7 @@ from engines.triton_export import export
 from tests.triton_server import Triton, mind, needs_triton
 from tests.web.upload.serving import AWAITED, LONG, Serving
 
-pytestmark = needs_triton
+pytestmark = [pytest.mark.endurance, needs_triton]
 NAMES = "face-centerface", "person-semantic"
 OPTIONS = "max_per_minute: 0, timeout_s: 600, workers: 6"
 

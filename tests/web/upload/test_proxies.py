@@ -13,6 +13,8 @@ import pytest
 from tests.web.upload.proxies import Balanced, available
 from tests.web.upload.serving import LONG, Serving, encoded
 
+pytestmark = pytest.mark.endurance
+
 # Each of them finds out by itself, in a second or so, who is there.
 SECONDS = 4
 
