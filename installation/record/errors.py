@@ -21,6 +21,10 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 _ELSEWHERE = "set record.file to another place"
+# What SQLite says, among others, where the files that it keeps beside a record cannot be made.
+_UNCLEAR = ("disk I/O error", "unable to open database file")
+FULL = "the disk is full"
+MAKE_ROOM = "make room on this disk"
 
 
 class RecordError(InstallationError):
@@ -82,8 +86,9 @@ def is_damage(error: BaseException) -> bool:
 def explained(path: Path, error: Exception) -> RecordError:
     """Return an error met while writing to a record as one that says what to do."""
     reason = (isinstance(error, OSError) and error.strerror) or str(error)
+    reason = clear(path, reason)
     if _is_full(path):
-        remedy = "make room on this disk"
+        remedy = MAKE_ROOM
     elif isinstance(error, FileNotFoundError) and not path.parent.is_dir():
         remedy = f"make the folder {path.parent}, or {_ELSEWHERE}"
     elif "locked" in reason:
@@ -95,9 +100,22 @@ def explained(path: Path, error: Exception) -> RecordError:
     return RecordError(f"{path}: {reason}; {remedy}")
 
 
+def clear(path: Path, reason: str) -> str:
+    """Return why a record cannot be used: `FULL` where SQLite does not say so of a full disk.
+
+    Parameters
+    ----------
+    path
+        Of the record.
+    reason
+        SQLite's.
+    """
+    return FULL if reason in _UNCLEAR and _is_full(path) else reason
+
+
 def _is_full(path: Path) -> bool:
-    # SQLite does not always say so.
     with contextlib.suppress(OSError):
-        disk = os.statvfs(path.parent)
-        return disk.f_bavail * disk.f_frsize < _ROOM
+        disk = os.statvfs(Path(os.path.realpath(path)).parent)
+        no_more_files = disk.f_files > 0 and disk.f_favail == 0
+        return no_more_files or disk.f_bavail * disk.f_frsize < _ROOM
     return False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 
-from installation.record.errors import RecordError, exists, is_damage
+from installation.record.errors import FULL, MAKE_ROOM, RecordError, clear, exists, is_damage
 from installation.record.store import migrate, up_to_date
 
 # Hours since 1970 that the calendar has: until the year 9900.
@@ -90,11 +90,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
                 migrate(path, copy)
                 yield copy
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        reason = "not text" if isinstance(error, UnicodeDecodeError) else str(error)
+        not_text = isinstance(error, UnicodeDecodeError)
+        reason = "not text" if not_text else clear(path, str(error))
         remedy = "try again, or see record.file in the config"
         if "unable to open" in reason:
             # What its journal has can be read only where SQLite may make an index of it.
             remedy = "copy it, and what lies beside it as -wal, to where you may write"
+        if reason == FULL:
+            remedy = MAKE_ROOM
         if is_damage(error):
             remedy = "when the wall starts it sets this file aside and begins a new one"
         raise RecordError(f"{path}: {' '.join(reason.split())}; {remedy}") from error
