@@ -58,9 +58,13 @@ def opengl(_config: Config) -> Iterator[Finding]:
     """Look at what draws: on the screen, or in memory where there is none."""
     about = "OpenGL"
     _use_the_walls()
-    try:
-        if has_screen():
+    if has_screen():
+        try:
             connect()
+        except DisplayError:
+            # Said of the screen.
+            return
+    try:
         # Not shown: the wall may be on that screen.
         window = make_window(headless=not has_screen(), width=64, height=64, visible=False)
     except DisplayError as error:

@@ -8,6 +8,7 @@ import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
+from engines.owner import as_owner
 from installation.record.errors import RecordError, is_damage
 from installation.record.reading import reading
 
@@ -41,13 +42,27 @@ def back_up(record: Path, to: Path) -> int:
     """
     if os.path.lexists(to):
         raise RecordError(f"{to}: is there already and is kept; give the copy another name")
+    folder = to.absolute().parent
+    with reading(record) as source:
+        # Opens all files of the record now: the folder's owner may not read them.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM entry").fetchone()
+        with as_owner(folder):
+            return _write(source, folder, to)
+
+
+def _write(source: sqlite3.Connection, folder: Path, to: Path) -> int:
     making = None
     try:
-        handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=to.absolute().parent)
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
         os.close(handle)
         making = Path(name)
-        rows = _copy(record, making, to)
-        _hand_over(making)
+        rows = _copy(source, making, to)
+        # A memory stick knows no modes.
+        with suppress(PermissionError):
+            making.chmod(_MODE)
+        with making.open("rb") as file:
+            os.fsync(file.fileno())
         making.replace(to)
     except OSError as error:
         raise RecordError(
@@ -60,8 +75,8 @@ def back_up(record: Path, to: Path) -> int:
     return rows
 
 
-def _copy(record: Path, making: Path, to: Path) -> int:
-    with reading(record) as source, closing(sqlite3.connect(making)) as copy:
+def _copy(source: sqlite3.Connection, making: Path, to: Path) -> int:
+    with closing(sqlite3.connect(making)) as copy:
         try:
             # Nothing has to be undone in a file that is thrown away should this fail.
             copy.execute("PRAGMA journal_mode = OFF")
@@ -77,14 +92,3 @@ def _copy(record: Path, making: Path, to: Path) -> int:
             if is_damage(error):
                 raise
             raise RecordError(f"{to}: {error}; make room there, or name another disk") from error
-
-
-def _hand_over(making: Path) -> None:
-    # A memory stick knows neither modes nor owners.
-    with suppress(PermissionError):
-        making.chmod(_MODE)
-        if os.geteuid() == 0:
-            folder = making.parent.stat()
-            os.chown(making, folder.st_uid, folder.st_gid)
-    with making.open("rb") as file:
-        os.fsync(file.fileno())

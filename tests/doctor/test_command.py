@@ -78,8 +78,10 @@ def test_a_server_that_is_not_there_is_named(folder):
     _, found = by_name(check(folder, "--json", DISPLAY=":99"))
     assert found["screen"]["level"] == "trouble"
     assert "installation-display" in found["screen"]["remedy"]
+    assert "OpenGL" not in found
     _, found = by_name(check(folder, "--json", DISPLAY=":99", XAUTHORITY="/nowhere/cookie"))
     assert "/nowhere/cookie cannot be read" in found["screen"]["said"]
+    assert "OpenGL" not in found
 
 
 def test_a_config_that_cannot_be_used_is_told_and_the_services_are_looked_at(folder):

@@ -1,5 +1,6 @@
 """Root writes into another user's folder as that user."""
 
+import contextlib
 import os
 import shutil
 import stat
@@ -13,6 +14,9 @@ from engines.build import RECIPES, build, state
 from engines.owner import as_owner
 from engines.sealed import write_whole
 from installation.inference.trust import Trust
+from installation.record.backup import back_up
+from installation.record.entry import Entry
+from installation.record.errors import RecordError
 from installation.record.store import Store
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root writes as somebody else")
@@ -54,6 +58,22 @@ def as_somebody(code, *arguments):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_roots_copy_of_a_record_is_written_by_the_folders_owner(theirs, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    record = closed / "record.sqlite"
+    with contextlib.closing(Store(record)) as store:
+        store.add([Entry(472222, "n10104064", 0.5, 3, "wall", "safe", "person-semantic")] * 7)
+        assert back_up(record, theirs / "west.sqlite") == 7
+    assert back_up(record, theirs / "later.sqlite") == 7
+    assert owners(theirs) == {(SOMEBODY, SOMEBODY)}
+    # Root could.
+    theirs.chmod(0o500)
+    with pytest.raises(RecordError, match="Permission denied"):
+        back_up(record, theirs / "more.sqlite")
+    assert sorted(each.name for each in theirs.iterdir()) == ["later.sqlite", "west.sqlite"]
 
 
 def test_what_root_builds_belongs_to_the_folders_owner_who_can_build_it_again(built, theirs):

@@ -519,6 +519,29 @@ def test_uninstalling_leaves_config_engines_and_records(machine):
     assert machine.current
 
 
+def test_a_config_that_is_gone_comes_back_as_it_was_good_last(machine):
+    machine.installs()
+    copy = machine.root / "var/lib/installation/config.last-good.yaml"
+    copy.write_text("camera:\n  source: 7\n")
+    machine.config.unlink()
+    assert f"would: write {machine.config}, which is gone, from the last good one, {copy}" in (
+        machine.installs("--dry-run").stdout
+    )
+    assert not machine.config.exists()
+    ran = machine.installs()
+    assert f"write {machine.config}, which is gone, from the last good one, {copy}" in ran.stderr
+    assert machine.config.read_text() == copy.read_text()
+    assert machine.config.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_config_that_is_a_link_stays_one_while_its_folder_is_away(machine):
+    machine.installs()
+    machine.config.unlink()
+    machine.config.symlink_to("/nowhere/config.yaml")
+    machine.installs()
+    assert str(machine.config.readlink()) == "/nowhere/config.yaml"
+
+
 def test_wall_and_screen_are_stopped_together_lest_one_starts_the_other(machine):
     machine.start_systemd()
     machine.installs()
