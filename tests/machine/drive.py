@@ -482,7 +482,7 @@ def setting(text: str, section: str, key: str, value: str) -> str:
 @row("save a config that mirrors the other way", "it shows at once, the same process", "screenshot")
 def good_config(machine: Machine) -> str:
     pid, text = machine.until_active(), machine.do(f"cat {CONFIG}") + "\n"
-    before = machine.shot()
+    before = lopsided(machine)
     try:
         machine.save(setting(text, "display", "mirror", "false"))
         waited = until_turned(machine, before)
@@ -490,6 +490,18 @@ def good_config(machine: Machine) -> str:
     finally:
         machine.save(text)
         time.sleep(5)
+
+
+def lopsided(machine: Machine) -> np.ndarray:
+    """Return a picture that is not the same on both sides, once there is one."""
+    found: list[np.ndarray] = []
+
+    def differs() -> bool:
+        found[:] = [machine.shot()]
+        return _apart(found[0], found[0][:, ::-1]) > 16
+
+    machine.until(60, differs, "a picture that is not the same on both sides")
+    return found[0]
 
 
 def until_turned(machine: Machine, before: np.ndarray) -> float:
@@ -563,7 +575,7 @@ SHARED = "/srv/installation-under-test"
 )
 def linked_config(machine: Machine) -> str:
     pid, text = machine.until_active(), machine.do(f"cat {CONFIG}") + "\n"
-    before = words(machine, 0)
+    before, picture = words(machine, 0), lopsided(machine)
     # Of one length and one time: what tells them apart is which files they are.
     as_before = setting(text, "display", "mirror", "true ")
     turned = setting(text, "display", "mirror", "false")
@@ -590,9 +602,9 @@ def linked_config(machine: Machine) -> str:
             ("swapped back", "mv shared other && mv aside shared"),
         )
         for what, step in steps:
-            picture = machine.shot()
             machine.do(f"cd {SHARED} && {step}")
             seen.append(f"{what}: shown after {until_turned(machine, picture):.0f} s")
+            picture = picture[:, ::-1]
         seen.append(kept(machine, before))
         return expect(machine.pid == pid, "; ".join(seen))
     finally:
