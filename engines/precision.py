@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from engines.quiet import quiet
-from installation.errors import InstallationError
+from engines.errors import EngineError
+from engines.suppress_warnings import suppress_warnings
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -27,11 +27,11 @@ _PRODUCTS = ("MatMul", "Gemm")
 _ERRORS = 3
 
 
-class PrecisionError(InstallationError):
+class PrecisionError(EngineError):
     """A network cannot be brought to a precision."""
 
 
-def halve(model: onnx.ModelProto) -> onnx.ModelProto:
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     """Bring a network to 16-bit floats.
 
     Its input becomes float16. Its outputs stay float32, and so does everything from the softmax
@@ -50,7 +50,7 @@ def halve(model: onnx.ModelProto) -> onnx.ModelProto:
 
     halved: onnx.ModelProto = _copy(model)
     beyond = [node.name for node in _after_softmax(halved) if node.op_type not in _PRODUCTS]
-    with quiet(), _explained("fp16"):
+    with suppress_warnings(), _explained("fp16"):
         halved = convert_float_to_float16(halved, keep_io_types=True, node_block_list=beyond)
         # The converter leaves these as they were, which is no longer true.
         del halved.graph.value_info[:]
@@ -102,7 +102,7 @@ def quantise(model: onnx.ModelProto, samples: Iterable[NDArray[np.float32]]) -> 
     if whole.opset_import[0].version < _OPSET:
         whole = _copy(onnx.version_converter.convert_version(whole, _OPSET))
     onnxruntime.set_default_logger_severity(_ERRORS)
-    with quiet(), _explained("int8"), tempfile.TemporaryDirectory() as scratch:
+    with suppress_warnings(), _explained("int8"), tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch, "int8.onnx")
         quantize_static(
             whole,

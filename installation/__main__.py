@@ -12,12 +12,12 @@ def start() -> int:
     if sys.argv[1:2] in (["run"], ["web"]):
         # It asks these to read the config again; they may not have read it yet.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from installation.terminal import open_standard_streams
+    from installation.commands.terminal import open_standard_streams
 
     open_standard_streams()
-    from installation.cli import main
-    from installation.outcome import settle
-    from installation.supervision.signals import stop_requested
+    from installation.commands.cli import main
+    from installation.commands.outcome import settle
+    from installation.runtime.signals import stop_requested
 
     status = main()
     if stop_requested():

@@ -191,7 +191,7 @@ class Track:
             y1 + d * ahead + h * held,
         )
 
-    def may_have_left(self, time: float) -> bool:
+    def is_stale(self, time: float) -> bool:
         """Tell whether the face has moved too far by a time for its box to be believed."""
         unseen = max(time - self.at - FORESIGHT, 0.0)
         across = abs(self.velocity[0] + self.velocity[2]) / 2 * unseen

@@ -15,11 +15,11 @@ import pytest
 import installation.inference.cpu  # noqa: F401
 from engines.build import build, wheels
 from engines.fetch import read_member
-from installation import config as configuration
 from installation.capture.demo import Crowd
+from installation.config import model as configuration
 from tests import zones
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 BUILT = ROOT / "engines" / "built"
 
 

@@ -1,11 +1,11 @@
 """What the README promises must be there."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.paths import ROOT
+
 README = (ROOT / "README.md").read_text()
 
 
@@ -27,7 +27,7 @@ def test_ci_runs_the_tests_as_the_readme_says():
 
 
 def test_every_command_is_in_the_readme():
-    from installation.cli import _parser
+    from installation.commands.cli import _parser
 
     commands = re.findall(r"^    (\w+) ", _parser().format_help(), re.MULTILINE)
     assert len(commands) == 11

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import textwrap
-from pathlib import Path
 
 import pytest
 
-SETUP = Path(__file__).parent.parent / "setup.sh"
+from tests.paths import ROOT
+
+SETUP = ROOT / "setup.sh"
 # A bare machine: it knows what is installed, and what there is once it has fetched the lists.
 TOOLS = {
     "apt-cache": """

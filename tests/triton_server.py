@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.paths import ROOT
 from tests.ports import free_port
 
-ROOT = Path(__file__).parent.parent
 # Made by setup.sh: the server wants other versions of packages than we do.
 ENVIRONMENT = ROOT / ".venv-triton"
 # Far beyond what it takes, on the slowest of machines.

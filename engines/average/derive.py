@@ -29,10 +29,10 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from engines.average.portraits import SIZE, paint, read_sitters
-from engines.build import add_seeing, wheels
+from engines.build import add_imagenet_backbone, wheels
+from engines.conse_head import CLASS_POWER, FLOOR, add_votes
 from engines.efficientnet import GraphBuilder
 from engines.fetch import read_member
-from engines.semantic import CLASS_POWER, FLOOR, add_votes
 
 HERE = Path(__file__).parent
 PORTRAITS = 1800
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--engines", type=Path, default=Path("engines/built"))
     engines = parser.parse_args().engines
     seeing = GraphBuilder()
-    logits = add_seeing(
+    logits = add_imagenet_backbone(
         seeing, lambda package, member: read_member(package, member, wheels(engines))
     )
     seeing.node("LogSoftmax", logits, axis=1, output="classes")

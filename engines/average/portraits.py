@@ -33,7 +33,7 @@ _HAIR = np.array(
 
 
 @dataclass(frozen=True, slots=True)
-class Sitter:
+class PortraitSource:
     """One face to dress.
 
     Attributes
@@ -54,18 +54,20 @@ class Sitter:
     hatless: float
 
 
-def read_sitters(folder: Path) -> tuple[Sitter, ...]:
+def read_sitters(folder: Path) -> tuple[PortraitSource, ...]:
     """Read the demonstration's visitors from where ``installation engines build`` put them."""
     faces = yaml.safe_load((folder / "visitors.yaml").read_text(encoding="utf-8"))
     sitters = []
     for name, hatless in (("hopper", 0.7), ("collins", 0.0)):
         read = cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_UNCHANGED)
         image = np.asarray(read, np.float32)
-        sitters.append(Sitter(image[..., :3], image[..., 3] / 255, tuple(faces[name]), hatless))
+        sitters.append(
+            PortraitSource(image[..., :3], image[..., 3] / 255, tuple(faces[name]), hatless)
+        )
     return tuple(sitters)
 
 
-def paint(sitter: Sitter, random: np.random.Generator) -> NDArray[np.uint8]:
+def paint(sitter: PortraitSource, random: np.random.Generator) -> NDArray[np.uint8]:
     """Paint one portrait: uint8 (224, 224, 3), BGR, the face in the middle."""
     easel = _Easel(sitter, random)
     hair = random.uniform(0.5, 1.6) if random.random() < 0.4 else 0.0
@@ -107,7 +109,7 @@ def _dress(easel: _Easel, sides: Half, random: np.random.Generator) -> None:
 class _Easel:
     """A canvas measured by the face on it."""
 
-    def __init__(self, sitter: Sitter, random: np.random.Generator) -> None:
+    def __init__(self, sitter: PortraitSource, random: np.random.Generator) -> None:
         picture, outline = sitter.picture, sitter.outline
         x0, y0, x1, y1 = sitter.face
         if random.random() < 0.5:

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from installation.labels.synsets import load_synsets
+from engines.persons import person_wnids
 
 HERE = Path(__file__).parent
 BATCH = 64
@@ -73,7 +73,7 @@ def main() -> None:
     lemmas = _two_columns((info / "imagenet_synset_to_lemma.txt").read_text())
     glosses = _two_columns((info / "imagenet_synset_to_definition.txt").read_text())
     classes = (info / "imagenet_synsets.txt").read_text().split()
-    persons = [synset.wnid for synset in load_synsets()]
+    persons = list(person_wnids())
     for name, wnids in (("classes", classes), ("persons", persons)):
         matrix = embed([f"{lemmas[wnid]}: {glosses[wnid]}" for wnid in wnids])
         np.save(HERE / f"{name}.npy", matrix.astype(np.float16))

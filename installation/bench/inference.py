@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.card import NoCardError, find_card
+from engines.cuda_device import NoDeviceError, find_device
 from engines.manifest import load_manifest
-from installation.bench.floor import Speeds, cpu_speeds, floors, size_of
-from installation.bench.plain import PlainCpu, PlainGpu, Times
-from installation.config import Inference
-from installation.inference.device import NoGpuError, find_gpu, open_engines
+from installation.bench.baseline import PlainCpu, PlainGpu, Times
+from installation.bench.roofline import MachineLimits, cpu_speeds, floors, size_of
+from installation.config.model import Inference
 from installation.inference.engine import Engine, InferenceError
+from installation.inference.open_engines import NoGpuError, find_gpu, open_engines
 
 if TYPE_CHECKING:
-    from installation.bench.card import Bare
+    from installation.bench.gpu import BaselineGpu
 
 _SIZE = 1280, 720
 _FACES = (1, 4, 8, 16)
@@ -118,8 +118,8 @@ def measure(settings: Inference) -> Report:
     if settings.device == "cpu" or settings.server:
         return _measure_cpu(settings)
     try:
-        find_card()
-    except NoCardError as error:
+        find_device()
+    except NoDeviceError as error:
         if settings.device == "gpu":
             raise InferenceError(f"inference.device is gpu, but {error}") from error
         return _measure_cpu(settings)
@@ -151,10 +151,10 @@ def _measure_cpu(settings: Inference) -> Report:
 
 
 def _measure_gpu(settings: Inference) -> Report:
-    from installation.bench.card import both_ways, card_speeds
-    from installation.inference.gpu import Gpu
+    from installation.bench.gpu import card_speeds, compare
+    from installation.inference.gpu import GpuContext
 
-    card = find_card()
+    card = find_device()
     remarks = []
     device, found = f"GPU {card.name} (sm_{card.compute_capability}, {card.driver})", None
     try:
@@ -164,14 +164,14 @@ def _measure_gpu(settings: Inference) -> Report:
         remarks.append(f"networks were not run: {error}")
     rows: list[Row] = []
     with ExitStack() as stack:
-        gpu = Gpu(card)
+        gpu = GpuContext(card)
         stack.callback(gpu.close)
         speeds = card_speeds(gpu)
         for work, name, regions in _tasks(settings):
             folder = settings.engines / name
             manifest = load_manifest(folder)
             size = size_of(folder / manifest.onnx)
-            with both_ways(settings.engines, name, manifest, size, gpu, found) as ways:
+            with compare(settings.engines, name, manifest, size, gpu, found) as ways:
                 rows += _compare(work, folder, regions, ways, speeds)
     assert speeds.up is not None and speeds.down is not None
     remarks.append(
@@ -185,8 +185,8 @@ def _compare(
     work: str,
     folder: Path,
     regions: NDArray[np.float32],
-    ways: tuple[Engine | Bare, PlainCpu | PlainGpu],
-    speeds: Speeds,
+    ways: tuple[Engine | BaselineGpu, PlainCpu | PlainGpu],
+    speeds: MachineLimits,
 ) -> list[Row]:
     """Do a piece of work both ways in turn, so that both meet the same disturbances."""
     frame, manifest = _frame(), load_manifest(folder)

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from installation import config
 from installation.capture import v4l2
-from installation.capture.source import SILENCE, CaptureError, SilentError, received
+from installation.capture.source import READ_TIMEOUT_S, CaptureError, FrameTimeoutError, received
+from installation.config import model as config
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Camera:
         there = node.exists() and v4l2.captures(node)
         capture = cv2.VideoCapture(str(node), cv2.CAP_V4L2) if there else None
         if capture is None or not capture.isOpened():
-            raise CaptureError(f"{self.name}: {v4l2.why(node)}")
+            raise CaptureError(f"{self.name}: {v4l2.diagnose(node)}")
         self._capture = capture
         try:
             self._set_up(capture)
@@ -150,8 +150,8 @@ class Camera:
             picture = received(self._capture)
             if picture is not None:
                 return picture
-            if time.monotonic() - asked_at > SILENCE / 2:
-                raise SilentError(
+            if time.monotonic() - asked_at > READ_TIMEOUT_S / 2:
+                raise FrameTimeoutError(
                     f"{self.name}: sends no pictures any more; plug it in again if it stays so"
                 )
         raise self._failure()
@@ -159,7 +159,7 @@ class Camera:
     def _failure(self) -> CaptureError:
         """Let go of the camera and find out what is wrong with it."""
         self.close()
-        return CaptureError(f"{self.name}: {v4l2.why(self._find().resolve())}")
+        return CaptureError(f"{self.name}: {v4l2.diagnose(self._find().resolve())}")
 
     def close(self) -> None:
         """See `Source.close`."""

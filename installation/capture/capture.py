@@ -7,18 +7,18 @@ import threading
 import time
 from collections.abc import Callable
 
-from installation.capture.health import Health
-from installation.capture.losses import Losses
-from installation.capture.source import CaptureError, SilentError, Source
-from installation.handover import Latest
+from installation.capture.frame_health import FrameHealth
+from installation.capture.outages import OutageLog
+from installation.capture.source import CaptureError, FrameTimeoutError, Source
+from installation.runtime.latest import Latest
 from installation.scene import Frame
 
 # Seconds between attempts to reopen a lost source: doubled from the first to the last.
-_FIRST_WAIT = 0.25
-_LAST_WAIT = 1.0
+_BACKOFF_MIN_S = 0.25
+_BACKOFF_MAX_S = 1.0
 # Seconds a live source may be silent: after it was opened, as cameras start slowly, and later.
-_SLOW_START = 6.0
-_SILENT = 2.5
+_FIRST_FRAME_TIMEOUT_S = 6.0
+_FRAME_TIMEOUT_S = 2.5
 # Signs of life are given this often, seconds, whatever is waited for.
 _BEAT = 1.0
 # Seconds that opening a source may take without one.
@@ -54,10 +54,10 @@ class Capture:
         self._source = self._wanted = source
         self._frames = frames
         self._beat = beat
-        self._losses = Losses()
-        self._health = Health()
+        self._losses = OutageLog()
+        self._health = FrameHealth()
         self._seq = 0
-        self._wait = _FIRST_WAIT
+        self._wait = _BACKOFF_MIN_S
         # One that cannot be opened at all ends the program, unless it may come back.
         self._unproven: Source | None = source if source.interval_s is not None else None
         # What the others ask for, and the sign that they have.
@@ -89,7 +89,7 @@ class Capture:
             The first source is none that may come back, and cannot be opened.
         """
         try:
-            while self._heed():
+            while self._apply_requests():
                 try:
                     if self._capture():
                         return
@@ -98,7 +98,7 @@ class Capture:
                         raise
                     self._losses.lose(str(error))
                     self._pause(self._wait)
-                    self._wait = min(self._wait * 2, _LAST_WAIT)
+                    self._wait = min(self._wait * 2, _BACKOFF_MAX_S)
         finally:
             self._frames.close()
 
@@ -122,7 +122,7 @@ class Capture:
         self._resting = False
         self._orders.set()
 
-    def _heed(self) -> bool:
+    def _apply_requests(self) -> bool:
         """Do what the others ask for; False at the end."""
         while True:
             # Before it is looked at: what is asked for meanwhile is not missed.
@@ -131,10 +131,10 @@ class Capture:
                 return False
             if self._source is not self._wanted:
                 self._source = self._wanted
-                self._forget()
+                self._reset_state()
             if not self._resting:
                 return True
-            self._forget()
+            self._reset_state()
             self._pause(math.inf)
 
     def _capture(self) -> bool:
@@ -157,8 +157,8 @@ class Capture:
             self._beat(0.0)
             try:
                 picture = self._source.read()
-            except SilentError:
-                patience = _SLOW_START if last == opened else _SILENT
+            except FrameTimeoutError:
+                patience = _FIRST_FRAME_TIMEOUT_S if last == opened else _FRAME_TIMEOUT_S
                 if time.monotonic() - last < patience:
                     continue
                 raise
@@ -178,11 +178,11 @@ class Capture:
                 self._pause(-late)
             last = time.monotonic()
             frame = Frame(seq, last, picture)
-            self._examine(frame)
+            self._check_health(frame)
             self._frames.put(frame)
         return False
 
-    def _examine(self, frame: Frame) -> None:
+    def _check_health(self, frame: Frame) -> None:
         """Take a sound picture as the end of a loss, and one of a broken camera as a loss."""
         if self._source.interval_s is None and self._health.look(frame):
             raise CaptureError(
@@ -190,14 +190,14 @@ class Capture:
                 "where that is not what it sees, plug it in again or try another cable"
             )
         if self._health.doubt is None:
-            self._wait = _FIRST_WAIT
+            self._wait = _BACKOFF_MIN_S
             self._losses.recover(self._source.name)
 
-    def _forget(self) -> None:
+    def _reset_state(self) -> None:
         self._losses.forget()
         # It remembers a picture.
-        self._health = Health()
-        self._wait = _FIRST_WAIT
+        self._health = FrameHealth()
+        self._wait = _BACKOFF_MIN_S
 
     def _pause(self, seconds: float) -> None:
         """Wait, with signs of life, unless something is asked for."""

@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from installation.advice import build_engines
 from installation.capture.source import CaptureError
+from installation.runtime.advice import build_engines
 from installation.scene import Box
 
 # Seconds after which everything happens again; nobody is there at the end of it.
@@ -59,7 +59,7 @@ _VISITS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class GroundTruth:
     """Where a visitor's face really is.
 
     Attributes
@@ -159,7 +159,7 @@ class Crowd:
         canvas += self._noise[:, offset : offset + width]
         return np.asarray(cv2.convertScaleAbs(np.clip(canvas, 0, 255)), np.uint8)
 
-    def truth(self, time: float) -> tuple[Truth, ...]:
+    def truth(self, time: float) -> tuple[GroundTruth, ...]:
         """Tell where the faces are at a time; those wholly outside the picture are left out."""
         width, height = self._size
         places = self._places(time)
@@ -175,7 +175,7 @@ class Crowd:
                 visible -= float(hidden.sum()) / ((x1 - x0) * (y1 - y0))
             if inside > 0:
                 box = (float(x0), float(y0), float(x1), float(y1))
-                found.append(Truth(index, box, max(float(visible), 0.0)))
+                found.append(GroundTruth(index, box, max(float(visible), 0.0)))
         return tuple(found)
 
 

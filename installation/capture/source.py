@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from installation.errors import InstallationError
 
 # Seconds after which a read of a webcam that sends nothing returns; 10 is what OpenCV would take.
-SILENCE = 1
+READ_TIMEOUT_S = 1
 # The variables are read at the first use of V4L2 and FFmpeg. The libraries' own chatter is not for
 # technicians.
-os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(SILENCE)
+os.environ["OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"] = str(READ_TIMEOUT_S)
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 _NO_LOG = 0
 # OpenCV 5 has it in another place than 4.
@@ -27,7 +27,7 @@ class CaptureError(InstallationError):
     """A source cannot be opened, or has stopped giving pictures."""
 
 
-class SilentError(CaptureError):
+class FrameTimeoutError(CaptureError):
     """A source gives no picture now; it is still open and can be read again."""
 
 
@@ -53,8 +53,8 @@ class Source(Protocol):
     def read(self) -> NDArray[np.uint8] | None:
         """Wait for the next picture, in one of the shapes of `Frame.pixels`; None at the end.
 
-        Raises `CaptureError` where there should be a picture and is none: `SilentError` where it
-        only takes longer than about a second.
+        Raises `CaptureError` where there should be a picture and is none: `FrameTimeoutError` where
+        it only takes longer than about a second.
         """
 
     def close(self) -> None:

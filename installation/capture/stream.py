@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from installation.capture.source import CaptureError, received
-from installation.redact import redact_url
+from installation.runtime.redact import redact_url
 
 # Milliseconds until a network camera that does not answer, or sends nothing, counts as lost. Less
 # would never see one that begins in between two key frames.

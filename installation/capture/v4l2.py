@@ -66,7 +66,7 @@ def link_to(node: Path) -> Path | None:
     return next(iter(links_to(node)), None)
 
 
-def connected() -> str:
+def describe_cameras() -> str:
     """Name the cameras that are there, as they are best written in the config."""
     cameras = sorted((DEV / "v4l" / "by-id").glob("*-index0")) or nodes()
     return ", ".join(str(path) for path in cameras) or "none"
@@ -90,7 +90,7 @@ def webcam(index: int) -> Path | None:
     return webcams[index] if index < len(webcams) else None
 
 
-def why(device: Path) -> str:
+def diagnose(device: Path) -> str:
     """Find out what is wrong with a webcam that fails, by trying what OpenCV does.
 
     Parameters
@@ -107,17 +107,19 @@ def why(device: Path) -> str:
         with Opened(device) as file:
             capabilities = _capabilities(file)
             if not capabilities & (_CAPTURE | _CAPTURE_BY_PLANES):
-                return f"not the part of a camera that sends pictures; connected: {connected()}"
+                return (
+                    f"not the part of a camera that sends pictures; connected: {describe_cameras()}"
+                )
             if capabilities & _CAPTURE:
                 _start(file)
     except FileNotFoundError:
-        return f"no camera there; connected: {connected()}; plug it in or set camera.source"
+        return f"no camera there; connected: {describe_cameras()}; plug it in or set camera.source"
     except OSError as error:
-        return refusal(error)
+        return explain_errno(error)
     return "its pictures break off; try another cable, another socket or another camera.format"
 
 
-def refusal(error: OSError) -> str:
+def explain_errno(error: OSError) -> str:
     """Tell why a webcam refuses, and what to do."""
     return _REFUSALS.get(error.errno or 0, f"{error.strerror}; plug it in again")
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from installation.config import Theme
-from installation.display.layout import Style
+from installation.config.model import Theme
+from installation.display.layout import CaptionSpec
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def _open(path: Path | None, size: int) -> Font:
 
 
 @lru_cache(maxsize=_KEPT)
-def _lacks(path: Path | None, letters: frozenset[str]) -> frozenset[str]:
+def _missing_glyphs(path: Path | None, letters: frozenset[str]) -> frozenset[str]:
     """Return the letters a font has no glyph for."""
     font = _open(path, 20)
     nothing = bytes(font.getmask(_NOWHERE))
@@ -66,7 +66,7 @@ def _substitute(missing: frozenset[str], wanted: Path | None) -> Path | None:
             timeout=_PATIENCE,
         )
         other = Path(found.stdout)
-        if len(_lacks(other, missing)) < len(missing):
+        if len(_missing_glyphs(other, missing)) < len(missing):
             return other
     except (OSError, subprocess.SubprocessError, ValueError):
         pass
@@ -100,12 +100,12 @@ class Typesetter:
         self._font = theme.font or (FONT if FONT.is_file() else None)
         self.draw = lru_cache(maxsize=_KEPT)(self._draw_anyway)
 
-    def measure(self, style: Style) -> tuple[int, int]:
+    def measure(self, style: CaptionSpec) -> tuple[int, int]:
         """Width and height in pixels of a style once set."""
         height, width = self.draw(style).shape[:2]
         return width, height
 
-    def _draw_anyway(self, style: Style) -> NDArray[np.uint8]:
+    def _draw_anyway(self, style: CaptionSpec) -> NDArray[np.uint8]:
         """Set a caption, or nothing where that fails: one word is not worth the wall."""
         try:
             return self._draw(style)
@@ -113,7 +113,7 @@ class Typesetter:
             log.warning("%r cannot be set: %s", style.words, error)
             return np.zeros((1, 1, 4), np.uint8)
 
-    def _draw(self, style: Style) -> NDArray[np.uint8]:
+    def _draw(self, style: CaptionSpec) -> NDArray[np.uint8]:
         """Set a caption; through ``draw`` it is kept for the next time.
 
         Returns
@@ -135,7 +135,7 @@ class Typesetter:
 
     def _set(self, words: str, size: int, max_width: int, max_height: int) -> NDArray[np.uint8]:
         words = "".join(letter if letter.isprintable() else " " for letter in words)
-        missing = _lacks(self._font, frozenset(words) - {" "})
+        missing = _missing_glyphs(self._font, frozenset(words) - {" "})
         path = _substitute(missing, self._font) if missing else self._font
         size = max(size, _SMALLEST_TYPE)
         while True:
@@ -163,7 +163,7 @@ class Typesetter:
         return np.asarray(pixels.round(), np.uint8)
 
 
-class Scribe:
+class CaptionRenderer:
     """Sets captions in a thread of its own, so that the picture never waits for a word.
 
     Parameters
@@ -175,9 +175,9 @@ class Scribe:
     def __init__(self, typesetter: Typesetter) -> None:
         self._typesetter = typesetter
         self._desk = ThreadPoolExecutor(1, thread_name_prefix="scribe")
-        self._ordered: dict[Style, Future[NDArray[np.uint8]]] = {}
+        self._ordered: dict[CaptionSpec, Future[NDArray[np.uint8]]] = {}
 
-    def draw(self, style: Style) -> NDArray[np.uint8] | None:
+    def draw(self, style: CaptionSpec) -> NDArray[np.uint8] | None:
         """Return the pixels of a caption, or None while it is being set."""
         order = self._ordered.pop(style, None) or self._desk.submit(self._typesetter.draw, style)
         # The last asked for is the last to be forgotten.
@@ -186,7 +186,7 @@ class Scribe:
             self._ordered.pop(next(iter(self._ordered))).cancel()
         return order.result() if order.done() else None
 
-    def measure(self, style: Style) -> tuple[int, int] | None:
+    def measure(self, style: CaptionSpec) -> tuple[int, int] | None:
         """Width and height in pixels of a style, or None while it is being set."""
         pixels = self.draw(style)
         return None if pixels is None else (pixels.shape[1], pixels.shape[0])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf, sin
 
-from installation.config import Theme
-from installation.display.layout import HUGE, MEDIUM, SMALL, Caption, Measure, Style
+from installation.config.model import Theme
+from installation.display.layout import HUGE, MEDIUM, SMALL, Caption, CaptionSpec, Measure
 
 # Seconds over which the picture dims, and how dark it becomes.
 _DIMS = 3.0
@@ -14,7 +14,7 @@ _DIM = 0.3
 # Words rise in lanes, two to a lane at a time; a lane takes so many seconds from edge to edge, each
 # a little more than the one before.
 _LANES = 4
-_RISES = 22.0
+_LANE_PERIOD_S = 22.0
 _SLOWER = 3.7
 # Far apart and without a common divisor of the number of words: neighbours are never related.
 _STRIDES = 7919, 104729, 350_377
@@ -23,14 +23,14 @@ _GAP = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Drift:
+class IdleWord:
     """A word to drift by, and its way down from *person*."""
 
     words: str
     path: str
 
 
-class Idle:
+class IdleAnimation:
     """Knows for how long nobody has been there.
 
     Parameters
@@ -43,7 +43,7 @@ class Idle:
         To choose from.
     """
 
-    def __init__(self, theme: Theme, measure: Measure, words: tuple[Drift, ...]) -> None:
+    def __init__(self, theme: Theme, measure: Measure, words: tuple[IdleWord, ...]) -> None:
         self._theme = theme
         self._measure = measure
         self._words = words
@@ -63,9 +63,9 @@ class Idle:
         if not self._theme.idle.after or idle < 0:
             return [], 1.0
         brightness = 1 - (1 - _DIM) * min(idle / _DIMS, 1)
-        return [*self._rising(idle, screen_wh), *self._greeting(at, screen_wh)], brightness
+        return [*self._rising_words(idle, screen_wh), *self._greeting(at, screen_wh)], brightness
 
-    def _rising(self, idle: float, screen_wh: tuple[int, int]) -> list[Caption]:
+    def _rising_words(self, idle: float, screen_wh: tuple[int, int]) -> list[Caption]:
         width, height = screen_wh
         unit = min(screen_wh) * self._theme.size
         lane_width = width / _LANES
@@ -74,7 +74,7 @@ class Idle:
             lane = place % _LANES
             if self._theme.idle.text and 0 < lane < _LANES - 1:
                 continue  # The middle is the greeting's.
-            period = _RISES + _SLOWER * ((lane * 2) % _LANES)
+            period = _LANE_PERIOD_S + _SLOWER * ((lane * 2) % _LANES)
             turns = idle / period - ((place // _LANES) / 2 + lane * 0.37) % 1
             if turns < 0:
                 continue
@@ -83,7 +83,7 @@ class Idle:
             chosen = number % len(self._words)
             word = self._words[chosen]
             size = round((MEDIUM if place < _LANES else SMALL) * unit)
-            style = Style(word.words, size, round(0.9 * lane_width), word.path)
+            style = CaptionSpec(word.words, size, round(0.9 * lane_width), word.path)
             measured = self._measure(style)
             if measured is not None:
                 x = (lane + 0.5) * lane_width - measured[0] / 2
@@ -97,7 +97,7 @@ class Idle:
         width, height = screen_wh
         unit = min(screen_wh)
         size = round(HUGE * unit * self._theme.size)
-        style = Style(self._theme.idle.text, size, width // 2, max_height=height // 2)
+        style = CaptionSpec(self._theme.idle.text, size, width // 2, max_height=height // 2)
         measured = self._measure(style)
         if measured is None:
             return []

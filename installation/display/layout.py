@@ -13,7 +13,7 @@ SMALL, MEDIUM, LARGE, HUGE = 1 / 40, 1 / 29, 1 / 21, 1 / 15
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Viewport:
     """How a frame lies on a screen.
 
     Attributes
@@ -56,7 +56,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class CaptionSpec:
     """How a caption is to be set: the key under which it is kept once drawn.
 
     Attributes
@@ -84,7 +84,7 @@ class Style:
 class Caption:
     """A caption and where its upper left corner goes, in whole pixels."""
 
-    style: Style
+    style: CaptionSpec
     x: int
     y: int
 
@@ -112,4 +112,4 @@ class Layout:
 
 
 # Gives the width and height, in pixels, that a style takes once set; None while it is being set.
-Measure = Callable[[Style], tuple[int, int] | None]
+Measure = Callable[[CaptionSpec], tuple[int, int] | None]

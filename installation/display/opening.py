@@ -7,17 +7,17 @@ from typing import Any
 
 import pyglet
 
-from installation.config import Display
+from installation.config.model import Display
 from installation.display.screen import (
     DisplayError,
     choose,
+    exit_on_x_server_loss,
     has_screen,
     keep_awake,
-    leave_with_the_server,
 )
-from installation.display.server import connect
-from installation.errors import TROUBLE, TRY_AGAIN
-from installation.supervision.deadline import deadline
+from installation.display.x_server import connect
+from installation.errors import FAILURE, TRY_AGAIN
+from installation.runtime.deadline import deadline
 
 # Seconds that opening a window may take, as a cold graphics driver does, and showing it.
 _OPENING_S = 30.0
@@ -55,7 +55,7 @@ def open_window(display: Display, headless: bool) -> tuple[Any, Any]:
         raise DisplayError("no screen: DISPLAY is not set", "start it from a graphical session")
     server = None
     if not headless:
-        leave_with_the_server()
+        exit_on_x_server_loss()
         server = connect()
     where = _where(headless)
     late = f"no window could be opened {where} within {_OPENING_S:g} s: {_HANG}"
@@ -117,7 +117,7 @@ def _explained(error: Exception, headless: bool) -> DisplayError:
     offered = _offered() if type(error).__name__ == "ContextException" else None
     if offered is not None:
         return DisplayError(
-            f"it takes {_NEEDED} to draw {where}, and there is only {offered}", _DRIVER, TROUBLE
+            f"it takes {_NEEDED} to draw {where}, and there is only {offered}", _DRIVER, FAILURE
         )
     reason = str(error) or type(error).__name__
     return DisplayError(f"nothing can be drawn {where}: {reason}; it takes {_NEEDED}", _DRIVER)

@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from installation.errors import TRY_AGAIN, InstallationError
-from installation.supervision.deadline import force_exit
+from installation.runtime.deadline import force_exit
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def allow_no_monitor() -> None:
     XlibScreen.is_primary = False  # type: ignore[attr-defined]
 
 
-def leave_with_the_server() -> None:
+def exit_on_x_server_loss() -> None:
     """End the process with one line and status 75 when the X server dies.
 
     Xlib would end it with status 1 and without a word, whatever Python had in mind: an error of
@@ -193,7 +193,7 @@ def is_software(renderer: str) -> bool:
     return any(name in renderer.lower() for name in _SOFTWARE)
 
 
-def tell_renderer(renderer: str) -> None:
+def log_renderer(renderer: str) -> None:
     """Log what draws, and warn where that is the processor."""
     if is_software(renderer):
         log.warning("drawing without a graphics card (%s): is its driver installed?", renderer)

@@ -14,17 +14,17 @@ import numpy as np
 import pyglet
 from numpy.typing import NDArray
 
-from installation.config import Display, Theme
-from installation.display.arrange import Arranger
-from installation.display.captions import Scribe, Typesetter
+from installation.config.model import Display, Theme
+from installation.display.captions import CaptionRenderer, Typesetter
+from installation.display.frame_renderer import FrameRenderer
+from installation.display.freeze_detector import GRID, FreezeDetector
 from installation.display.gl import Canvas, Texture
-from installation.display.idle import Drift
-from installation.display.layout import LARGE, SMALL, Layout, Style, View
+from installation.display.idle import IdleWord
+from installation.display.layout import LARGE, SMALL, CaptionSpec, Layout, Viewport
+from installation.display.layout_engine import LayoutEngine
 from installation.display.opening import open_window
-from installation.display.picture import Picture
 from installation.display.screen import DisplayError as DisplayError
-from installation.display.screen import keep_awake, monitors, tell_renderer, turn_off
-from installation.display.stillness import GRID, Stillness
+from installation.display.screen import keep_awake, log_renderer, monitors, turn_off
 from installation.scene import Frame, Scene
 
 _TEXTURES_KEPT = 128
@@ -62,7 +62,7 @@ class Window:
         display: Display,
         theme: Theme,
         headless: bool,
-        words: tuple[Drift, ...] = (),
+        words: tuple[IdleWord, ...] = (),
     ) -> None:
         self._window, self._connection = open_window(display, headless)
         # Not before a window: pyglet decides at import whether there is a screen.
@@ -74,18 +74,18 @@ class Window:
         self.closed = False
         self.debug = display.debug
         self.note = ""
-        self._noted: Style | None = None
-        tell_renderer(self._window.context.get_info().get_renderer())
+        self._noted: CaptionSpec | None = None
+        log_renderer(self._window.context.get_info().get_renderer())
         self._window.push_handlers(on_close=self._close, on_key_press=self._key)
         self._canvas = Canvas(gl, display.rotate)
-        self._picture = Picture(gl, self._canvas)
+        self._picture = FrameRenderer(gl, self._canvas)
         self._draw_again: Callable[[], object] | None = None
         self._patient = False
-        self._words: OrderedDict[Style, Texture] = OrderedDict()
+        self._words: OrderedDict[CaptionSpec, Texture] = OrderedDict()
         self._ink, self._shade = Texture(gl, 1, 1, 4), Texture(gl, 1, 1, 4)
-        self._wear(theme, words)
+        self._build_theme_resources(theme, words)
 
-    def dress(self, display: Display, theme: Theme, words: tuple[Drift, ...]) -> None:
+    def dress(self, display: Display, theme: Theme, words: tuple[IdleWord, ...]) -> None:
         """Go on by other settings, as far as they take no other window."""
         if display.debug != self._display.debug:
             self.debug = display.debug
@@ -93,12 +93,12 @@ class Window:
         self._scribe.close()
         while self._words:
             self._words.popitem()[1].delete()
-        self._wear(theme, words)
+        self._build_theme_resources(theme, words)
 
-    def _wear(self, theme: Theme, words: tuple[Drift, ...]) -> None:
+    def _build_theme_resources(self, theme: Theme, words: tuple[IdleWord, ...]) -> None:
         self._typesetter = Typesetter(theme)
-        self._scribe = Scribe(self._typesetter)
-        self._arranger = Arranger(theme, self._measure, words)
+        self._scribe = CaptionRenderer(self._typesetter)
+        self._arranger = LayoutEngine(theme, self._measure, words)
         self._ink.write(np.frombuffer(bytes.fromhex(f"{theme.colour[1:]}ff"), np.uint8))
 
     def _close(self) -> bool:
@@ -143,7 +143,7 @@ class Window:
         self._window.dispatch_events()
 
     def show(
-        self, frame: Frame, scene: Scene | None, stillness: Stillness | None = None
+        self, frame: Frame, scene: Scene | None, stillness: FreezeDetector | None = None
     ) -> Layout | None:
         """Put a frame on the screen and over it what is known, in step with the screen.
 
@@ -164,7 +164,7 @@ class Window:
         self.attend()
         layout = self._compose(frame, scene)
         if stillness is not None:
-            stillness.look(self._visible(frame), self._glance())
+            stillness.look(self._sample_frame_luma(frame), self._read_back_rows())
         self._flip()
         self._draw_again = partial(self._compose, frame, scene)
         return layout
@@ -213,7 +213,7 @@ class Window:
             return
         width, height = self.size
         unit = min(width, height)
-        style = Style(words, round(LARGE * unit), round(0.8 * width), "", round(0.8 * height))
+        style = CaptionSpec(words, round(LARGE * unit), round(0.8 * width), "", round(0.8 * height))
         wide, high = self._typesetter.measure(style)
         # It sways, so that it does not burn in.
         now = monotonic()
@@ -228,7 +228,9 @@ class Window:
 
     def _compose(self, frame: Frame, scene: Scene | None) -> Layout | None:
         """Draw a frame and a scene into the back buffer."""
-        view = View((frame.width, frame.height), self.size, self._display.fit, self._display.mirror)
+        view = Viewport(
+            (frame.width, frame.height), self.size, self._display.fit, self._display.mirror
+        )
         self._canvas.clear(self._screen_size)
         self._picture.show(frame, view)
         if scene is None:
@@ -244,12 +246,14 @@ class Window:
             self._draw_note()
         return layout
 
-    def _measure(self, style: Style) -> tuple[int, int] | None:
+    def _measure(self, style: CaptionSpec) -> tuple[int, int] | None:
         return (self._typesetter if self._patient else self._scribe).measure(style)
 
-    def _visible(self, frame: Frame) -> NDArray[np.uint8]:
+    def _sample_frame_luma(self, frame: Frame) -> NDArray[np.uint8]:
         """Return a grid of a frame's brightness, where it is on the screen."""
-        view = View((frame.width, frame.height), self.size, self._display.fit, self._display.mirror)
+        view = Viewport(
+            (frame.width, frame.height), self.size, self._display.fit, self._display.mirror
+        )
         x, y = (
             ((np.arange(count) + 0.5) / count - 0.5) * min(screen / view.scale, side) + side / 2
             for count, screen, side in zip(GRID, self.size, view.frame_wh, strict=True)
@@ -259,7 +263,7 @@ class Window:
         # Green, or luma.
         return grid if grid.ndim == 2 else grid[..., 1 if frame.layout == "BGR" else 0]
 
-    def _glance(self) -> NDArray[np.uint8]:
+    def _read_back_rows(self) -> NDArray[np.uint8]:
         """Return some rows of what was drawn and is not on the screen yet."""
         gl = self._gl
         width, height = self._screen_size
@@ -278,13 +282,13 @@ class Window:
 
     def _draw_note(self) -> None:
         width, height = self.size
-        style = Style(self.note, round(SMALL * min(width, height)), width)
+        style = CaptionSpec(self.note, round(SMALL * min(width, height)), width)
         if self._measure(style) is not None or self._noted is None:
             self._noted = style
         if (measured := self._measure(self._noted)) is not None:
             self._draw_words(self._noted, 0, height - measured[1])
 
-    def _draw_words(self, style: Style, x: int, y: int) -> None:
+    def _draw_words(self, style: CaptionSpec, x: int, y: int) -> None:
         texture = self._words.pop(style, None)
         if texture is None:
             pixels = self._scribe.draw(style)

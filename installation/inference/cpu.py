@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import Manifest
+from installation.inference.crop import crop_batch
 from installation.inference.engine import InferenceError
-from installation.inference.regions import patches
 
 # Read while OpenVINO is imported: hwloc's remarks on containers are not for technicians.
 os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")
@@ -96,7 +96,7 @@ class CpuEngine:
         self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
     ) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
-        answers = [self._infer(patch) for patch in patches(frame, regions, self.manifest.input)]
+        answers = [self._infer(patch) for patch in crop_batch(frame, regions, self.manifest.input)]
         return {
             name: np.concatenate([answer[name] for answer in answers])
             for name in self.manifest.outputs
@@ -105,7 +105,7 @@ class CpuEngine:
     def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
         """See `Engine.timed`."""
         began = time.perf_counter()
-        batch = patches(frame, regions, self.manifest.input)
+        batch = crop_batch(frame, regions, self.manifest.input)
         prepared = time.perf_counter()
         for patch in batch:
             self._infer(patch)

@@ -7,8 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.manifest import Manifest
+from engines.manifest import Manifest, ManifestError
 from installation.errors import InstallationError
+
+__all__ = ["Engine", "InferenceError", "Manifest", "ManifestError", "OverloadedError"]
 
 
 class InferenceError(InstallationError):

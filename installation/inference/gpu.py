@@ -15,7 +15,7 @@ import numpy as np
 import pycuda.driver as cuda
 from numpy.typing import NDArray
 
-from engines.card import Card, load_driver
+from engines.cuda_device import CudaDevice, load_driver
 from engines.manifest import Manifest
 from installation.inference.engine import InferenceError
 from installation.inference.nvrtc import CompilerError, compile_source
@@ -38,7 +38,7 @@ class GpuError(InferenceError):
 
 
 @contextlib.contextmanager
-def watched(doing: str) -> Iterator[None]:
+def translate_cuda_errors(doing: str) -> Iterator[None]:
     """Turn pycuda's errors into ours."""
     try:
         yield
@@ -73,7 +73,7 @@ def input_spec(manifest: Manifest, half: bool) -> NDArray[np.void]:
     return np.array([values], layout)
 
 
-class Gpu:
+class GpuContext:
     """The card: its context, a stream, our kernel and the newest frame.
 
     Parameters
@@ -89,7 +89,7 @@ class Gpu:
         The kernel could not be compiled for it.
     """
 
-    def __init__(self, card: Card) -> None:
+    def __init__(self, card: CudaDevice) -> None:
         self.card = card
         self.driver = load_driver()
         self._pinned: list[NDArray[np.uint8]] = []
@@ -98,13 +98,13 @@ class Gpu:
         self._memory_size = 0
         self._frame: NDArray[np.uint8] | None = None
         self._format = BGR
-        with watched("it was opened"):
+        with translate_cuda_errors("it was opened"):
             cuda.init()
             # The primary context is the one TensorRT uses, too.
             self._context = cuda.Device(0).retain_primary_context()
             self._context.push()
         try:
-            with watched("it was opened"):
+            with translate_cuda_errors("it was opened"):
                 self.stream = cuda.Stream(_NON_BLOCKING)
                 self._module = self._load_kernels()
                 self.cut = self._module.get_function("cut")
@@ -141,7 +141,7 @@ class Gpu:
         """
         if frame is self._frame and form == self._format:
             return
-        with watched("a frame was uploaded"):
+        with translate_cuda_errors("a frame was uploaded"):
             if self._memory_size < frame.nbytes:
                 if self._memory is not None:
                     self._memory.free()
@@ -211,7 +211,7 @@ def release(memory: Any) -> None:
         memory.free()
 
 
-class Feed:
+class InputBuffer:
     """The input of a network on the card, and what fills it with regions of the newest frame.
 
     Parameters
@@ -231,7 +231,7 @@ class Feed:
         Address of the input, (most, 3, height, width).
     """
 
-    def __init__(self, gpu: Gpu, manifest: Manifest, half: bool, most: int) -> None:
+    def __init__(self, gpu: GpuContext, manifest: Manifest, half: bool, most: int) -> None:
         self._gpu = gpu
         self._most = most
         self._memory: list[Any] = []
@@ -313,7 +313,7 @@ class Feed:
         self._memory.clear()
 
 
-class Output:
+class OutputBuffer:
     """One output of a network: where it lies on the card, and where it comes down to.
 
     Parameters

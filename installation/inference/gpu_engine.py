@@ -15,15 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import Manifest
-from engines.plan import make_logger
+from engines.trt_builder import make_logger
 from installation.inference.cuda_graph import CudaGraph, NoGraphError
 from installation.inference.engine import InferenceError
-from installation.inference.gpu import Feed, Gpu, GpuError, Output, watched
+from installation.inference.gpu import (
+    GpuContext,
+    GpuError,
+    InputBuffer,
+    OutputBuffer,
+    translate_cuda_errors,
+)
 
 log = logging.getLogger(__name__)
 
 
-class RefusedError(InferenceError):
+class PlanRejectedError(InferenceError):
     """A plan is of no use, though it is what was built: it has to be built again."""
 
 
@@ -66,21 +72,23 @@ class GpuEngine:
 
     fallback = False
 
-    def __init__(self, gpu: Gpu, manifest: Manifest, trt: Any, plan: bytes, most: int) -> None:
+    def __init__(
+        self, gpu: GpuContext, manifest: Manifest, trt: Any, plan: bytes, most: int
+    ) -> None:
         self.manifest = manifest
         self.device = gpu.card.name
         self._gpu = gpu
         self._trt = trt
         self._most = most
         self._buckets: list[_Bucket] = []
-        self._outputs: list[Output] = []
+        self._outputs: list[OutputBuffer] = []
         self._feed: Any = None
         self._logger = make_logger(trt)
         self._runtime: Any = None
         self._engine: Any = None
         try:
             self._deserialise(plan)
-            with watched("an engine was opened"):
+            with translate_cuda_errors("an engine was opened"):
                 self._allocate()
                 self._warm_up()
         except BaseException:
@@ -95,7 +103,7 @@ class GpuEngine:
             # The bindings raise what they please.
             raise InferenceError(f"TensorRT cannot work: {self._reason() or error}") from error
         if self._engine is None:
-            raise RefusedError(f"TensorRT refused the plan: {self._reason() or 'silently'}")
+            raise PlanRejectedError(f"TensorRT refused the plan: {self._reason() or 'silently'}")
 
     def _reason(self) -> str:
         return " ".join("; ".join(self._logger.errors[-2:]).split())
@@ -116,10 +124,10 @@ class GpuEngine:
             or tuple(engine.get_tensor_shape(inputs[0]))[1:] != shape
             or outputs != set(self.manifest.outputs)
         ):
-            raise RefusedError(f"the plan is not of this engine: it has {', '.join(names)}")
+            raise PlanRejectedError(f"the plan is not of this engine: it has {', '.join(names)}")
         self._input = inputs[0]
         dtype = types[engine.get_tensor_dtype(self._input)]
-        self._feed = Feed(self._gpu, self.manifest, dtype == np.float16, self._most)
+        self._feed = InputBuffer(self._gpu, self.manifest, dtype == np.float16, self._most)
         sizes = [1 << power for power in range(self._most.bit_length())]
         for size in sorted({*(size for size in sizes if size < self._most), self._most}):
             self._buckets.append(_Bucket(size, self._context(size, shape)))
@@ -127,7 +135,7 @@ class GpuEngine:
         for name in self.manifest.outputs:
             output_shape = tuple(largest.get_tensor_shape(name))
             output_type = types[engine.get_tensor_dtype(name)]
-            self._outputs.append(Output(name, output_shape, output_type))
+            self._outputs.append(OutputBuffer(name, output_shape, output_type))
         for bucket in self._buckets:
             bucket.context.set_tensor_address(self._input, self._feed.planes)
             for output in self._outputs:
@@ -177,7 +185,7 @@ class GpuEngine:
 
     def _run_batch(self, regions: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         bucket = self._bucket(len(regions))
-        with watched("an engine ran"):
+        with translate_cuda_errors("an engine ran"):
             self._feed.fill(regions)
             if bucket.graph is None:
                 self._enqueue(bucket)

@@ -1,6 +1,6 @@
 """Engines on a server that speaks KServe's open inference protocol, version 2, over gRPC.
 
-Regions are cut out here and sent as they are; see `engines.repository` for what the server does
+Regions are cut out here and sent as they are; see `engines.triton_export` for what the server does
 with them. While the server is gone, or what it says cannot be right, this machine's CPU does its
 work, and it is asked again and again until it is back.
 """
@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import Manifest
-from engines.repository import CHECKSUM, MOST, PIXELS, version_of
-from installation.config import Inference
+from engines.triton_export import CHECKSUM, MOST, PIXELS, version_of
+from installation.config.model import Inference
+from installation.inference.crop import crop_batch
 from installation.inference.engine import Engine, InferenceError, OverloadedError
-from installation.inference.regions import patches
 
 # gRPC writes what it thinks of broken connections to standard error, a screenful each.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -34,22 +34,22 @@ log = logging.getLogger(__name__)
 
 # Seconds for an answer, of those who show a live picture and of those who would rather wait; and
 # the part of it after which it is asked for again.
-_PROMPT = 0.6
-_PATIENT = 4.0
-_FIRST = 2 / 3
+_LIVE_DEADLINE_S = 0.6
+_BATCH_DEADLINE_S = 4.0
+_FIRST_ATTEMPT_SHARE = 2 / 3
 # Seconds to begin with until a server that failed is asked again, and at the most; after so many in
 # which it was well, what was before is forgotten.
 _FIRST_WAIT = 0.5
 _LAST_WAIT = 5.0
-_WELL = 30.0
+_BACKOFF_RESET_S = 30.0
 # Seconds that opening waits for the first word.
 _OPENING = 1.0
 # A server's numbers may differ by so much of how far apart an answer's own are: a GPU rounds.
-_LIKE = 0.05
+_REL_TOLERANCE = 0.05
 # Seconds that a server may be busy for those who would rather wait, before it counts as hung.
 _BUSY = 10.0
 # What log-probabilities may be off in all.
-_WHOLE = 0.01
+_PROBABILITY_SUM_TOLERANCE = 0.01
 _CHANNEL = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -67,11 +67,11 @@ class ServerError(InferenceError):
     """The server gave no answer, or none that can be used; the text says why."""
 
 
-class GoneError(ServerError):
+class ServerUnavailableError(ServerError):
     """There was no answer at all."""
 
 
-class Connection:
+class KserveClient:
     """A connection to a server, by which any number of engines speak to it, from any thread.
 
     Parameters
@@ -125,7 +125,7 @@ class Connection:
         name, manifest
             Of the engine.
         batch
-            uint8 (N, height, width, 3), N at most `engines.repository.MOST`.
+            uint8 (N, height, width, 3), N at most `engines.triton_export.MOST`.
         deadline
             Seconds for the answer.
 
@@ -157,9 +157,9 @@ class Connection:
             )
             return {each: answer.as_numpy(each) for each in names}
         except InferenceServerException as error:
-            raise _explained(error) from None
+            raise _to_server_error(error) from None
         except grpc.RpcError as error:
-            raise GoneError("the connection failed") from error
+            raise ServerUnavailableError("the connection failed") from error
         except Exception as error:
             # Whatever tritonclient makes of bytes that are no answer.
             raise ServerError("its answer cannot be read") from error
@@ -169,14 +169,14 @@ class Connection:
         self._client.close()
 
 
-def _explained(error: InferenceServerException) -> InferenceError:
+def _to_server_error(error: InferenceServerException) -> InferenceError:
     said = " ".join(str(error.message()).split())
     status = str(error.status()).rpartition(".")[2]
     # Triton's words for a queue that is full, and for a request that waited in it for too long.
     if "queue size" in said or "timeout expired" in said or status == "RESOURCE_EXHAUSTED":
         return OverloadedError("the inference server has too much to do")
     if status == "DEADLINE_EXCEEDED":
-        return GoneError("no answer in time")
+        return ServerUnavailableError("no answer in time")
     known = {
         "UNAUTHENTICATED": "it does not accept inference.token",
         "PERMISSION_DENIED": "it does not accept inference.token",
@@ -189,7 +189,7 @@ def _explained(error: InferenceServerException) -> InferenceError:
         return ServerError(
             f"it does not have this engine ({said[:120]}); there, run `installation engines export`"
         )
-    kind = GoneError if status == "UNAVAILABLE" else ServerError
+    kind = ServerUnavailableError if status == "UNAVAILABLE" else ServerError
     return kind(said[:160] or status)
 
 
@@ -211,7 +211,7 @@ def _check(
         if not np.isfinite(value).all():
             raise ServerError(f"its answer's {name} is not of numbers")
         if manifest.decoder == "log-probabilities" and (
-            np.abs(np.exp(value).sum(1) - 1).max() > _WHOLE
+            np.abs(np.exp(value).sum(1) - 1).max() > _PROBABILITY_SUM_TOLERANCE
         ):
             raise ServerError(f"its answer's {name} are no log-probabilities")
 
@@ -239,14 +239,14 @@ class KserveEngine:
         Why the server is not used now; empty while it is.
     """
 
-    def __init__(self, connection: Connection, name: str, local: Engine, waits: bool) -> None:
+    def __init__(self, connection: KserveClient, name: str, local: Engine, waits: bool) -> None:
         self.manifest = local.manifest
         self._connection = connection
         self._name = name
         self._local = local
         self._waits = waits
-        self._deadline = _PATIENT if waits else _PROMPT
-        self._sample, self._expected = _known(local)
+        self._deadline = _BATCH_DEADLINE_S if waits else _LIVE_DEADLINE_S
+        self._sample, self._expected = _reference_sample(local)
         self.trouble = "it has not answered yet"
         self._well_since = -math.inf
         self._wait = _FIRST_WAIT
@@ -272,18 +272,18 @@ class KserveEngine:
     ) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`; raises `OverloadedError` where that is to be waited for."""
         if not self.trouble and self._connection.lost_at > self._well_since:
-            self._leave("it gave another engine no answer")
+            self._fall_back("it gave another engine no answer")
         if not self.trouble:
             try:
-                answer = self._ask(patches(frame, regions, self.manifest.input))
+                answer = self._ask(crop_batch(frame, regions, self.manifest.input))
             except OverloadedError as error:
                 if self._waits and not self._busy_for_long():
                     raise
-                self._leave(str(error))
+                self._fall_back(str(error))
             except ServerError as error:
-                if isinstance(error, GoneError):
+                if isinstance(error, ServerUnavailableError):
                     self._connection.lost_at = time.monotonic()
-                self._leave(str(error))
+                self._fall_back(str(error))
             else:
                 self._busy_since = None
                 return answer
@@ -299,7 +299,7 @@ class KserveEngine:
         if self.trouble:
             return self._local.timed(frame, regions)
         began = time.perf_counter()
-        batch = patches(frame, regions, self.manifest.input)
+        batch = crop_batch(frame, regions, self.manifest.input)
         prepared = time.perf_counter()
         self._ask(batch)
         return {"preprocess": prepared - began, "infer": time.perf_counter() - prepared}
@@ -311,13 +311,13 @@ class KserveEngine:
         self._local.close()
 
     def _ask(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        parts = [self._ask_twice(batch[at : at + MOST]) for at in range(0, len(batch), MOST)]
+        parts = [self._infer_with_retry(batch[at : at + MOST]) for at in range(0, len(batch), MOST)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _ask_twice(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    def _infer_with_retry(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         began = time.monotonic()
         try:
-            return self._ask_once(batch, _FIRST * self._deadline)
+            return self._ask_once(batch, _FIRST_ATTEMPT_SHARE * self._deadline)
         except ServerError:
             return self._ask_once(batch, began + self._deadline - time.monotonic())
 
@@ -328,15 +328,15 @@ class KserveEngine:
         _check(outputs, batch, self.manifest, self._expected)
         return outputs
 
-    def _leave(self, why: str) -> None:
+    def _fall_back(self, why: str) -> None:
         """Do without the server until it is back."""
-        if time.monotonic() - self._well_since > _WELL:
+        if time.monotonic() - self._well_since > _BACKOFF_RESET_S:
             self._wait = _FIRST_WAIT
         self._busy_since = None
-        self._complain(why)
+        self._report_unavailable(why)
         self._prober = self._start_probe(why)
 
-    def _complain(self, why: str) -> None:
+    def _report_unavailable(self, why: str) -> None:
         self.trouble = why
         address = self._connection.address
         log.warning("%s: server %s: %s; on the CPU until it is well", self._name, address, why)
@@ -361,7 +361,7 @@ class KserveEngine:
             except InferenceError as error:
                 # Without a connection the reasons vary, and tell no more than the first.
                 if not said:
-                    self._complain(str(error))
+                    self._report_unavailable(str(error))
                 self.trouble = said = str(error)
                 self._told.set()
             else:
@@ -372,16 +372,16 @@ class KserveEngine:
                 return
 
 
-def _known(local: Engine) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]:
+def _reference_sample(local: Engine) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]:
     """Return a region of noise, and what the engine makes of it here."""
     spec = local.manifest.input
     shape = (spec.height, spec.width, 3)
     frame = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     region = np.array([[0, 0, spec.width, spec.height]], np.float32)
-    return patches(frame, region, spec), local.run(frame, region)
+    return crop_batch(frame, region, spec), local.run(frame, region)
 
 
 def _compare(answer: dict[str, Any], expected: dict[str, Any]) -> None:
     for name, value in expected.items():
-        if np.abs(answer[name] - value).max() > _LIKE * max(float(np.ptp(value)), 1e-3):
+        if np.abs(answer[name] - value).max() > _REL_TOLERANCE * max(float(np.ptp(value)), 1e-3):
             raise ServerError("it has another network under this name; export the engine anew")

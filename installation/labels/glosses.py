@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from installation.advice import build_engines
 from installation.errors import InstallationError
+from installation.runtime.advice import build_engines
 
-GLOSSES = "glosses.tsv"
+_GLOSSES = "glosses.tsv"
 
 
 def load_glosses(built: Path) -> dict[str, str]:
@@ -18,7 +18,7 @@ def load_glosses(built: Path) -> dict[str, str]:
     InstallationError
         They have not been built.
     """
-    path = built / "person-glosses" / GLOSSES
+    path = built / "person-glosses" / _GLOSSES
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:

@@ -8,9 +8,9 @@ import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
-from engines.owner import as_owner
-from installation.record.errors import RecordError, is_damage
-from installation.record.reading import reading
+from installation.record.errors import RecordError, is_corruption
+from installation.record.reader import open_readonly
+from installation.runtime.files import as_owner
 
 # Of the copy: as of a record, its owner's and its group's.
 _MODE = 0o640
@@ -43,7 +43,7 @@ def back_up(record: Path, to: Path) -> int:
     if os.path.lexists(to):
         raise RecordError(f"{to}: is there already and is kept; give the copy another name")
     folder = to.absolute().parent
-    with reading(record) as source:
+    with open_readonly(record) as source:
         # Opens all files of the record now: the folder's owner may not read them.
         source.execute("BEGIN")
         source.execute("SELECT count(*) FROM entry").fetchone()
@@ -89,6 +89,6 @@ def _copy(source: sqlite3.Connection, making: Path, to: Path) -> int:
                 raise sqlite3.DatabaseError(str(found))
             return int(copy.execute("SELECT count(*) FROM entry").fetchone()[0])
         except sqlite3.Error as error:
-            if is_damage(error):
+            if is_corruption(error):
                 raise
             raise RecordError(f"{to}: {error}; make room there, or name another disk") from error

@@ -65,14 +65,14 @@ def exists(path: Path) -> bool:
         if error.errno == errno.ENOTDIR:
             file = next((each for each in path.parents if each.exists() and not each.is_dir()), "")
             raise RecordError(f"{path}: {file} is not a folder; {_ELSEWHERE}") from error
-        raise explained(path, error) from error
+        raise as_record_error(path, error) from error
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "something else")
         raise RecordError(f"{path}: {kind}, not a file; {_ELSEWHERE}")
     return True
 
 
-def is_damage(error: BaseException) -> bool:
+def is_corruption(error: BaseException) -> bool:
     """Tell an error of a database that is none, or is broken, from others."""
     # Python has no better class for "malformed" and "not a database"; and what is malformed may
     # be quoted in the message, which then is no text.
@@ -83,7 +83,7 @@ def is_damage(error: BaseException) -> bool:
     )
 
 
-def explained(path: Path, error: Exception) -> RecordError:
+def as_record_error(path: Path, error: Exception) -> RecordError:
     """Return an error met while writing to a record as one that says what to do."""
     reason = (isinstance(error, OSError) and error.strerror) or str(error)
     reason = clear(path, reason)
@@ -93,7 +93,7 @@ def explained(path: Path, error: Exception) -> RecordError:
         remedy = f"make the folder {path.parent}, or {_ELSEWHERE}"
     elif "locked" in reason:
         remedy = "end what else is writing there"
-    elif is_damage(error):
+    elif is_corruption(error):
         remedy = "put a sound copy in its place, or move it away to begin a new one"
     else:
         remedy = f"let this user write there on a sound disk, or {_ELSEWHERE}"

@@ -168,7 +168,7 @@ class Expiry:
             if changed is not None:
                 _save(database, changed)
         self._first = False
-        if before is not None and (gone := store.forget(before)):
+        if before is not None and (gone := store.delete_before(before)):
             log.info("%s: %s deleted, as record.keep_days says", self._path, _words(gone, before))
 
     def _look(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from installation.record.errors import RecordError
-from installation.record.reading import reading
+from installation.record.reader import open_readonly
 from installation.record.store import COLUMNS, Store
 
 # Rows in memory at a time.
@@ -104,7 +104,7 @@ def _same(one: Path, other: Path) -> bool:
 
 def _batches(record: Path) -> Iterator[list[tuple[Any, ...]]]:
     try:
-        with reading(record) as database:
+        with open_readonly(record) as database:
             # One moment, whoever is writing.
             database.execute("BEGIN")
             (found,) = database.execute("PRAGMA quick_check(1)").fetchone()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from installation.config import Config
-from installation.record.keeper import Keeper
-from installation.record.tally import Tally
+from installation.config.model import Config
+from installation.record.scene_counter import SceneCounter
+from installation.record.writer import RecordWriter
 from installation.scene import Scene
 
 
@@ -37,11 +37,11 @@ class Recorder:
     def __init__(self, path: Path, config: Config) -> None:
         self._path = path
         self._config = config
-        self._keeper: Keeper | None = None
+        self._keeper: RecordWriter | None = None
         self._tally = self._begin()
 
-    def _begin(self) -> Tally:
-        return Tally(self._config.labels.policy, self._config.inference.classifier)
+    def _begin(self) -> SceneCounter:
+        return SceneCounter(self._config.labels.policy, self._config.inference.classifier)
 
     @property
     def trouble(self) -> str | None:  # noqa: D102  # see above
@@ -51,7 +51,7 @@ class Recorder:
         """Take note of a scene; never waits."""
         if self._config.camera.source != "demo":
             if self._keeper is None:
-                self._keeper = Keeper(self._path, self._config.record.keep_days)
+                self._keeper = RecordWriter(self._path, self._config.record.keep_days)
             if entries := self._tally.add(scene, time.time()):
                 self._keeper.keep(entries)
 

@@ -19,9 +19,15 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
-from engines.owner import as_owner
 from installation.record.entry import Entry, hour_of
-from installation.record.errors import DamagedError, RecordError, exists, explained, is_damage
+from installation.record.errors import (
+    DamagedError,
+    RecordError,
+    as_record_error,
+    exists,
+    is_corruption,
+)
+from installation.runtime.files import as_owner
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +114,7 @@ class Store:
                 self._database = _open(file, patience, aside)
             self._file, self._inode = file, path.stat().st_ino
         except (OSError, sqlite3.Error, DamagedError) as error:
-            raise explained(path, error) from error
+            raise as_record_error(path, error) from error
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Write entries, all or none; on return they outlast a power cut.
@@ -128,7 +134,7 @@ class Store:
                     ((*astuple(each), _id(os.urandom(8))) for each in entries),
                 )
         except (OSError, sqlite3.Error) as error:
-            raise explained(self._path, error) from error
+            raise as_record_error(self._path, error) from error
 
     def merge(self, batches: Iterable[Sequence[Sequence[Any]]]) -> tuple[int, int, int]:
         """Add those rows of another record that are not here yet, all or none.
@@ -172,7 +178,7 @@ class Store:
                         f"INSERT OR IGNORE INTO entry ({COLUMNS}) SELECT {COLUMNS} FROM coming"  # noqa: S608
                     ).rowcount
         except (OSError, sqlite3.Error) as error:
-            raise explained(self._path, error) from error
+            raise as_record_error(self._path, error) from error
         return rows, new, different
 
     @contextlib.contextmanager
@@ -189,14 +195,14 @@ class Store:
                 database.execute("BEGIN IMMEDIATE")
                 yield database
         except (OSError, sqlite3.Error) as error:
-            raise explained(self._path, error) from error
+            raise as_record_error(self._path, error) from error
 
     def damaged_before(self, before: int) -> list[Path]:
         """Return the files that were set aside as damaged, and are from before an hour."""
         found = self._file.parent.glob(f"{glob.escape(self._file.name)}.damaged-*")
         return [each for each in found if each.is_file() and hour_of(each.stat().st_mtime) < before]
 
-    def forget(self, before: int) -> int:
+    def delete_before(self, before: int) -> int:
         """Delete all from before an hour, and with it every trace in the files.
 
         So are sets of files that were set aside as damaged, once nothing in them is newer.
@@ -230,7 +236,7 @@ class Store:
                 aside.unlink(missing_ok=True)
                 log.info("%s: deleted, as record.keep_days says", aside)
         except (OSError, sqlite3.Error) as error:
-            raise explained(self._path, error) from error
+            raise as_record_error(self._path, error) from error
         return gone
 
     def close(self) -> None:
@@ -252,7 +258,7 @@ def count(path: Path) -> int:
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as database:
             return int(database.execute("SELECT count(*) FROM entry").fetchone()[0])
     except (sqlite3.Error, OSError) as error:
-        raise explained(path, error) from error
+        raise as_record_error(path, error) from error
 
 
 def _id(random: bytes) -> int:
@@ -284,7 +290,7 @@ def _open(path: Path, patience: float, aside: bool) -> sqlite3.Connection:
         database.execute(f"PRAGMA journal_size_limit = {_JOURNAL}")
     except BaseException as error:
         try:
-            if is_damage(error):
+            if is_corruption(error):
                 # Before it is closed: SQLite leaves alone what is not in its place any more.
                 damaged = _set_aside(path, str(error)) if aside else DamagedError(str(error))
                 raise damaged from error

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import paths, words_of
-from installation.record.reading import Period, reading
+from installation.record.reader import Period, open_readonly
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SELECTED = "FROM entry WHERE hour >= ? AND hour < ?"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class WordCount:
     """A word, or all words below one, and how often they were given.
 
     Attributes
@@ -76,8 +76,8 @@ class Summary:
     last: date | None
     entries: int
     seconds: int
-    words: tuple[Given, ...]
-    subtrees: tuple[Given, ...]
+    words: tuple[WordCount, ...]
+    subtrees: tuple[WordCount, ...]
     never: tuple[str, ...]
     allowed: int
     week: NDArray[np.int64]
@@ -88,7 +88,7 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         """All of it, for programs."""
 
-        def listed(given: tuple[Given, ...]) -> list[dict[str, Any]]:
+        def listed(given: tuple[WordCount, ...]) -> list[dict[str, Any]]:
             return [
                 {
                     "wnid": each.wnid,
@@ -148,7 +148,7 @@ def summarise(path: Path, period: Period, policy: Policy) -> Summary:
     """
     hours = period.hours
     bounds = hours.start, hours.stop
-    with reading(path) as database:
+    with open_readonly(path) as database:
         # One moment for all questions, whoever is writing.
         database.execute("BEGIN")
 
@@ -159,7 +159,7 @@ def summarise(path: Path, period: Period, policy: Policy) -> Summary:
             ).fetchall()
 
         words = tuple(
-            Given(wnid, words_known(wnid), entries, seconds)
+            WordCount(wnid, words_known(wnid), entries, seconds)
             for wnid, entries, seconds in ask("wnid, count(*), sum(seconds)", "wnid")
         )
         by_hour = dict(ask("hour, count(*)", "hour"))
@@ -194,13 +194,13 @@ def summarise(path: Path, period: Period, policy: Policy) -> Summary:
     )
 
 
-def _by_subtree(words: tuple[Given, ...]) -> tuple[Given, ...]:
+def _by_subtree(words: tuple[WordCount, ...]) -> tuple[WordCount, ...]:
     entries, seconds = Counter[str](), Counter[str]()
     for each in words:
         entries[_subtree(each.wnid)] += each.entries
         seconds[_subtree(each.wnid)] += each.seconds
     return tuple(
-        Given(wnid, words_known(wnid), count, seconds[wnid])
+        WordCount(wnid, words_known(wnid), count, seconds[wnid])
         for wnid, count in entries.most_common()
     )
 
@@ -216,7 +216,7 @@ def export(path: Path, period: Period, file: TextIO) -> None:
     hours = period.hours
     writer = csv.writer(file, lineterminator="\n")
     columns = ("wnid", "confidence", "seconds", "source", "policy", "engine")
-    with reading(path) as database:
+    with open_readonly(path) as database:
         # Not in the order they came in, which would tell more than the hour.
         rows = database.execute(
             f"SELECT hour, {', '.join(columns)} {_SELECTED} ORDER BY hour, wnid, seconds",
@@ -271,7 +271,7 @@ def as_text(summary: Summary, most: int = 20) -> Iterator[str]:
         for name, count in rows:
             yield f"{count:8,}  {count / total:6.1%}  {name}"
 
-    def top(given: tuple[Given, ...]) -> Iterator[str]:
+    def top(given: tuple[WordCount, ...]) -> Iterator[str]:
         yield from table([(each.words, each.entries) for each in given[:most]])
         if len(given) > most:
             rest = sum(each.entries for each in given[most:])

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.manifest import ManifestError
-from installation.advice import build_engines
-from installation.inference.engine import Engine
+from installation.inference.engine import Engine, ManifestError
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import Synset, load_synsets
+from installation.runtime.advice import build_engines
 from installation.scene import Label
 from installation.vision.boxes import shift_inside, squares
 
@@ -20,7 +19,7 @@ from installation.vision.boxes import shift_inside, squares
 CONTEXT = 2.6
 
 
-def surroundings(xyxy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+def context_regions(xyxy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
     """Regions to look at for the faces in a picture.
 
     Squares, inside the picture: a black edge says "screen" to the network, not "edge".
@@ -122,7 +121,7 @@ class Classifier:
     ) -> NDArray[np.float32]:
         """Score faces, given their boxes; see `score`."""
         height, width = frame.shape[:2]
-        return self.score(frame, surroundings(xyxy, width, height))
+        return self.score(frame, context_regions(xyxy, width, height))
 
     def score_whole(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score the whole frame, float32 (L,)."""

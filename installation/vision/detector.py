@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.manifest import ManifestError
-from installation.inference.engine import Engine
+from installation.inference.engine import Engine, ManifestError
 from installation.scene import Faces
 from installation.vision.boxes import overlap
 
@@ -26,7 +25,7 @@ _BATCH = 8
 _SAME_FACE = 0.5
 
 
-def look(
+def tile_regions(
     width: int, height: int, input_wh: tuple[int, int], smallest_face: int
 ) -> NDArray[np.float32]:
     """Lay out the regions of a frame that show every face large enough to the network.
@@ -118,7 +117,7 @@ class Detector:
         """
         height, width = frame.shape[:2]
         spec = self._engine.manifest.input
-        regions = look(width, height, (spec.width, spec.height), self._smallest_face)
+        regions = tile_regions(width, height, (spec.width, spec.height), self._smallest_face)
         parts = []
         for start in range(0, len(regions), _BATCH):
             batch = regions[start : start + _BATCH]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Weight of the newest vote in the running average once enough have been cast.
-_NEWEST = 0.15
+_EMA_WEIGHT = 0.15
 # A word settles as soon as this many votes are in, half of them name it and its average leads by
 # this much (natural logarithm); a contest is decided after this many seconds all the same.
 _ENOUGH = 4
@@ -15,12 +15,12 @@ _LEAD = 0.5
 _DECIDED_AFTER = 1.0
 # A settled word holds for at least this long, and then until another has led it without a break for
 # so long: evidence of a changed appearance, not of a turned head. Seconds.
-_HOLDS = 20.0
-_CONTRARY_FOR = 6.0
+_MIN_HOLD_S = 20.0
+_SWITCH_AFTER_S = 6.0
 _CANDIDATES = 5
 
 
-class Ballot:
+class VoteAccumulator:
     """The votes cast for one face, or for the whole picture while nobody is there.
 
     Attributes
@@ -72,7 +72,7 @@ class Ballot:
             self._began = at
             self.winner = int(scores.argmax())
         self._votes += 1
-        weight = max(1 / self._votes, _NEWEST)
+        weight = max(1 / self._votes, _EMA_WEIGHT)
         self._average += weight * (scores - self._average)
         self._named *= 1 - weight
         self._named[scores.argmax()] += weight
@@ -94,7 +94,7 @@ class Ballot:
     def _reconsider(self, leader: int, at: float) -> None:
         if leader != self._rival:
             self._rival, self._rival_since = leader, at
-        held_long = at - self._settled_at >= _HOLDS
-        if leader != self.winner and held_long and at - self._rival_since >= _CONTRARY_FOR:
+        held_long = at - self._settled_at >= _MIN_HOLD_S
+        if leader != self.winner and held_long and at - self._rival_since >= _SWITCH_AFTER_S:
             self.winner = leader
             self._settled_at = at

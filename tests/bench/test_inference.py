@@ -5,8 +5,8 @@ import pytest
 
 from engines.manifest import load_manifest
 from installation.bench import inference
-from installation.bench.floor import Speeds, floors, size_of, touched
-from installation.bench.plain import prepare
+from installation.bench.baseline import prepare
+from installation.bench.roofline import MachineLimits, bytes_moved, floors, size_of
 
 
 def test_every_step_is_measured_both_ways(config, monkeypatch):
@@ -39,16 +39,16 @@ def test_bytes_are_counted_once(built):
     frame = np.zeros((720, 1280, 3), np.uint8)
     same = np.array([[0, 0, 100, 100]] * 3, np.float32)
     planes = 3 * spec.width * spec.height
-    assert touched(frame, same, spec, 2) == 3 * 100 * 100 + 3 * planes * 2
+    assert bytes_moved(frame, same, spec, 2) == 3 * 100 * 100 + 3 * planes * 2
     outside = np.array([[1200, 700, 1400, 900], [-50, -50, 0, 0]], np.float32)
-    assert touched(frame, outside, spec, 1) == 3 * 80 * 20 + 2 * planes
+    assert bytes_moved(frame, outside, spec, 1) == 3 * 80 * 20 + 2 * planes
 
 
 def test_more_faces_cannot_take_less(built):
     size = size_of(built / "person-semantic" / "model.onnx")
     spec = load_manifest(built / "person-semantic").input
     frame = np.zeros((720, 1280, 3), np.uint8)
-    for speeds in (Speeds(1e10, 1e11), Speeds(1e12, None, 1e10, 1e10)):
+    for speeds in (MachineLimits(1e10, 1e11), MachineLimits(1e12, None, 1e10, 1e10)):
         few, many = (
             floors(speeds, size, spec, frame, np.array([[0, 0, 99, 99]] * count, np.float32))
             for count in (1, 16)
@@ -60,10 +60,10 @@ def test_more_faces_cannot_take_less(built):
 def test_the_plain_way_is_a_fair_one(built, hopper):
     """It sees what the engine sees, but for how it interpolates."""
     engine = load_manifest(built / "person-semantic")
-    from installation.inference.regions import cut
+    from installation.inference.crop import crop_resize
 
     region = np.array([60, 40, 300, 280], np.float32)
     planes = prepare(hopper, region, engine.input)
-    ours = cut(hopper, region, 224, 224)[..., ::-1].transpose(2, 0, 1)
+    ours = crop_resize(hopper, region, 224, 224)[..., ::-1].transpose(2, 0, 1)
     assert planes.shape == (1, 3, 224, 224)
     assert np.abs(planes[0] * 128 + 127 - ours).mean() < 2

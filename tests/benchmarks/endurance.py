@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from installation.config import Display, Theme
-from installation.display.idle import Drift
+from installation.config.model import Display, Theme
+from installation.display.idle import IdleWord
 from installation.display.window import Window
 from installation.labels.synsets import load_synsets
 from installation.scene import Frame, Label, Scene, Track, Verdict
@@ -58,7 +58,7 @@ def main() -> None:
     labels = [
         Label(synset.wnid, synset.words, 0.5, f"a kind of {synset.words}") for synset in synsets
     ]
-    words = tuple(Drift(synset.words, "person") for synset in synsets)
+    words = tuple(IdleWord(synset.words, "person") for synset in synsets)
     theme = Theme(gloss=True, score=True, idle={"after": 5, "text": "Step closer"})
     display = Display(fullscreen=False, width=320, height=240)
     window = Window(display, theme, headless=True, words=words)

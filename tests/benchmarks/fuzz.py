@@ -32,9 +32,9 @@ import numpy as np
 from PIL import Image
 
 from engines.build import build
+from tests.paths import ROOT
 from tests.web.upload.serving import Serving, encoded, form
 
-ROOT = Path(__file__).parents[2]
 _BUILT = ROOT / "engines" / "built"
 # Megabytes the server may take beyond what it takes for good pictures: two jobs at the pixel limit,
 # and the bytes of all places.

@@ -16,10 +16,10 @@ from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
 
-from installation import config as configuration
-from installation.config import ConfigError
+from installation.config import model as configuration
+from installation.config.model import ConfigError
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 SHIPPED = (ROOT / "config.yaml").read_text()
 # Another, in which more is said than what is so anyway.
 FULL = """\

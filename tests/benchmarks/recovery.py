@@ -21,20 +21,20 @@ from pathlib import Path
 import numpy as np
 
 from engines.build import build
-from tests.running import ROOT, Running, x_server
+from tests.wall_process import ROOT, Running, x_server
 
 _CLOSED = "hours: {closed: [01-01..12-31]}\n"
 _HANGS = """
 import time
-from installation.vision.observer import Observer
-healthy, calls = Observer.observe, []
+from installation.vision.pipeline import VisionPipeline
+healthy, calls = VisionPipeline.observe, []
 def hang(*arguments):
     calls.append(None)
     if len(calls) == 20:
         open("hung", "w").close()
         time.sleep(3600)
     return healthy(*arguments)
-Observer.observe = hang
+VisionPipeline.observe = hang
 """
 # Seconds over which the processor's time is taken.
 _WHILE = 10.0

@@ -23,10 +23,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from installation.config import load
+from installation.config.model import load
 from installation.scene import Faces
 from installation.vision.detector import Detector
-from installation.vision.observer import open_vision
+from installation.vision.pipeline import open_vision
 from tests.benchmarks.crowds import (
     MadeUpDetector,
     Painted,
@@ -36,8 +36,8 @@ from tests.benchmarks.crowds import (
     passers_by,
     wanderers,
 )
-from tests.benchmarks.peers import PEERS, Answer, Peer
 from tests.benchmarks.scoring import Judge, Score
+from tests.benchmarks.tracker_baselines import PEERS, Answer, Peer
 
 _SECONDS = 32.0
 # The lowest certainty the product lets the tracker see.

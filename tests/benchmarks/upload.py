@@ -32,9 +32,9 @@ from pyglet import gl  # noqa: E402  # after it is settled that there is no scre
 from pyglet.image import ImageData  # noqa: E402
 from pyglet.window import Window  # noqa: E402
 
+from installation.display.frame_renderer import FrameRenderer  # noqa: E402
 from installation.display.gl import Canvas  # noqa: E402
-from installation.display.layout import View  # noqa: E402
-from installation.display.picture import Picture  # noqa: E402
+from installation.display.layout import Viewport  # noqa: E402
 from installation.scene import Frame  # noqa: E402
 
 _SIZES = ((1280, 720), (1920, 1080))
@@ -55,16 +55,16 @@ class _Screen:
         config = gl.Config(double_buffer=True, red_size=8, green_size=8, blue_size=8)
         self._window = Window(width=width, height=height, config=config)
         self._canvas = Canvas(gl, 0)
-        self._pictures: dict[str, Picture] = {}
+        self._pictures: dict[str, FrameRenderer] = {}
         self._image: Any = None
         self._drawn: Frame | None = None
 
     def ours(self, name: str, frame: Frame) -> None:
         """Draw as the installation does."""
         self._canvas.clear(self._window.get_framebuffer_size())
-        view = View((frame.width, frame.height), self._canvas.size, "cover", True)
+        view = Viewport((frame.width, frame.height), self._canvas.size, "cover", True)
         if name not in self._pictures:
-            self._pictures[name] = Picture(gl, self._canvas)
+            self._pictures[name] = FrameRenderer(gl, self._canvas)
         self._pictures[name].show(frame, view)
         self._finish()
 

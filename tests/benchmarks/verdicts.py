@@ -30,11 +30,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from installation import config
 from installation.capture.video import decode
+from installation.config import model as config
 from installation.scene import Frame
-from installation.vision.observer import open_observer
-from installation.vision.verdict import Ballot
+from installation.vision.pipeline import open_observer
+from installation.vision.verdict import VoteAccumulator
 from tests.benchmarks.people import fetch_films, read_photographs
 
 Pictures = Iterator[tuple[float, NDArray[np.uint8]]]
@@ -56,7 +56,7 @@ class _Face:
     settled_after: float = np.nan
     sure: float = np.nan
 
-    def note(self, ballot: Ballot, scores: NDArray[np.float32], at: float) -> None:
+    def note(self, ballot: VoteAccumulator, scores: NDArray[np.float32], at: float) -> None:
         self.said.append((at, int(scores.argmax())))
         if not self.shown or self.shown[-1][1] != ballot.winner:
             self.shown.append((at, ballot.winner))
@@ -110,14 +110,17 @@ def _set_in_motion(photograph: NDArray[np.uint8]) -> Pictures:
 
 def _watch(pictures: Pictures) -> list[_Face]:
     """Observe pictures; a ballot is a face, and is listened to."""
-    faces: dict[Ballot, _Face] = defaultdict(_Face)
-    cast = Ballot.cast
+    faces: dict[VoteAccumulator, _Face] = defaultdict(_Face)
+    cast = VoteAccumulator.cast
 
-    def listen(ballot: Ballot, scores: NDArray[np.float32], at: float) -> None:
+    def listen(ballot: VoteAccumulator, scores: NDArray[np.float32], at: float) -> None:
         cast(ballot, scores, at)
         faces[ballot].note(ballot, scores, at)
 
-    with patch.object(Ballot, "cast", listen), open_observer(config.load("config.yaml")) as looking:
+    with (
+        patch.object(VoteAccumulator, "cast", listen),
+        open_observer(config.load("config.yaml")) as looking,
+    ):
         for seq, (at, picture) in enumerate(pictures):
             looking.observe(Frame(seq, at, picture))
     return [face for face in faces.values() if face.stayed >= _STAYED]

@@ -29,15 +29,15 @@ from tritonclient import grpc as triton
 
 from engines.build import build
 from engines.manifest import load_manifest
-from engines.repository import export
+from engines.triton_export import export
 from installation.capture.demo import PERIOD, Crowd
-from installation.config import Inference
+from installation.config.model import Inference
 from installation.inference.cpu import CpuEngine
-from installation.inference.kserve import Connection, KserveEngine
-from installation.vision.classifier import surroundings
+from installation.inference.kserve import KserveClient, KserveEngine
+from installation.vision.classifier import context_regions
+from tests.paths import ROOT
 from tests.triton_server import Triton
 
-ROOT = Path(__file__).parent.parent.parent
 BUILT = ROOT / "engines" / "built"
 CLASSIFIER = "person-semantic"
 _SIZE = 1280, 720
@@ -57,7 +57,7 @@ def looks() -> list[Look]:
         at = index * PERIOD / _LOOKS
         boxes = np.array([face.box for face in crowd.truth(at)], np.float32).reshape(-1, 4)
         if len(boxes):
-            found.append((crowd.paint(at), surroundings(boxes[:2], *_SIZE)))
+            found.append((crowd.paint(at), context_regions(boxes[:2], *_SIZE)))
     return found
 
 
@@ -177,7 +177,7 @@ def at_a_server(
         local = _Shared(folder, load_manifest(folder))
         engines = []
         for _ in range(walls):
-            connection = Connection(Inference(device=f"kserve://{address}"))
+            connection = KserveClient(Inference(device=f"kserve://{address}"))
             stack.callback(connection.close)
             engines.append(KserveEngine(connection, CLASSIFIER, local, waits=pace is None))
             stack.callback(engines[-1].close)

@@ -36,13 +36,14 @@ import cv2
 import numpy as np
 
 from engines.build import build
-from engines.repository import export
+from engines.triton_export import export
 from installation.capture.demo import Crowd
+from tests.paths import ROOT
 from tests.triton_server import Triton
 from tests.web.upload.proxies import Balanced
 from tests.web.upload.serving import Serving
 
-_BUILT = Path(__file__).parents[2] / "engines" / "built"
+_BUILT = ROOT / "engines" / "built"
 # Seconds in which it is found out what the workers carry, and in which they have recovered.
 _TRIAL = 20.0
 _RECOVERY = 15.0

@@ -25,10 +25,8 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from engines.build import add_seeing, wheels
-from engines.efficientnet import INPUT_SIZE, GraphBuilder
-from engines.fetch import read_member
-from engines.semantic import (
+from engines.build import add_imagenet_backbone, wheels
+from engines.conse_head import (
     CLASS_POWER,
     FLOOR,
     TOP_K,
@@ -37,13 +35,15 @@ from engines.semantic import (
     load_embeddings,
     vote_matrix,
 )
-from installation import config
-from installation.inference.regions import cut
+from engines.efficientnet import INPUT_SIZE, GraphBuilder
+from engines.fetch import read_member
+from installation.config import model as config
+from installation.inference.crop import crop_resize
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import load_synsets
 from installation.vision.boxes import shift_inside, squares
 from installation.vision.classifier import CONTEXT
-from installation.vision.observer import open_vision
+from installation.vision.pipeline import open_vision
 from tests.benchmarks.people import read_photographs
 
 Floats = NDArray[np.floating]
@@ -96,7 +96,7 @@ _STEPS: dict[str, Callable[[Floats], Floats]] = {
 
 def _open_network(engines: Path) -> ov.CompiledModel:
     graph = GraphBuilder()
-    logits = add_seeing(graph, lambda *member: read_member(*member, wheels(engines)))
+    logits = add_imagenet_backbone(graph, lambda *member: read_member(*member, wheels(engines)))
     graph.node("LogSoftmax", logits, axis=1, output="classes")
     model = graph.model({"input": ["n", 3, INPUT_SIZE, INPUT_SIZE]}, {"classes": ["n", 1000]})
     core = ov.Core()
@@ -131,7 +131,7 @@ class _Gaze:
             region = squares((box + shift)[None].astype(np.float32), context * zoom)
             if inside:
                 region = shift_inside(region, width, height)
-            crop = cut(picture, region[0], INPUT_SIZE, INPUT_SIZE)
+            crop = crop_resize(picture, region[0], INPUT_SIZE, INPUT_SIZE)
             crops += [crop, crop[:, ::-1]]
         inputs = (np.stack(crops)[..., ::-1].astype(np.float32) - 127) / 128
         seen = self._network(np.ascontiguousarray(inputs.transpose(0, 3, 1, 2)))[0]

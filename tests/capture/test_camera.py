@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from installation import config
 from installation.capture import camera as module
 from installation.capture import v4l2
 from installation.capture.camera import Camera
-from installation.capture.source import SILENCE, CaptureError, SilentError
+from installation.capture.source import READ_TIMEOUT_S, CaptureError, FrameTimeoutError
+from installation.config import model as config
 from installation.scene import Frame
 
 WIDTH, HEIGHT = 320, 240
@@ -148,7 +148,7 @@ def test_a_camera_that_gives_no_pictures_is_let_go(monkeypatch, tmp_path, answer
     camera = answering(monkeypatch, tmp_path, answer)
     with pytest.raises(CaptureError, match=r"video0: ") as caught:
         camera.read()
-    assert not isinstance(caught.value, SilentError)
+    assert not isinstance(caught.value, FrameTimeoutError)
     with pytest.raises(CaptureError, match="not open"):
         camera.read()
 
@@ -158,11 +158,11 @@ def test_a_camera_that_takes_long_may_be_asked_again(monkeypatch, tmp_path, cloc
     read = camera._capture.read
 
     def time_out():
-        clock.now += SILENCE
+        clock.now += READ_TIMEOUT_S
         return False, None
 
     camera._capture.read = time_out
-    with pytest.raises(SilentError, match="sends no pictures any more"):
+    with pytest.raises(FrameTimeoutError, match="sends no pictures any more"):
         camera.read()
     camera._capture.read = read
     assert np.array_equal(camera.read(), DECODED)

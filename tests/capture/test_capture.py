@@ -9,12 +9,12 @@ import pytest
 
 from installation.capture import capture as capturing
 from installation.capture.capture import Capture
-from installation.capture.source import CaptureError, SilentError
-from installation.handover import Closed, Latest
+from installation.capture.source import CaptureError, FrameTimeoutError
+from installation.runtime.latest import Closed, Latest
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
 GONE = CaptureError("scripted: gone")
-SILENT = SilentError("scripted: silent")
+SILENT = FrameTimeoutError("scripted: silent")
 FILES = Path("/proc/self/fd")
 # Seconds; far beyond what anything here takes, on the slowest of machines.
 LONG = 120.0
@@ -114,7 +114,7 @@ class Running:
 
 @pytest.fixture
 def hurry(monkeypatch):
-    monkeypatch.setattr(capturing, "_FIRST_WAIT", 0.001)
+    monkeypatch.setattr(capturing, "_BACKOFF_MIN_S", 0.001)
 
 
 def test_pictures_are_numbered_timed_and_end_with_the_film():
@@ -170,8 +170,8 @@ def test_a_film_that_was_there_once_is_waited_for(hurry):
 
 
 def test_a_camera_that_opens_but_gives_nothing_is_asked_ever_less_often(monkeypatch):
-    monkeypatch.setattr(capturing, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(capturing, "_LAST_WAIT", 0.1)
+    monkeypatch.setattr(capturing, "_BACKOFF_MIN_S", 0.01)
+    monkeypatch.setattr(capturing, "_BACKOFF_MAX_S", 0.1)
     source = Source([GONE])
     left, came = [], []
     opens, closes = source.open, source.close
@@ -293,7 +293,7 @@ def test_orders_in_a_row_end_in_the_last():
 
 
 def test_a_camera_that_falls_silent_is_lost(monkeypatch):
-    monkeypatch.setattr(capturing, "_SILENT", 0.3)
+    monkeypatch.setattr(capturing, "_FRAME_TIMEOUT_S", 0.3)
     source = Source([PICTURE] + [SILENT] * 10_000)
     with Running(source) as it:
         until(lambda: it.capture.trouble == "scripted: silent")
@@ -303,8 +303,8 @@ def test_a_camera_that_falls_silent_is_lost(monkeypatch):
 
 
 def test_a_camera_that_is_slow_between_pictures_is_not_lost(monkeypatch):
-    monkeypatch.setattr(capturing, "_SILENT", LONG)
-    monkeypatch.setattr(capturing, "_SLOW_START", LONG)
+    monkeypatch.setattr(capturing, "_FRAME_TIMEOUT_S", LONG)
+    monkeypatch.setattr(capturing, "_FIRST_FRAME_TIMEOUT_S", LONG)
     source = Source([SILENT, SILENT, PICTURE, SILENT, PICTURE, None])
     capture = Capture(source, Latest())
     capture.run()
@@ -325,7 +325,7 @@ def test_a_hundred_losses_leave_nothing_behind(hurry):
 
 
 def test_a_picture_that_does_not_move_is_shown_reopened_once_and_told_of(monkeypatch, hurry):
-    from installation.capture import health
+    from installation.capture import frame_health as health
 
     monkeypatch.setattr(health, "_LOOKS", 1000.0)
     monkeypatch.setattr(health, "_FROZEN", 0.2)

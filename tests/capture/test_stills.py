@@ -2,14 +2,14 @@ import threading
 import time
 
 import numpy as np
-import odd_pictures
 import pytest
 from PIL import Image
 
 from installation.capture.capture import Capture
 from installation.capture.source import CaptureError
 from installation.capture.stills import Stills, is_picture, read_picture
-from installation.handover import Latest
+from installation.runtime.latest import Latest
+from tests import odd_pictures
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from videos import write_video
 
 from installation.capture.source import CaptureError
 from installation.capture.stream import Stream
-from installation.redact import redact_url
+from installation.runtime.redact import redact_url
+from tests.videos import write_video
 
 
 def test_a_stream_that_is_not_there_keeps_the_password_to_itself(capfd):

@@ -6,12 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from videos import HEIGHT, WIDTH, cut, turn, write_song, write_video
 
 from installation.capture.capture import Capture
 from installation.capture.source import CaptureError
 from installation.capture.video import TruncatedError, VideoFile, decode
-from installation.handover import Closed, Latest
+from installation.runtime.latest import Closed, Latest
+from tests.videos import HEIGHT, WIDTH, cut, turn, write_song, write_video
 
 EVEN = [index / 25 for index in range(50)]
 FILES = Path("/proc/self/fd")

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from installation.config import Theme
-from installation.display.captions import Scribe, Typesetter
-from installation.display.layout import Style
+from installation.config.model import Theme
+from installation.display.captions import CaptionRenderer, Typesetter
+from installation.display.layout import CaptionSpec
 from installation.labels.synsets import load_synsets
 
 
@@ -19,27 +19,27 @@ def typesetter():
 
 def test_every_word_there_is_fits_its_width(typesetter):
     for synset in load_synsets():
-        width, height = typesetter.measure(Style(synset.words, 24, 180))
+        width, height = typesetter.measure(CaptionSpec(synset.words, 24, 180))
         assert width <= 182
         assert 5 < height < 450
 
 
 def test_long_words_wrap_at_the_commas_and_spaces(typesetter):
-    one = typesetter.measure(Style("groom, bridegroom", 24, 1000))
-    two = typesetter.measure(Style("groom, bridegroom", 24, 200))
+    one = typesetter.measure(CaptionSpec("groom, bridegroom", 24, 1000))
+    two = typesetter.measure(CaptionSpec("groom, bridegroom", 24, 200))
     assert two[0] < one[0]
     assert two[1] > 1.6 * one[1]
 
 
 def test_a_word_too_long_for_the_width_becomes_smaller(typesetter):
-    wide, tall = typesetter.measure(Style("internationalist", 60, 2000))
-    narrow, low = typesetter.measure(Style("internationalist", 60, 200))
+    wide, tall = typesetter.measure(CaptionSpec("internationalist", 60, 2000))
+    narrow, low = typesetter.measure(CaptionSpec("internationalist", 60, 200))
     assert narrow <= 202 < wide
     assert low < tall
 
 
 def test_green_on_a_dark_outline(typesetter):
-    pixels = typesetter.draw(Style("X", 60, 500)).astype(int)
+    pixels = typesetter.draw(CaptionSpec("X", 60, 500)).astype(int)
     solid = pixels[pixels[..., 3] == 255][:, :3]
     assert (solid == [0x39, 0xFF, 0x14]).all(1).sum() > 100
     assert (solid == [0, 0, 0]).all(1).sum() > 100
@@ -48,14 +48,14 @@ def test_green_on_a_dark_outline(typesetter):
 
 
 def test_the_same_caption_is_drawn_once(typesetter):
-    style = Style("clinician", 30, 400)
-    assert typesetter.draw(style) is typesetter.draw(Style("clinician", 30, 400))
+    style = CaptionSpec("clinician", 30, 400)
+    assert typesetter.draw(style) is typesetter.draw(CaptionSpec("clinician", 30, 400))
 
 
 def test_letters_the_font_lacks_come_from_another(typesetter, monkeypatch, caplog):
     # DejaVu has no Devanagari; what stands for a missing letter is the same for every letter.
-    once = typesetter.draw(Style("क", 40, 300))
-    again = typesetter.draw(Style("ख", 40, 300))
+    once = typesetter.draw(CaptionSpec("क", 40, 300))
+    again = typesetter.draw(CaptionSpec("ख", 40, 300))
     told = "no font on this machine has the letters" in caplog.text
     assert told or not np.array_equal(once, again)
 
@@ -68,8 +68,8 @@ def test_a_scribe_never_keeps_the_picture_waiting(typesetter, monkeypatch):
         return draw(style)
 
     monkeypatch.setattr(typesetter, "draw", in_time)
-    scribe = Scribe(typesetter)
-    style = Style("never set before, and rather long", 60, 300)
+    scribe = CaptionRenderer(typesetter)
+    style = CaptionSpec("never set before, and rather long", 60, 300)
     assert scribe.measure(style) is None
     may_begin.set()
     deadline = time.monotonic() + 300
@@ -81,7 +81,7 @@ def test_a_scribe_never_keeps_the_picture_waiting(typesetter, monkeypatch):
 
 @pytest.mark.parametrize("words", ["naïve émigré", "привет", ".", "a" * 200, "two\nlines", "a\tb"])
 def test_any_text_can_be_set(typesetter, words):
-    assert np.asarray(typesetter.draw(Style(words, 24, 300))).any()
+    assert np.asarray(typesetter.draw(CaptionSpec(words, 24, 300))).any()
 
 
 def luminance(bgr):
@@ -93,7 +93,9 @@ def luminance(bgr):
 @pytest.mark.parametrize("size", [18, 25, 34, 48])
 @pytest.mark.parametrize("background", ["white", "black", "green", "noise"])
 def test_words_are_legible_on_anything(typesetter, size, background):
-    words = typesetter.draw(Style("grass widower, divorced man", size, 9 * size)).astype(float)
+    words = typesetter.draw(CaptionSpec("grass widower, divorced man", size, 9 * size)).astype(
+        float
+    )
     height, width = words.shape[:2]
     behind = {
         "white": np.full((height, width, 3), 255.0),
@@ -115,12 +117,12 @@ def test_words_that_cannot_be_set_are_told_and_left_out(caplog, tmp_path):
     font.write_bytes(Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").read_bytes())
     typesetter = Typesetter(Theme(font=font))
     font.unlink()
-    assert not typesetter.draw(Style("clinician", 33, 400)).any()
+    assert not typesetter.draw(CaptionSpec("clinician", 33, 400)).any()
     assert "'clinician' cannot be set" in caplog.text
 
 
 def test_more_lines_than_fit_become_smaller(typesetter):
-    style = Style("word " * 60, 60, 600, max_height=200)
+    style = CaptionSpec("word " * 60, 60, 600, max_height=200)
     width, height = typesetter.measure(style)
     assert width <= 602
     assert height <= 202

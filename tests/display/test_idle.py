@@ -1,15 +1,15 @@
 import pytest
 
-from installation.config import Theme
-from installation.display.arrange import Arranger
+from installation.config.model import Theme
 from installation.display.captions import Typesetter
-from installation.display.idle import Drift
-from installation.display.layout import View
+from installation.display.idle import IdleWord
+from installation.display.layout import Viewport
+from installation.display.layout_engine import LayoutEngine
 from installation.scene import Label, Scene, Track, Verdict
 
-WORDS = tuple(Drift(f"word {index}", f"person > kind {index % 7}") for index in range(50))
+WORDS = tuple(IdleWord(f"word {index}", f"person > kind {index % 7}") for index in range(50))
 SCREEN = 1280, 720
-VIEW = View(SCREEN, SCREEN, "cover", False)
+VIEW = Viewport(SCREEN, SCREEN, "cover", False)
 SOMEONE = (Track(1, 0.0, (500.0, 200.0, 620.0, 350.0), (0.0,) * 4, None),)
 WHOLE = Verdict(Label("n0", "wallflower", 1.0), True)
 
@@ -20,7 +20,7 @@ def typesetter():
 
 
 def wall(typesetter, **idle):
-    return Arranger(Theme(idle=idle), typesetter.measure, WORDS)
+    return LayoutEngine(Theme(idle=idle), typesetter.measure, WORDS)
 
 
 def layouts(arranging, times, tracks=()):
@@ -111,7 +111,7 @@ def test_another_time_other_words_drift_by(typesetter):
 
 def test_a_long_greeting_in_large_type_stays_on_the_screen(typesetter):
     theme = Theme(size=3, idle={"after": 1, "text": "Kommen Sie näher. " * 11})
-    arranging = Arranger(theme, typesetter.measure, ())
+    arranging = LayoutEngine(theme, typesetter.measure, ())
     (caption,) = layouts(arranging, range(10))[-1].captions
     width, height = typesetter.measure(caption.style)
     assert 0 <= caption.x <= 1280 - width

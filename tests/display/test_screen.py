@@ -6,13 +6,11 @@ import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 
-from installation.display.screen import DisplayError, choose, tell_renderer
-
-ROOT = Path(__file__).parent.parent.parent
+from installation.display.screen import DisplayError, choose, log_renderer
+from tests.paths import ROOT
 
 needs_xvfb = pytest.mark.skipif(not shutil.which("Xvfb"), reason="no Xvfb here")
 
@@ -42,7 +40,7 @@ def test_monitors_are_chosen_by_name_or_number():
 
 @pytest.mark.parametrize(("renderer", "told"), [("llvmpipe (LLVM 15)", True), ("NV168", False)])
 def test_drawing_with_the_processor_is_told(caplog, renderer, told):
-    tell_renderer(renderer)
+    log_renderer(renderer)
     assert ("without a graphics card" in caplog.text) == told
 
 
@@ -75,7 +73,7 @@ def on(display, script):
 
 OPEN = """
     import time
-    from installation.config import Display, Theme
+    from installation.config.model import Display, Theme
     from installation.display.window import Window
     window = Window(Display(width=400, height=300, {display}), Theme(), headless=False)
     print(*window.size, flush=True)

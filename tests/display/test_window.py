@@ -6,22 +6,20 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from installation.config import Display, Theme
+from installation.config.model import Display, Theme
 from installation.display.window import Window
 from installation.scene import Frame, Label, Scene, Track, Verdict
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
 
 SCRIPT = """
     import sys
     import cv2, numpy as np
-    from installation.config import Display, Theme
+    from installation.config.model import Display, Theme
     from installation.display.window import Window
     from installation.scene import Frame, Label, Scene, Track, Verdict
 
@@ -92,7 +90,7 @@ def test_without_a_screen_it_says_so():
         [
             sys.executable,
             "-c",
-            "from installation.config import Display, Theme\n"
+            "from installation.config.model import Display, Theme\n"
             "from installation.display.window import Window, DisplayError\n"
             "try: Window(Display(), Theme(), False)\n"
             "except DisplayError as error: print(error)",

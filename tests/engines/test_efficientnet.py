@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
-from make_reference import reference_input
 
 from engines.build import wheels
 from engines.checkpoint import CheckpointError, read_checkpoint
 from engines.efficientnet import GraphBuilder, add_backbone
 from engines.fetch import read_member
+from tests.engines.make_reference import reference_input
 
 HERE = Path(__file__).parent
 

@@ -4,7 +4,7 @@ import openvino as ov
 import pytest
 from onnx import TensorProto
 
-from engines.precision import PrecisionError, halve, quantise
+from engines.precision import PrecisionError, quantise, to_fp16
 
 ENGINES = ("face-centerface", "person-semantic")
 
@@ -15,13 +15,13 @@ def original(built, name):
 
 def batch(built, name, hopper, count=2):
     from engines.manifest import load_manifest
-    from installation.inference.regions import cut
+    from installation.inference.crop import crop_resize
 
     spec = load_manifest(built / name).input
     rng = np.random.default_rng(7)
     corners = rng.uniform(0, 250, (count, 2))
     regions = np.hstack([corners, corners + rng.uniform(120, 260, (count, 1))]).astype(np.float32)
-    pixels = np.stack([cut(hopper, region, spec.width, spec.height) for region in regions])
+    pixels = np.stack([crop_resize(hopper, region, spec.width, spec.height) for region in regions])
     planes = (pixels[..., ::-1] - np.array(spec.mean)) * np.array(spec.scale)
     return planes.transpose(0, 3, 1, 2).astype(np.float32)
 
@@ -37,7 +37,7 @@ def answers(model, planes):
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_halved_network_takes_halves_and_keeps_its_names(built, name):
-    model, halved = original(built, name), halve(original(built, name))
+    model, halved = original(built, name), to_fp16(original(built, name))
     (given,) = halved.graph.input
     assert given.name == model.graph.input[0].name
     assert given.type.tensor_type.elem_type == TensorProto.FLOAT16
@@ -53,7 +53,7 @@ def test_a_halved_network_takes_halves_and_keeps_its_names(built, name):
 def test_halved_networks_answer_nearly_the_same(built, hopper):
     planes = batch(built, "person-semantic", hopper, 24)
     full = answers(original(built, "person-semantic"), planes)["log_probabilities"]
-    half = answers(halve(original(built, "person-semantic")), planes)["log_probabilities"]
+    half = answers(to_fp16(original(built, "person-semantic")), planes)["log_probabilities"]
     assert (full.argmax(1) == half.argmax(1)).mean() >= 0.9
     assert np.median(np.abs(full - half)) < 0.1
 
@@ -61,7 +61,7 @@ def test_halved_networks_answer_nearly_the_same(built, hopper):
 def test_halving_leaves_its_argument_alone(built):
     model = original(built, "person-semantic")
     before = model.SerializeToString(deterministic=True)
-    halve(model)
+    to_fp16(model)
     assert model.SerializeToString(deterministic=True) == before
 
 
@@ -83,4 +83,4 @@ def test_a_missing_converter_is_one_line(built, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "onnxconverter_common.float16", None)
     with pytest.raises(PrecisionError, match="fp16 needs the Python package onnxconverter_common"):
-        halve(original(built, "face-centerface"))
+        to_fp16(original(built, "face-centerface"))

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from installation import config
 from installation.capture import capture as capturing
 from installation.capture import v4l2
 from installation.capture.camera import Camera
 from installation.capture.capture import Capture
-from installation.handover import Latest
+from installation.config import model as config
+from installation.runtime.latest import Latest
 
 # Attempts to open a camera that is well again: one may have begun before it was.
 AT_ONCE = 2
@@ -305,9 +305,9 @@ def test_a_device_closed_at_rest_and_open_again_at_once(sockets, wall):
 
 @pytest.mark.parametrize("fault", ["unplugged", "renumbered", "broken", "dead", "stalled"])
 def test_a_hundred_times_in_a_row(sockets, wall, fault, monkeypatch):
-    monkeypatch.setattr(capturing, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(capturing, "_SILENT", 0.01)
-    monkeypatch.setattr(capturing, "_LAST_WAIT", 0.01)
+    monkeypatch.setattr(capturing, "_BACKOFF_MIN_S", 0.01)
+    monkeypatch.setattr(capturing, "_FRAME_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(capturing, "_BACKOFF_MAX_S", 0.01)
     sockets.plug(0)
     shown = wall()
     shown.picture()

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from alone import run_alone
-from webcams import needs_compiler, preloaded
+from tests.fake_v4l2 import needs_compiler, preloaded
+from tests.isolated_pytest import run_alone
 
 HERE = Path(__file__).parent
 

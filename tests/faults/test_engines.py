@@ -6,14 +6,15 @@ import signal
 from textwrap import dedent
 
 import pytest
-from running import Running, needs_xvfb, x_server
+
+from tests.wall_process import Running, needs_xvfb, x_server
 
 pytestmark = needs_xvfb
 
 STREAMING = "pictures a second"
 NAMES = ("person-semantic", "face-centerface", "person-glosses", "demo-visitors")
 SOON = """
-    from installation import stages
+    from installation.vision import worker as stages
     stages._AGAIN = 0.5
 """
 

@@ -6,14 +6,15 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.network_camera import NetworkCamera
 
 from installation.capture import capture as capturing
-from installation.capture import health, stream
+from installation.capture import frame_health as health
+from installation.capture import stream
 from installation.capture.capture import Capture
 from installation.capture.stream import Stream
-from installation.handover import Latest
-from installation.redact import redact_url
+from installation.runtime.latest import Latest
+from installation.runtime.redact import redact_url
+from tests.faults.network_camera import NetworkCamera
 
 # Attempts to open a camera that is well again: one may have begun before it was.
 AT_ONCE = 2
@@ -191,12 +192,12 @@ def test_it_stops_while_a_network_camera_hangs(camera, running, fault):
 
 @pytest.mark.parametrize("fault", ["off", "reset", "garbage", "refuses", "green", "frozen", "mute"])
 def test_a_hundred_times_in_a_row(held, camera, running, fault, monkeypatch):
-    monkeypatch.setattr(capturing, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(capturing, "_LAST_WAIT", 0.01)
+    monkeypatch.setattr(capturing, "_BACKOFF_MIN_S", 0.01)
+    monkeypatch.setattr(capturing, "_BACKOFF_MAX_S", 0.01)
     if fault == "mute":
         monkeypatch.setattr(stream, "_STREAM_TIMEOUT", 1000)
     monkeypatch.setattr(health, "_LOOKS", 1000.0)
-    monkeypatch.setattr(health, "_EVEN", 0.05)
+    monkeypatch.setattr(health, "_UNIFORM_AFTER_S", 0.05)
     monkeypatch.setattr(health, "_FROZEN", 0.1)
     running.stream = Opened(camera.url)
     running.capture.use(running.stream)

@@ -12,8 +12,9 @@ from textwrap import dedent
 
 import cv2
 import pytest
-from running import LONG, Running, needs_xvfb, x_server
-from traced import (
+
+from tests.ports import free_port
+from tests.strace_capture import (
     Pixels,
     calls,
     looks_like_pictures,
@@ -22,8 +23,7 @@ from traced import (
     to_files,
     under_strace,
 )
-
-from tests.ports import free_port
+from tests.wall_process import LONG, Running, needs_xvfb, x_server
 
 pytestmark = [needs_xvfb, needs_strace]
 
@@ -52,9 +52,9 @@ def pixels(crowd_film):
 
 # However slow the machine is under strace, all that waits is recorded at the end.
 UNHURRIED = """
-import installation.controller, installation.record.keeper, installation.supervision.signals
-installation.controller._FAREWELL = installation.record.keeper._FAREWELL = 300.0
-installation.supervision.signals._END_S = 900.0
+import installation.wall, installation.record.writer, installation.runtime.signals
+installation.wall._SHUTDOWN_TIMEOUT_S = installation.record.writer._FAREWELL = 300.0
+installation.runtime.signals._END_S = 900.0
 """
 
 
@@ -167,8 +167,8 @@ def test_it_forgoes_core_dumps(watched):
 LEAKS = """
     import os, socket, sys, tempfile
     import cv2
-    from installation.wall import Wall
-    honest, leaks = Wall.show, []
+    from installation.display.presenter import Presenter
+    honest, leaks = Presenter.show, []
 
     def leak(pixels):
         cv2.imwrite("leaked.jpg", pixels)
@@ -184,7 +184,7 @@ LEAKS = """
         if wall.frame is not None and wall.faces == 2 and not leaks:
             leaks.append(leak(wall.frame.pixels))
 
-    Wall.show = show
+    Presenter.show = show
     socket.setdefaulttimeout(0.1)
 """
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from running import LONG, ROOT
-from traced import (
+
+from tests.ports import free_port
+from tests.strace_capture import (
     Pixels,
     calls,
     looks_like_pictures,
@@ -23,10 +24,9 @@ from traced import (
     to_files,
     under_strace,
 )
+from tests.wall_process import LONG, ROOT
 
-from tests.ports import free_port
-
-pytest.importorskip("installation.web.upload.serve")
+pytest.importorskip("installation.web.upload.command")
 pytestmark = needs_strace
 
 NAME = "rosebud-at-the-beach.jpg"

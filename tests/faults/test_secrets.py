@@ -10,14 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.network_camera import NetworkCamera
-from running import LONG, ROOT, Running, needs_xvfb, x_server
-from web.test_status import ask
 
-from installation import config as configuration
-from installation.config_files import ConfigError
-from installation.redact import redact_url
+from installation.config import model as configuration
+from installation.config.files import ConfigError
+from installation.runtime.redact import redact_url
+from tests.faults.network_camera import NetworkCamera
 from tests.ports import free_port
+from tests.wall_process import LONG, ROOT, Running, needs_xvfb, x_server
+from tests.web.test_status import ask
 
 SECRET = "h4rdToGuess"
 TOKEN = f"{SECRET}0123456789"
@@ -277,13 +277,13 @@ def test_what_nobody_expected_is_told_without_secrets(tmp_path, built):
     url = f"rtsp://a:{SECRET}@camera/{SECRET}"
     code = (
         "import logging, sys\n"
-        "from installation import classify\n"
-        "from installation.doctor import program\n"
-        "from installation.cli import main\n"
+        "from installation.vision import still_classifier\n"
+        "from installation.checks import program\n"
+        "from installation.commands.cli import main\n"
         "def fail(*_, **__):\n"
         f"    logging.getLogger('a.library').error('opening %s', {url!r})\n"
         f"    raise RuntimeError('cannot open {url}\\nfor {url}')\n"
-        "classify.open_reader = program.policy = fail\n"
+        "still_classifier.open_image_classifier = program.policy = fail\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     for arguments, said in (

@@ -7,19 +7,19 @@ import subprocess
 import sys
 
 import pytest
-from running import ROOT, Running, needs_xvfb, x_server
-from triton_server import Triton, mind, needs_triton
 
-from engines.repository import export
+from engines.triton_export import export
+from tests.triton_server import Triton, mind, needs_triton
+from tests.wall_process import ROOT, Running, needs_xvfb, x_server
 
 pytestmark = [needs_xvfb, needs_triton]
 
 STREAMING = "pictures a second"
 # What is tested is not how fast this machine is.
 PATIENT = """
-from installation import stages
+from installation.vision import worker as stages
 from installation.inference import kserve
-kserve._PROMPT, kserve._OPENING, stages.PATIENCE = 15.0, 60.0, 60.0
+kserve._LIVE_DEADLINE_S, kserve._OPENING, stages.PATIENCE = 15.0, 60.0, 60.0
 """
 
 

@@ -1,8 +1,9 @@
 """A folder of pictures on the wall, some of which are none: a real process on a real screen."""
 
-import odd_pictures
 from PIL import Image
-from running import Running, needs_xvfb, x_server
+
+from tests import odd_pictures
+from tests.wall_process import Running, needs_xvfb, x_server
 
 
 @needs_xvfb

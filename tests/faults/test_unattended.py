@@ -10,10 +10,10 @@ from textwrap import dedent, indent
 
 import cv2
 import pytest
-from running import LONG, Running, needs_xvfb, x_server
 
 from installation.labels.synsets import load_synsets
 from tests.mounts import own_mounts
+from tests.wall_process import LONG, Running, needs_xvfb, x_server
 
 pytestmark = needs_xvfb
 
@@ -84,7 +84,7 @@ HANGS = """
 @pytest.mark.parametrize(
     ("stage", "room", "owner", "work"),
     [
-        ("vision", "installation.vision.observer", "Observer", "observe"),
+        ("vision", "installation.vision.pipeline", "Observer", "observe"),
         ("capture", "installation.capture.demo", "DemoSource", "read"),
     ],
 )
@@ -237,9 +237,9 @@ def test_without_a_good_config_ever_it_does_not_start(start, folder, monkeypatch
 
 # However slow the machine, all that waits is recorded at the end.
 UNHURRIED = """
-import installation.controller, installation.record.keeper, installation.supervision.signals
-installation.controller._FAREWELL = installation.record.keeper._FAREWELL = 300.0
-installation.supervision.signals._END_S = 900.0
+import installation.wall, installation.record.writer, installation.runtime.signals
+installation.wall._SHUTDOWN_TIMEOUT_S = installation.record.writer._FAREWELL = 300.0
+installation.runtime.signals._END_S = 900.0
 """
 
 
@@ -266,13 +266,13 @@ def test_what_settles_is_recorded(start, folder, built, crowd_film):
 # So many visitors, and so few seconds between two attempts, that a hundred rounds are soon over.
 CROWDED = """
 import shutil, subprocess, threading, time
-import installation.controller as controller
-import installation.record.keeper as keeping
+import installation.wall as controller
+import installation.record.writer as keeping
 from installation.record.entry import Entry
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", "disk"], check=True)
-controller._STATUS = controller._WATCH = 0.05
+controller._STATUS = controller._WATCHDOG_INTERVAL_S = 0.05
 keeping._FIRST_WAIT = keeping._LAST_WAIT = 0.02
-begin, end = keeping.Keeper.__init__, keeping.Keeper.close
+begin, end = keeping.RecordWriter.__init__, keeping.RecordWriter.close
 def visited(keeper):
     number = 0
     while True:
@@ -287,7 +287,7 @@ def closed(keeper):
     end(keeper)
     # The disk is gone with the process.
     shutil.copytree("disk", "kept")
-keeping.Keeper.__init__, keeping.Keeper.close = crowded, closed
+keeping.RecordWriter.__init__, keeping.RecordWriter.close = crowded, closed
 """
 
 
@@ -353,8 +353,8 @@ TURNS = """
 import time
 from collections import deque
 from pathlib import Path
-from installation.wall import Wall
-turns, most, turn = deque(), [0], Wall.{work}
+from installation.display.presenter import Presenter
+turns, most, turn = deque(), [0], Presenter.{work}
 def counted(wall):
     turns.append(time.monotonic())
     while turns[0] < turns[-1] - 1:
@@ -363,7 +363,7 @@ def counted(wall):
         most[0] = len(turns)
         Path("turns").write_text(str(most[0]))
     turn(wall)
-Wall.{work} = counted
+Presenter.{work} = counted
 """
 
 

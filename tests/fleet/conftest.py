@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from fleet.names import FLEET
+
+from tests.fleet.names import FLEET
 
 
 def _tool(name):

@@ -3,15 +3,14 @@
 import json
 import re
 import time
-from pathlib import Path
 
 import yaml
-from web.test_status import a_report
 
-from installation.web.status.exposition import expose
-from installation.web.status.health import judge
+from installation.web.status.health import evaluate
+from installation.web.status.prometheus import expose
+from tests.paths import ROOT
+from tests.web.test_status import a_report
 
-ROOT = Path(__file__).parents[2]
 FLEET = ROOT / "systemd" / "fleet"
 GROUPS = yaml.safe_load((FLEET / "prometheus" / "rules.yml").read_text())["groups"]
 ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
@@ -44,4 +43,4 @@ def told(text):
 def told_by_a_wall():
     """The names of all that a wall ever tells."""
     report = a_report()
-    return told(expose(report, judge(report, time.monotonic()), 50.0, 0, 10**9).decode())
+    return told(expose(report, evaluate(report, time.monotonic()), 50.0, 0, 10**9).decode())

@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 import yaml
-from fleet.names import ALERTS, FLEET, ROOT
+
+from tests.fleet.names import ALERTS, FLEET, ROOT
 
 TESTS = ROOT / "tests" / "fleet" / "alerts.yml"
 RULES = FLEET / "prometheus" / "rules.yml"

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 import yaml
-from fleet.names import DASHBOARD, queries
+
+from tests.fleet.names import DASHBOARD, queries
 
 PANELS = DASHBOARD["panels"]
 

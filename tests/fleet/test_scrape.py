@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
-from fleet.names import queries
-from web.test_status import LONG, a_report
 
-from installation.config import Status
+from installation.config.model import Status
 from installation.web.status.server import StatusServer
+from tests.fleet.names import queries
 from tests.ports import free_port
+from tests.web.test_status import LONG, a_report
 
 
 class Monitor:

@@ -9,23 +9,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from engines.build import wheels
-from engines.card import NoCardError, find_card
+from engines.cuda_device import NoDeviceError, find_device
 from engines.fetch import read_member
 from installation.bench.inference import measure
 from installation.capture.demo import Crowd
-from installation.config import Inference
-from installation.inference.device import NoGpuError, find_gpu, open_engines
+from installation.config.model import Inference
+from installation.inference.open_engines import NoGpuError, find_gpu, open_engines
 from installation.vision.boxes import iou, squares
 from installation.vision.classifier import CONTEXT
 from installation.vision.detector import Detector
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 BUILT = ROOT / "engines" / "built"
 PORTRAITS = (
     ("matplotlib", "matplotlib/mpl-data/sample_data/grace_hopper.jpg"),
@@ -73,8 +72,8 @@ def agreement(settings: Inference) -> str:
 def main() -> int:
     """Check, compare, measure."""
     try:
-        card = find_card()
-    except NoCardError as error:
+        card = find_device()
+    except NoDeviceError as error:
         print(f"nothing to check: {error}", file=sys.stderr)
         return 2
     print(f"card: {card.name}, sm_{card.compute_capability}, driver {card.driver}")

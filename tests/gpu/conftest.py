@@ -8,7 +8,8 @@ import sys
 import textwrap
 
 import pytest
-from gpu.rehearsal import RehearsalError, default_folder, prepare
+
+from tests.gpu.fake_cuda_build import RehearsalError, default_folder, prepare
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,15 @@
 import json
 
 import pytest
-from gpu.rehearsal import default_folder, prepare
+
+from tests.gpu.fake_cuda_build import default_folder, prepare
 
 BENCH = """
 import json, sys
 {setup}
 from pathlib import Path
 from installation.bench import inference
-from installation.config import Inference
+from installation.config.model import Inference
 
 inference._ROUNDS = 3
 report = inference.measure(Inference(device="gpu", engines=Path("built")))

@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import cv2
 import pytest
 
-from engines.sealed import read_sealed, write_sealed
+from engines.checksummed_file import read_sealed, write_sealed
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 NAMES = ("face-centerface", "person-semantic")
 
 
@@ -168,7 +167,7 @@ def test_asked_for_by_name_the_cpu_is_taken(command, place, picture):
 REFUSED = """
 import sys
 {setup}
-from installation.inference.device import NoGpuError, find_gpu
+from installation.inference.open_engines import NoGpuError, find_gpu
 try:
     find_gpu()
 except NoGpuError as error:
@@ -209,7 +208,7 @@ def test_what_does_not_agree_is_named(rehearse, setup, environment, reason):
 
 
 def path_with_root():
-    from gpu.rehearsal import default_folder, prepare
+    from tests.gpu.fake_cuda_build import default_folder, prepare
 
     return joined(prepare(default_folder()))["PYTHONPATH"]
 

@@ -5,8 +5,9 @@ import shutil
 import numpy as np
 import onnx
 import pytest
-from gpu.rehearsal import RehearsalError, prepare
 from onnx import helper, numpy_helper
+
+from tests.gpu.fake_cuda_build import RehearsalError, prepare
 
 START = """
 import atexit

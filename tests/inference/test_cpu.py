@@ -3,19 +3,18 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import openvino as ov
 import pytest
 import yaml
-from opened import on_cpu
 
 from engines.fetch import sha256_of
+from installation.inference.crop import crop_resize
 from installation.inference.engine import InferenceError
-from installation.inference.regions import cut
+from tests.cpu_engine import on_cpu
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 REGIONS = np.array([[100, 50, 400, 350], [0, 0, 512, 600], [-50, 100, 300, 450]], np.float32)
 
 
@@ -36,7 +35,7 @@ def test_pixels_are_prepared_as_the_manifest_says(classifier, built, hopper):
     network = ov.Core().compile_model(
         built / "person-semantic" / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
-    patch = cut(hopper, REGIONS[0], 224, 224)[..., ::-1].astype(np.float32)
+    patch = crop_resize(hopper, REGIONS[0], 224, 224)[..., ::-1].astype(np.float32)
     by_hand = network(((patch - 127) / 128).transpose(2, 0, 1)[None])[0]
     np.testing.assert_allclose(
         classifier.run(hopper, REGIONS[:1])["log_probabilities"], by_hand, atol=2e-3

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from triton_server import Triton, mind, needs_triton
 
-from engines.repository import export
-from installation.config import Inference
+from engines.triton_export import export
+from installation.config.model import Inference
 from installation.inference import kserve
-from installation.inference.device import open_engines
 from installation.inference.engine import OverloadedError
-from installation.vision.classifier import surroundings
+from installation.inference.open_engines import open_engines
+from installation.vision.classifier import context_regions
+from tests.triton_server import Triton, mind, needs_triton
 
 pytestmark = needs_triton
 
@@ -35,8 +35,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(kserve, "_LAST_WAIT", 0.1)
     # Machines are slow where many tests run; what matters here is what happens then.
     monkeypatch.setattr(kserve, "_OPENING", LONG)
-    monkeypatch.setattr(kserve, "_PROMPT", LONG)
-    monkeypatch.setattr(kserve, "_PATIENT", LONG)
+    monkeypatch.setattr(kserve, "_LIVE_DEADLINE_S", LONG)
+    monkeypatch.setattr(kserve, "_BATCH_DEADLINE_S", LONG)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def seen(hopper):
     """A picture, and regions of it."""
     height, width = hopper.shape[:2]
     faces = np.array([[180, 60, 330, 260], [100, 100, 200, 220], [0, 0, 512, 512]], np.float32)
-    return hopper, surroundings(faces, width, height)
+    return hopper, context_regions(faces, width, height)
 
 
 def until(condition):

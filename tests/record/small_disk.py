@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from installation.record import keeper as keeping
+from installation.record import writer as keeping
 from installation.record.entry import Entry
-from installation.record.keeper import Keeper
 from installation.record.store import RecordError, count
+from installation.record.writer import RecordWriter
 
 _PATIENCE = 300.0
 
@@ -74,7 +74,7 @@ def main() -> None:
             return 0
 
     path, ballast = folder / "record.sqlite", folder / "ballast"
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     keeper.keep(_entries(10))
     _wait(lambda: written() == 10, "rows on an empty disk")
     seen = {"while empty": keeper.trouble}
@@ -101,7 +101,7 @@ def main() -> None:
     # As after a boot at which the file system was found in disorder.
     keeper.close()
     _mount(folder, "remount,ro")
-    keeper = Keeper(path)
+    keeper = RecordWriter(path)
     keeper.keep(_entries(5))
     _wait(lambda: keeper.trouble is not None, "trouble with a disk that is read-only")
     seen["while read-only"] = keeper.trouble

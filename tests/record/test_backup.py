@@ -13,7 +13,7 @@ import pytest
 from installation.record.backup import back_up
 from installation.record.entry import Entry
 from installation.record.errors import RecordError
-from installation.record.reading import reading
+from installation.record.reader import open_readonly
 from installation.record.store import Store, count
 from tests.mounts import own_mounts
 
@@ -49,7 +49,7 @@ def test_it_is_one_file_that_can_be_used_as_a_record(folder):
     assert stat.S_IMODE(copy.stat().st_mode) == 0o640
     assert sorted(each.name for each in folder.glob("west*")) == ["west.sqlite"]
     assert left_over(folder) == []
-    with reading(folder / "record.sqlite") as one, reading(copy) as other:
+    with open_readonly(folder / "record.sqlite") as one, open_readonly(copy) as other:
         rows = "SELECT * FROM entry ORDER BY id"
         assert one.execute(rows).fetchall() == other.execute(rows).fetchall()
     with closing(Store(copy)) as store:

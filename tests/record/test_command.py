@@ -4,14 +4,12 @@ import json
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from installation.record.entry import Entry
 from installation.record.store import Store
 
-ROOT = Path(__file__).parent.parent.parent
 NOON = 494_435  # 2026-05-28T11:00Z
 
 

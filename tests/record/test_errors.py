@@ -3,19 +3,17 @@
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from installation.record.entry import Entry
 from installation.record.errors import RecordError
-from installation.record.keeper import Keeper
-from installation.record.reading import reading
+from installation.record.reader import open_readonly
 from installation.record.store import Store, count
+from installation.record.writer import RecordWriter
 from tests.record.odd_places import ODD_PLACES, make_odd_places
-from tests.record.test_keeper import wait
+from tests.record.test_writer import wait
 
-ROOT = Path(__file__).parent.parent.parent
 ENTRY = Entry(472222, "n10104064", 0.5, 3, "wall", "safe", "person-semantic")
 
 
@@ -26,7 +24,7 @@ def folder(tmp_path):
 
 
 def read(path):
-    with reading(path):
+    with open_readonly(path):
         pass
 
 
@@ -43,7 +41,7 @@ def test_what_is_no_file_is_said(folder, place, use):
 
 @pytest.mark.parametrize("place", ODD_PLACES)
 def test_recording_pauses_and_whoever_records_is_not_held_up(folder, place):
-    keeper = Keeper(folder / place)
+    keeper = RecordWriter(folder / place)
     keeper.keep([ENTRY])
     wait(lambda: keeper.trouble)
     assert keeper.trouble.startswith(f"recording pauses: {ODD_PLACES[place].format(folder)}")
@@ -52,7 +50,7 @@ def test_recording_pauses_and_whoever_records_is_not_held_up(folder, place):
 
 
 def test_recording_goes_on_when_it_is_away(folder):
-    keeper = Keeper(folder / "fifo")
+    keeper = RecordWriter(folder / "fifo")
     keeper.keep([ENTRY])
     wait(lambda: keeper.trouble)
     (folder / "fifo").unlink()

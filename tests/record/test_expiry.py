@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from installation.record import keeper as keeping
+from installation.record import writer as keeping
 from installation.record.entry import Entry, hour_of
 from installation.record.expiry import Expiry, announced
-from installation.record.keeper import Keeper
-from installation.record.reading import reading
+from installation.record.reader import open_readonly
 from installation.record.store import Store, count
-from tests.record.test_keeper import wait
+from installation.record.writer import RecordWriter
+from tests.record.test_writer import wait
 
 HOUR, DAY = 3600, 86_400
 NOW = 1_790_000_000  # 2026-09-21
@@ -60,7 +60,7 @@ class Record:
 
     @property
     def announced(self):
-        with reading(self.path) as database:
+        with open_readonly(self.path) as database:
             return announced(database)
 
 
@@ -289,7 +289,7 @@ def test_of_two_programs_the_setting_of_the_one_started_last_counts(settled):
 
 def test_what_was_set_aside_is_announced_too(settled):
     with closing(Store(settled.path)) as store:
-        store.forget(hour_of(NOW) - 24 * 99)
+        store.delete_before(hour_of(NOW) - 24 * 99)
     aside = settled.path.with_name("record.sqlite.damaged-20260801-120000")
     aside.write_bytes(b"damaged")
     os.utime(aside, (NOW - 150 * DAY,) * 2)
@@ -314,9 +314,9 @@ def test_the_wall_goes_by_it_while_it_runs(record, monkeypatch, caplog):
         monotonic = staticmethod(keeping.time.monotonic)
 
     monkeypatch.setattr(keeping, "time", Clock)
-    monkeypatch.setattr(keeping, "_SWEEP", 0.02)
+    monkeypatch.setattr(keeping, "_EXPIRE_INTERVAL_S", 0.02)
     caplog.clear()
-    keeper = Keeper(record.path, keep_days=30)
+    keeper = RecordWriter(record.path, keep_days=30)
     wait(lambda: caplog.records)
     assert caplog.records[0].levelname == "WARNING"
     assert caplog.records[0].message.startswith(f"{record.path}: 5 words from before ")

@@ -1,9 +1,8 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
 
 
 def test_a_thousand_kills_cost_no_row_that_was_written(tmp_path):

@@ -16,11 +16,10 @@ import pytest
 from installation.record import merge as merging
 from installation.record.entry import Entry
 from installation.record.merge import merge
-from installation.record.reading import reading
+from installation.record.reader import open_readonly
 from installation.record.store import RecordError, Store, count
 from tests.mounts import own_mounts
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
 
 # What the first version wrote.
 FIRST = """
@@ -109,13 +108,13 @@ def test_what_was_pruned_since_stays_in_the_sum(into, tmp_path):
     grow(wall, range(10, 20))
     new(into, wall)
     with closing(Store(wall)) as store:
-        store.forget(101)
+        store.delete_before(101)
     grow(wall, [20])
     assert new(into, wall) == [1]
     assert rows(into) == Counter(range(21))
     # Not even when nothing was left of it.
     with closing(Store(wall)) as store:
-        store.forget(10**6)
+        store.delete_before(10**6)
     grow(wall, [21])
     assert new(into, wall) == [1]
 
@@ -166,7 +165,7 @@ def test_what_is_merged_says_what_it_said(into, tmp_path):
 
 def test_the_order_in_which_words_were_given_is_not_told(tmp_path):
     grow(tmp_path / "wall.sqlite", range(100))
-    with reading(tmp_path / "wall.sqlite") as database:
+    with open_readonly(tmp_path / "wall.sqlite") as database:
         found = [each for (each,) in database.execute("SELECT seconds FROM entry")]
     assert found != sorted(found) and sorted(found) == list(range(100))
 
@@ -206,7 +205,7 @@ def test_one_of_the_first_version_is_one_with_what_becomes_of_it(into, tmp_path)
     assert new(into, wall) == [1]
     with closing(Store(wall)) as store:
         store.add(entries([41]))
-        store.forget(101)
+        store.delete_before(101)
     assert new(into, backup, wall) == [0, 1]
     Store(backup).close()
     assert new(into, backup) == [0]
@@ -223,7 +222,7 @@ def test_what_is_brought_into_the_new_form_leaves_no_trace_of_what_is_forgotten_
                 [(each,) for each in range(3000)],
             )
     with closing(Store(wall)) as store:
-        store.forget(101)
+        store.delete_before(101)
         for path in tmp_path.iterdir():
             assert b"gone-one" not in path.read_bytes(), path
 
@@ -524,7 +523,7 @@ class Fleet:
 
     def prune(self, path):
         hour = self.chance.randrange(100, 108)
-        self.store(path).forget(hour)
+        self.store(path).delete_before(hour)
         self.walls[path] = {each: at for each, at in self.walls[path].items() if at >= hour}
 
     def copy(self, path):

@@ -282,7 +282,7 @@ def test_the_journal_stays_short(path):
 def test_what_is_forgotten_has_left_the_files(path):
     with closing(old_and_new(path)) as store:
         assert traces(path)
-        store.forget(101)
+        store.delete_before(101)
         assert traces(path) == []
     assert traces(path) == []
     assert [row[0] for row in rows(path)] == [472222] * 500
@@ -293,7 +293,7 @@ def test_nothing_is_left_of_what_was_moved_before_it_was_forgotten(path):
         for hour in range(200):
             row = replace(entries(1)[0], hour=hour, engine=f"engine-of-the-hour-{hour:03}")
             store.add([row] * 20)
-            store.forget(hour - 10)
+            store.delete_before(hour - 10)
             assert traces(path, b"engine-of-the-hour-%03d" % (hour - 11)) == []
         for hour in range(189):
             assert traces(path, b"engine-of-the-hour-%03d" % hour) == []
@@ -301,9 +301,9 @@ def test_nothing_is_left_of_what_was_moved_before_it_was_forgotten(path):
 
 def test_what_is_forgotten_is_counted_by_the_hour(path):
     with closing(old_and_new(path)) as store:
-        store.forget(100)
+        store.delete_before(100)
         assert count(path) == 1000
-        store.forget(472222)
+        store.delete_before(472222)
         assert count(path) == 500
 
 
@@ -312,10 +312,10 @@ def test_one_who_reads_while_something_is_forgotten_delays_it_only(path):
         with closing(sqlite3.connect(path)) as reader:
             reader.execute("BEGIN")
             assert reader.execute("SELECT count(*) FROM entry").fetchone() == (1000,)
-            store.forget(101)
+            store.delete_before(101)
             assert reader.execute("SELECT count(*) FROM entry").fetchone() == (1000,)
         assert count(path) == 500
-        store.forget(101)
+        store.delete_before(101)
         assert traces(path) == []
 
 
@@ -328,6 +328,6 @@ def test_what_was_set_aside_is_forgotten_when_all_in_it_is_old(path):
     for each in (aside_long_ago, another):
         os.utime(each, (100 * 3600, 100 * 3600))
     with closing(Store(path)) as store:
-        store.forget(101)
+        store.delete_before(101)
     assert not aside_long_ago.exists()
     assert aside_now.exists() and another.exists()

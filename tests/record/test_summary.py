@@ -9,7 +9,7 @@ import pytest
 from installation.labels.policy import Policy
 from installation.labels.taxonomy import find
 from installation.record.entry import Entry, hour_of
-from installation.record.reading import Period
+from installation.record.reader import Period
 from installation.record.store import Store
 from installation.record.summary import as_text, export, summarise
 

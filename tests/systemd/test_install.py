@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from installation import config as configuration
+from installation.config import model as configuration
+from tests.paths import ROOT
 
-PROJECT = Path(__file__).parent.parent.parent
 PARTS = (
     "LICENSE README.md CHANGELOG.md config.yaml docs engines installation pyproject.toml setup.cfg"
     " setup.sh systemd"
@@ -91,10 +91,10 @@ class Machine:
             if part in ("engines", "installation", "docs"):
                 (self.tree / part).mkdir()
                 (self.tree / part / "something").write_text(part)
-            elif (PROJECT / part).is_dir():
-                shutil.copytree(PROJECT / part, self.tree / part)
+            elif (ROOT / part).is_dir():
+                shutil.copytree(ROOT / part, self.tree / part)
             else:
-                shutil.copy(PROJECT / part, self.tree)
+                shutil.copy(ROOT / part, self.tree)
         self.play("python3", PYTHON)
         self.play("pip", PIP)
         self.play("program", PROGRAM)
@@ -193,7 +193,7 @@ def machine(tmp_path):
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="no shellcheck here")
 @pytest.mark.parametrize("script", ["systemd/install", "systemd/screen", "setup.sh"])
 def test_shellcheck_has_nothing_to_say(script):
-    ran = subprocess.run(["shellcheck", PROJECT / script], capture_output=True, text=True)
+    ran = subprocess.run(["shellcheck", ROOT / script], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout
 
 
@@ -213,7 +213,7 @@ def test_installed_are_program_units_config_and_command(machine):
     machine.installs()
     release = machine.root / "opt/installation/current"
     assert (release / ".venv/bin/installation").is_file()
-    for unit in PROJECT.glob("systemd/installation*.*"):
+    for unit in ROOT.glob("systemd/installation*.*"):
         if unit.suffix != ".sysusers":
             assert (machine.units / unit.name).read_text() == unit.read_text()
     wanted = machine.root / "etc/systemd/system/multi-user.target.wants"
@@ -233,10 +233,10 @@ def test_the_first_config_is_the_trees_with_state_where_it_is_kept(machine):
     state = machine.root / "var/lib/installation"
     config = configuration.load(machine.config)
     assert config.inference.engines == state / "engines"
-    ours, theirs = machine.config.read_text().splitlines(), (PROJECT / "config.yaml").read_text()
+    ours, theirs = machine.config.read_text().splitlines(), (ROOT / "config.yaml").read_text()
     different = [line for line in ours if line not in theirs.splitlines()]
     (schema,) = [line for line in ours if "$schema=" in line]
-    assert schema.endswith("=/opt/installation/current/installation/config.schema.json")
+    assert schema.endswith("=/opt/installation/current/installation/config/schema.json")
     assert all(str(state) in line for line in different if "$schema" not in line)
     if "record.sqlite" in theirs:
         assert any(f"file: {state}/record.sqlite" in line for line in different)
@@ -246,7 +246,7 @@ def test_the_real_program_passes_its_checks(machine, built):
     for part in ("engines", "installation"):
         shutil.rmtree(machine.tree / part)
         ignored = shutil.ignore_patterns("__pycache__", "built")
-        shutil.copytree(PROJECT / part, machine.tree / part, ignore=ignored)
+        shutil.copytree(ROOT / part, machine.tree / part, ignore=ignored)
     machine.spoil("real")
     state = machine.root / "var/lib/installation"
     state.mkdir(parents=True)
@@ -619,7 +619,7 @@ def test_it_takes_root():
         # Others than root have to find it.
         Path(folder).chmod(0o755)
         script = Path(folder, "systemd", "install")
-        shutil.copytree(PROJECT / "systemd", script.parent)
+        shutil.copytree(ROOT / "systemd", script.parent)
         for option in ([], ["--uninstall"]):
             ran = subprocess.run(
                 [*as_nobody, script, *option], env=environment, capture_output=True, text=True

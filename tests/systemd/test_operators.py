@@ -3,11 +3,11 @@
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
+
 FILE = ROOT / "systemd" / "operators.sudoers"
 VISUDO = shutil.which("visudo") or shutil.which("visudo", path="/usr/sbin:/sbin")
 

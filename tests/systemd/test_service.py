@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.paths import ROOT
+
 SYSTEMD = ROOT / "systemd"
 UNITS = sorted(path for path in SYSTEMD.iterdir() if path.suffix in (".service", ".path", ".timer"))
 WEB = ("installation-web.service", "installation-web@.service")
@@ -113,7 +114,7 @@ def test_a_hang_is_noticed_within_fifteen_seconds(wall):
 
 
 def test_the_commands_that_are_started_exist():
-    from installation.cli import _parser
+    from installation.commands.cli import _parser
 
     for unit in WITH_ENGINES:
         words = read(unit)["Service"]["ExecStart"].replace("%i", "8081").split()
@@ -264,7 +265,7 @@ def test_the_web_extension_reaches_nothing_and_is_reached_by_this_machine_alone(
 
 
 def test_whoever_is_served_at_the_end_has_the_time_for_it():
-    from installation.web.upload.connection import GRACE
+    from installation.web.upload.server import GRACE
 
     for name in WEB:
         assert int(read(name)["Service"]["TimeoutStopSec"]) > GRACE + 5

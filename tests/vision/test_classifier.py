@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from opened import on_cpu
-from portraits import HOPPER_FACE
 
 from engines.manifest import ManifestError
 from installation.labels.policy import Policy
 from installation.labels.synsets import load_synsets
 from installation.vision.classifier import Classifier
+from tests.cpu_engine import on_cpu
+from tests.portraits import HOPPER_FACE
 
 FACE = np.array([HOPPER_FACE], np.float32)
 

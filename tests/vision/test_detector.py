@@ -1,12 +1,12 @@
 import cv2
 import numpy as np
 import pytest
-from opened import on_cpu
-from portraits import COLLINS_FACE, HOPPER_FACE
 
 from engines.manifest import ManifestError
 from installation.vision.boxes import iou
-from installation.vision.detector import Detector, look
+from installation.vision.detector import Detector, tile_regions
+from tests.cpu_engine import on_cpu
+from tests.portraits import COLLINS_FACE, HOPPER_FACE
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_smaller_faces_than_asked_for_are_left_out(built, collins):
 @pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (6000, 4000), (90, 4000), (1, 1)])
 def test_regions_cover_the_frame_and_overlap(size):
     width, height = size
-    regions = look(width, height, (640, 352), smallest_face=24)
+    regions = tile_regions(width, height, (640, 352), smallest_face=24)
     seen = np.zeros((min(height, 400), min(width, 400)), int)
     scale = np.array([seen.shape[1] / width, seen.shape[0] / height])
     finest = (regions[:, 2] - regions[:, 0]).min()

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from installation.vision.verdict import Ballot
+from installation.vision.verdict import VoteAccumulator
 
 SOON, LATER = 0.2, 2.0
 
@@ -20,7 +20,7 @@ class Booth:
     """Casts votes as often as the observer would; tells what was shown when."""
 
     def __init__(self):
-        self.ballot = Ballot()
+        self.ballot = VoteAccumulator()
         self.at = 0.0
         self.shown = []
 
@@ -33,7 +33,7 @@ class Booth:
 
 
 def test_nothing_is_said_before_the_first_vote():
-    ballot = Ballot()
+    ballot = VoteAccumulator()
     assert (ballot.winner, ballot.settled, ballot.candidates, ballot.share(0)) == (-1, False, (), 0)
 
 
@@ -54,7 +54,7 @@ def test_a_contest_is_decided_within_a_second_and_a_vote():
 
 
 def test_few_votes_decide_where_looking_takes_long():
-    ballot = Ballot()
+    ballot = VoteAccumulator()
     ballot.cast(A, 10.0)
     ballot.cast(A, 11.5)
     assert (ballot.winner, ballot.settled) == (0, True)

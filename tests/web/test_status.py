@@ -17,13 +17,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from installation.config import Status
-from installation.metrics import Metrics
+from installation.config.model import Status
+from installation.display.metrics import Metrics
 from installation.scene import Frame
-from installation.web.status.health import judge
+from installation.web.status.health import evaluate
 from installation.web.status.history import EVERY
-from installation.web.status.report import Pulse, Report
 from installation.web.status.server import StatusServer
+from installation.web.status.snapshot import StageHealth, StatusSnapshot
 from tests.ports import free_port
 
 LONG = 300.0
@@ -35,7 +35,7 @@ def a_report(**changes):
     metrics = Metrics()
     for index in range(40):
         metrics.present(index / 30, index / 30 - 0.02, index / 30 - 0.06, 0.004)
-    report = Report(
+    report = StatusSnapshot(
         # It does not get old, however long a test takes.
         at=time.monotonic() + 1e6,
         open=True,
@@ -48,7 +48,7 @@ def a_report(**changes):
         stuck=False,
         metrics=metrics,
         faces=2,
-        pulses=(Pulse("vision", 0.1, 8.0), Pulse("capture", 0.02, 8.0)),
+        pulses=(StageHealth("vision", 0.1, 8.0), StageHealth("capture", 0.02, 8.0)),
         camera="/dev/video0",
         trouble=None,
         losses=3,
@@ -130,7 +130,11 @@ def test_a_wall_that_works_is_healthy(serve):
         ({"trouble": "/dev/video0: no camera there"}, "does not work", "no camera there"),
         ({"waiting": True, "shown_at": -60.0}, "does not work", "no picture on the wall for"),
         ({"stuck": True}, "does not work", "the screen stays the same"),
-        ({"pulses": (Pulse("vision", 5.0, 8.0),)}, "does not work", "vision has not answered"),
+        (
+            {"pulses": (StageHealth("vision", 5.0, 8.0),)},
+            "does not work",
+            "vision has not answered",
+        ),
         ({"preparing": "preparing 34%"}, "preparing", "preparing 34%"),
         (
             {"preparing": "preparing", "engines": "x: no engine here"},
@@ -168,7 +172,7 @@ def test_before_the_wall_says_anything_it_starts(serve):
 )
 def test_closed_by_its_hours_it_is_healthy(changes):
     report = a_report(open=False, doors="closed until Mon 23 Nov 2026, 10:00", **changes)
-    health = judge(report, report.at)
+    health = evaluate(report, report.at)
     assert (health.faults, health.words) == ((), "closed until Mon 23 Nov 2026, 10:00")
 
 
@@ -249,7 +253,7 @@ def test_machines_can_read_the_metrics(serve):
 
 
 def test_each_metric_is_in_the_table(serve):
-    from conftest import ROOT
+    from tests.conftest import ROOT
 
     table = (ROOT / "docs" / "status.md").read_text()
     text = ask(serve(a_report()), "/metrics").text

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta, timezone
 from datetime import time as clock
 
 import pytest
-from running import LONG, Running, needs_xvfb, x_server
-from web.test_status import ask, metrics_of
 
-from installation.inference.device import trust_in
-from installation.inference.trust import FAILURES
+from installation.inference.circuit_breaker import FAILURES
+from installation.inference.open_engines import circuit_breaker_for
 from tests.ports import free_port
+from tests.wall_process import LONG, Running, needs_xvfb, x_server
+from tests.web.test_status import ask, metrics_of
 
 pytestmark = needs_xvfb
 
@@ -63,7 +63,7 @@ def shown(port):
 GATE = """
 import time
 from pathlib import Path
-from installation import stages
+from installation.vision import worker as stages
 opened = stages.open_observer
 def opened_later(*arguments):
     while not Path("gate").exists():
@@ -124,9 +124,9 @@ def test_closed_until_a_day_it_tells_when_it_opens(start):
 
 # A card and a TensorRT, as the driver and Python would tell of them.
 FOUND = """
-import installation.inference.device as room
+import installation.inference.open_engines as room
 card = room.Card("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
-room.find_gpu = lambda: room.GpuFound(card, room.Library("tensorrt", "10.3.0", None))
+room.find_gpu = lambda: room.GpuInfo(card, room.Library("tensorrt", "10.3.0", None))
 """
 
 
@@ -137,7 +137,7 @@ def test_a_gpu_that_is_left_alone_is_told(start, tmp_path, built):
         if engine.name != "plans":
             (engines / engine.name).symlink_to(engine)
     for _ in range(FAILURES):
-        trust_in(engines).fail("it fell off the bus")
+        circuit_breaker_for(engines).fail("it fell off the bus")
     port = free_port()
     wall = start(port, inference="{engines: engines, device: auto}", patch=FOUND)
     assert "warning: inference on the CPU for now" in until(port, 200, "for now")

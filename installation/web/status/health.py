@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from installation.advice import turn_on_monitor
-from installation.web.status.report import Report
+from installation.runtime.advice import turn_on_monitor
+from installation.web.status.snapshot import StatusSnapshot
 
 # Seconds without a report, and without a picture, after which something is wrong.
 _REPORT = 5.0
@@ -40,7 +40,7 @@ class Health:
         return "".join(f"{line}\n" for line in (self.words, *faults, *warnings))
 
 
-def judge(report: Report | None, now: float) -> Health:
+def evaluate(report: StatusSnapshot | None, now: float) -> Health:
     """Judge the newest report; None where there is none yet.
 
     Closed by its hours the wall works; without a picture to show it does not, whatever the reason.
@@ -63,7 +63,7 @@ def judge(report: Report | None, now: float) -> Health:
     return Health(tuple(faults), warnings, "does not work" if faults else _well(report))
 
 
-def _shown(report: Report, now: float) -> list[str]:
+def _shown(report: StatusSnapshot, now: float) -> list[str]:
     """Tell why what is on the wall is not what should be."""
     faults = []
     if report.dark:
@@ -81,12 +81,12 @@ def _shown(report: Report, now: float) -> list[str]:
     return faults
 
 
-def _warned(report: Report) -> Iterator[str]:
+def _warned(report: StatusSnapshot) -> Iterator[str]:
     if report.fallback:
         yield f"inference on the {report.device} for now, not as asked for; the log says why"
     if report.pause is not None:
         yield report.pause
 
 
-def _well(report: Report) -> str:
+def _well(report: StatusSnapshot) -> str:
     return "works" if report.open else report.doors

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from installation.metrics import EDGES, Histogram
-from installation.web.status.report import Report
+from installation.display.metrics import EDGES, Histogram
+from installation.web.status.snapshot import StatusSnapshot
 
 # Samples that are kept, and seconds from one to the next.
 _KEPT = 200
@@ -57,9 +57,9 @@ class History:
 
     def __init__(self) -> None:
         self.samples: deque[Sample] = deque(maxlen=_KEPT)
-        self._before: Report | None = None
+        self._before: StatusSnapshot | None = None
 
-    def take(self, report: Report | None, temperature: float | None) -> None:
+    def take(self, report: StatusSnapshot | None, temperature: float | None) -> None:
         """Take the next sample, and the machine's temperature with it."""
         before, self._before = self._before, report
         memory = _resident()

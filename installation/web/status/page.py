@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from installation.web.status.health import Health
 from installation.web.status.history import MINUTES, History, Sample, sparkline
-from installation.web.status.report import Report
+from installation.web.status.snapshot import StatusSnapshot
 
 _SPARK = 200, 40
 
@@ -50,7 +50,7 @@ class Page:
         self._began = time.monotonic()
 
     def draw(
-        self, report: Report | None, health: Health, history: History, restarts: int | None
+        self, report: StatusSnapshot | None, health: Health, history: History, restarts: int | None
     ) -> str:
         """Return it as HTML."""
         return self._template.render(
@@ -64,7 +64,9 @@ class Page:
             preview=self._preview and report is not None and report.frame is not None,
         )
 
-    def _facts(self, report: Report | None, restarts: int | None) -> Iterator[tuple[str, str]]:
+    def _facts(
+        self, report: StatusSnapshot | None, restarts: int | None
+    ) -> Iterator[tuple[str, str]]:
         running = time.monotonic() - self._began
         if report is not None:
             metrics = report.metrics
@@ -112,7 +114,7 @@ def _tiles(history: History) -> Iterator[_Tile]:
     yield tile("memory", lambda sample: sample.memory, 1 / 2**20, "MB")
 
 
-def _for_now(report: Report) -> str:
+def _for_now(report: StatusSnapshot) -> str:
     return " for now, not as asked for" if report.fallback else ""
 
 

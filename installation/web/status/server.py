@@ -14,12 +14,12 @@ from contextlib import contextmanager
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from installation import config
-from installation.handover import Latest
+from installation.config import model as config
+from installation.runtime.latest import Latest
 from installation.supervision.restarts import restarts
+from installation.web.status.app import StatusApp
 from installation.web.status.history import EVERY
-from installation.web.status.report import Report
-from installation.web.status.site import Site
+from installation.web.status.snapshot import StatusSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ class StatusServer:
 
     def __init__(self, settings: config.Status) -> None:
         self._settings = settings
-        self._reports = Latest[Report]()
+        self._reports = Latest[StatusSnapshot]()
         self._stopped = threading.Event()
         self._said = ""
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
         self._thread.start()
 
-    def publish(self, report: Report) -> None:
+    def publish(self, report: StatusSnapshot) -> None:
         """Tell this from now on; never waits."""
         self._reports.put(report)
 
@@ -87,7 +87,7 @@ class StatusServer:
 
     def _serve(self, started_again: int | None) -> None:
         with _bound(self._settings) as listening:
-            site = Site(self._settings, self._reports, started_again)
+            site = StatusApp(self._settings, self._reports, started_again)
             server = _Server(
                 uvicorn.Config(
                     site.app,
@@ -128,7 +128,7 @@ def _bound(settings: config.Status) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn's server, ended by an event; it takes the samples, too."""
 
-    def __init__(self, settings: uvicorn.Config, site: Site, stopped: threading.Event) -> None:
+    def __init__(self, settings: uvicorn.Config, site: StatusApp, stopped: threading.Event) -> None:
         super().__init__(settings)
         self._site = site
         self._ended = stopped

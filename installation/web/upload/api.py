@@ -7,14 +7,14 @@ from typing import Any
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
-from installation.config import Web
-from installation.web.upload.answer import Reply
-from installation.web.upload.receive import FIELD
+from installation.config.model import Web
+from installation.web.upload.request_body import FIELD
+from installation.web.upload.response import ClassifyResponse
 
 API = "/api/classify"
 
 
-class Refusal(BaseModel):
+class ErrorResponse(BaseModel):
     """Why a picture got no answer."""
 
     error: str = Field(description="One sentence")
@@ -23,7 +23,7 @@ class Refusal(BaseModel):
 def describe(limits: Web) -> dict[str, Any]:
     """Return the OpenAPI document of a service with some limits."""
     _, schemas = models_json_schema(
-        [(Reply, "serialization"), (Refusal, "serialization")],
+        [(ClassifyResponse, "serialization"), (ErrorResponse, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     text = {"text/plain": {"schema": {"type": "string"}}}

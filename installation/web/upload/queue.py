@@ -10,27 +10,27 @@ from ipaddress import ip_address, ip_network
 from math import ceil, inf
 from typing import Generic, TypeVar
 
-from installation.handover import Closed
-from installation.web.upload.trouble import Trouble
+from installation.runtime.latest import Closed
+from installation.web.upload.errors import RequestError
 
 T = TypeVar("T")
 
 CLOSING = "This is closing just now."
 _MANY = "Too many pictures are here just now: try again soon."
 # Of IPv6, the part that tells one household or telephone from another.
-_HOUSEHOLD = 64
+_IPV6_PREFIX_BITS = 64
 # When to come again, seconds: what is said to those for whom there is no place.
 _SOON = 5
 # How much of somebody's patience may be spent by what is expected, which is not what happens; and
 # how much the last of the times between two jobs changes what is expected.
-_SURE = 0.75
+_WAIT_MARGIN = 0.75
 _NEWEST = 0.1
 # How long an address that has nothing here is remembered at the most, seconds: what it takes to
 # earn its whole allowance back.
 MINUTE = 60.0
 
 
-def guest_of(address: str | None) -> str:
+def client_key(address: str | None) -> str:
     """Return what stands for a client in the queue: its address, of IPv6 the network's part.
 
     Examples
@@ -46,11 +46,11 @@ def guest_of(address: str | None) -> str:
         return str(found)
     if found.ipv4_mapped:
         return str(found.ipv4_mapped)
-    return str(ip_network((found, _HOUSEHOLD), strict=False))
+    return str(ip_network((found, _IPV6_PREFIX_BITS), strict=False))
 
 
 @dataclass(slots=True, eq=False)
-class _Guest(Generic[T]):
+class _Client(Generic[T]):
     """What is known of one address, as long as it is here or has been within the minute."""
 
     allowance: float
@@ -90,8 +90,8 @@ class FairQueue(Generic[T]):
         # Seconds from one job to the next, of late; since when there has been another all the time.
         self._pace = 0.0
         self._taken_at: float | None = None
-        self._guests: dict[str, _Guest[T]] = {}
-        self._turns: deque[_Guest[T]] = deque()
+        self._guests: dict[str, _Client[T]] = {}
+        self._turns: deque[_Client[T]] = deque()
         self._changed = threading.Condition()
         self._shut = False
         self._closed = False
@@ -119,19 +119,19 @@ class FairQueue(Generic[T]):
         with self._changed:
             guest = self._guests.get(who)
             if guest is None:
-                guest = self._guests[who] = _Guest(self._rate, now)
-            self._earn(guest, now)
+                guest = self._guests[who] = _Client(self._rate, now)
+            self._refill(guest, now)
             if refusal := self.refusal:
-                raise Trouble(503, refusal, _SOON)
+                raise RequestError(503, refusal, _SOON)
             if self._too_long(len(guest.waiting)):
-                raise Trouble(503, _MANY, _SOON)
+                raise RequestError(503, _MANY, _SOON)
             if guest.held >= self._share:
-                raise Trouble(
+                raise RequestError(
                     429, "Too many of your pictures are here: wait for their answers.", _SOON
                 )
             if self._rate and guest.allowance < 1:
                 wait = ceil((1 - guest.allowance) * MINUTE / self._rate)
-                raise Trouble(429, "Too many pictures came from you: wait a little.", wait)
+                raise RequestError(429, "Too many pictures came from you: wait a little.", wait)
             guest.allowance -= self._rate > 0
             guest.held += 1
             self.held += 1
@@ -186,7 +186,7 @@ class FairQueue(Generic[T]):
         now = time.monotonic()
         with self._changed:
             for who, guest in list(self._guests.items()):
-                self._earn(guest, now)
+                self._refill(guest, now)
                 if not guest.held and guest.allowance >= self._rate:
                     del self._guests[who]
 
@@ -222,9 +222,9 @@ class FairQueue(Generic[T]):
     def _too_long(self, waiting: int) -> bool:
         """Tell whether an address of which some jobs wait had better not send another."""
         expected = self._pace * len(self._turns) * (waiting + 1)
-        return expected > _SURE * self._patience
+        return expected > _WAIT_MARGIN * self._patience
 
-    def _earn(self, guest: _Guest[T], now: float) -> None:
+    def _refill(self, guest: _Client[T], now: float) -> None:
         earned = (now - guest.at) * self._rate / MINUTE
         guest.allowance = min(guest.allowance + earned, self._rate)
         guest.at = now

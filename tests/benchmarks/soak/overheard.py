@@ -76,8 +76,8 @@ class _Ear:
 
 def main() -> None:
     """Listen, and run."""
-    from installation import cli
-    from installation.metrics import Metrics
+    from installation.commands import cli
+    from installation.display.metrics import Metrics
 
     ear = _Ear(int(sys.argv[1]))
     present = Metrics.present

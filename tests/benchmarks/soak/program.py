@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent.parent
+from tests.paths import ROOT
+
 _MB = 2**20
 
 

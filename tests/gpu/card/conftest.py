@@ -1,25 +1,25 @@
-"""What runs on a card: on the one that is here, else on the stand-in (`test_rehearsal.py`)."""
+"""What runs on a card: on the one that is here, else on the fake (`test_fake_cuda_build.py`)."""
 
 import ctypes
 
 import pytest
 
-from engines.card import NoCardError, find_card
+from engines.cuda_device import NoDeviceError, find_device
 
 
 @pytest.fixture(scope="session")
 def card():
     try:
-        return find_card()
-    except NoCardError as error:
+        return find_device()
+    except NoDeviceError as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture
 def gpu(card):
-    from installation.inference.gpu import Gpu
+    from installation.inference.gpu import GpuContext
 
-    opened = Gpu(card)
+    opened = GpuContext(card)
     yield opened
     opened.close()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engines.manifest import load_manifest
-from installation.config import Inference
+from installation.config.model import Inference
 from installation.inference.engine import InferenceError
 from installation.vision.boxes import iou, squares
 from installation.vision.detector import Detector
@@ -15,7 +15,7 @@ NAMES = ("face-centerface", "person-semantic")
 @pytest.fixture
 def settings(built, tmp_path):
     """Engines of their own, so that plans and failures of these tests stay among them."""
-    from installation.inference.device import NoGpuError, find_gpu
+    from installation.inference.open_engines import NoGpuError, find_gpu
 
     try:
         find_gpu()
@@ -28,7 +28,7 @@ def settings(built, tmp_path):
 
 @pytest.fixture
 def on_gpu(settings):
-    from installation.inference.device import open_engines
+    from installation.inference.open_engines import open_engines
 
     with open_engines(settings, NAMES) as engines:
         yield engines
@@ -99,7 +99,7 @@ def test_a_frame_goes_up_once_for_both_engines(on_gpu, hopper, standin):
 
 
 def test_without_graphs_the_answers_are_the_same(settings, hopper, standin, on_gpu):
-    from installation.inference.device import open_engines
+    from installation.inference.open_engines import open_engines
 
     regions = squares_in(hopper, 3, 2)
     with_graphs = on_gpu[1].run(hopper, regions)["log_probabilities"]
@@ -119,14 +119,14 @@ def live(standin):
 
 
 def test_a_hundred_times_open_and_closed_leaves_nothing(card, built):
-    from installation.inference.gpu import Feed, Gpu, Output
+    from installation.inference.gpu import GpuContext, InputBuffer, OutputBuffer
 
     manifest = load_manifest(built / NAMES[0])
     free = []
     for number in range(100):
-        gpu = Gpu(card)
-        feed = Feed(gpu, manifest, True, 8)
-        output = Output("any", (8, 100), np.dtype(np.float32))
+        gpu = GpuContext(card)
+        feed = InputBuffer(gpu, manifest, True, 8)
+        output = OutputBuffer("any", (8, 100), np.dtype(np.float32))
         gpu.upload(np.zeros((720, 1280, 3), np.uint8))
         if number in (10, 99):
             import pycuda.driver as cuda
@@ -142,7 +142,7 @@ def test_a_hundred_times_open_and_closed_leaves_nothing(card, built):
 
 
 def test_engines_opened_again_and_again_leave_nothing(settings, hopper, standin):
-    from installation.inference.device import open_engines
+    from installation.inference.open_engines import open_engines
 
     region = np.array([[0, 0, 500, 500]], np.float32)
     assert live(standin) == {}
@@ -154,7 +154,7 @@ def test_engines_opened_again_and_again_leave_nothing(settings, hopper, standin)
 
 
 def test_a_start_that_fails_halfway_leaves_nothing(settings, standin):
-    from installation.inference.device import open_engines
+    from installation.inference.open_engines import open_engines
 
     for failing in (b"cuMemAlloc:3+:2", b"cuMemHostAlloc:6+:2", b"cuStreamCreate:1:2"):
         standin.standin_fail(failing)
@@ -165,9 +165,9 @@ def test_a_start_that_fails_halfway_leaves_nothing(settings, standin):
 
 
 def test_a_plan_of_another_engine_is_refused(settings, gpu, built):
-    from engines.plans import BATCHES
-    from installation.inference.device import find_gpu, prepare
+    from engines.plan_cache import BATCHES
     from installation.inference.gpu_engine import GpuEngine
+    from installation.inference.open_engines import find_gpu, prepare
 
     found = find_gpu()
     _, plan = prepare(settings.engines, NAMES[0], found, lambda _what, _done: True)

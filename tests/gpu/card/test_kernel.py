@@ -104,7 +104,7 @@ def run(gpu, spec, stored, form, regions, half):
 
     from installation.inference import gpu as room
 
-    feed = room.Feed(gpu, spec, half, most=len(regions))
+    feed = room.InputBuffer(gpu, spec, half, most=len(regions))
     try:
         gpu.upload(stored, getattr(room, form))
         feed.fill(regions)
@@ -147,7 +147,7 @@ def test_padded_rows_are_stepped_over(gpu):
     """What a camera's driver hands over may have rows longer than the picture."""
     import pycuda.driver as cuda
 
-    from installation.inference.gpu import Feed, job_type
+    from installation.inference.gpu import InputBuffer, job_type
 
     rng = np.random.default_rng(3)
     stored = rng.integers(0, 256, (60, 100, 3), np.uint8)
@@ -156,7 +156,7 @@ def test_padded_rows_are_stepped_over(gpu):
     plain = run(gpu, spec, stored, "BGR", region, False)
     padded = np.full((60, 320), 77, np.uint8)
     padded[:, :300] = stored.reshape(60, 300)
-    feed = Feed(gpu, spec, False, most=1)
+    feed = InputBuffer(gpu, spec, False, most=1)
     memory = cuda.to_device(padded)
     try:
         job = np.zeros(1, job_type(1))
@@ -173,7 +173,7 @@ def test_padded_rows_are_stepped_over(gpu):
 
 
 def test_card_and_processor_cut_the_same(gpu):
-    from installation.inference.regions import cut
+    from installation.inference.crop import crop_resize
 
     rng = np.random.default_rng(5)
     noise = rng.integers(0, 256, (45, 80, 3), np.uint8)
@@ -182,7 +182,7 @@ def test_card_and_processor_cut_the_same(gpu):
     regions = regions_over(1280, 720, rng, 16)
     found = run(gpu, spec, frame, "BGR", regions, False)
     for region, planes in zip(regions, found, strict=True):
-        wanted = cut(frame, region, 224, 224).transpose(2, 0, 1)
+        wanted = crop_resize(frame, region, 224, 224).transpose(2, 0, 1)
         assert np.abs(planes - wanted).mean() < 0.01, region
 
 

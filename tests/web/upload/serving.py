@@ -19,32 +19,33 @@ from pathlib import Path
 
 import cv2
 
-ROOT = Path(__file__).parents[3]
+from tests.paths import ROOT
+
 # Far beyond what anything here takes, on the slowest of machines.
 LONG = 600.0
 # For `Serving`: however slow the machine, all that waits is recorded at the end, ...
 RECORDED = """
-import installation.record.keeper as keeping, installation.web.upload.serve as serving
-import installation.supervision.signals
+import installation.record.writer as keeping, installation.web.upload.command as serving
+import installation.runtime.signals
 keeping._FAREWELL = serving._FAREWELL = 300.0
-installation.supervision.signals._END_S = 900.0
+installation.runtime.signals._END_S = 900.0
 """
 # ... whoever is here at the end is answered, ...
 ANSWERED = """
-import installation.web.upload.connection as connecting, installation.web.upload.serve as serving
-import installation.supervision.signals
+import installation.web.upload.server as connecting, installation.web.upload.command as serving
+import installation.runtime.signals
 connecting.GRACE = serving.GRACE = 300.0
-installation.supervision.signals._END_S = 900.0
+installation.runtime.signals._END_S = 900.0
 """
 # ... who sends a picture slowly is waited for, ...
 RECEIVED = """
-import installation.web.upload.receive as receiving
+import installation.web.upload.request_body as receiving
 receiving._GRACE = 600.0
 """
 # ... and so is an inference server.
 AWAITED = """
 import installation.inference.kserve as kserve
-kserve._PATIENT, kserve._OPENING, kserve._BUSY = 100.0, 100.0, 600.0
+kserve._BATCH_DEADLINE_S, kserve._OPENING, kserve._BUSY = 100.0, 100.0, 600.0
 """
 
 

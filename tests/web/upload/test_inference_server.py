@@ -4,9 +4,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from triton_server import Triton, mind, needs_triton
 
-from engines.repository import export
+from engines.triton_export import export
+from tests.triton_server import Triton, mind, needs_triton
 from tests.web.upload.serving import AWAITED, LONG, Serving
 
 pytestmark = needs_triton

@@ -3,7 +3,7 @@
 import re
 from types import SimpleNamespace
 
-from installation.web.upload.meters import Meters
+from installation.web.upload.metrics import WebMetrics
 from tests.web.upload.serving import Serving
 
 TOKEN = "0123456789abcdef"
@@ -35,7 +35,7 @@ def test_it_counts_what_it_does_and_nobody(built, tmp_path, small, faceless):
 
 def test_each_response_is_one_kind_in_its_line():
     queue = SimpleNamespace(held=3, places=7)
-    meters = Meters(SimpleNamespace(queue=queue, refusal=None, fallback=False))
+    meters = WebMetrics(SimpleNamespace(queue=queue, refusal=None, fallback=False))
     for status, times in ((200, 1), (404, 2), (415, 4), (429, 8), (500, 16), (503, 32)):
         for _ in range(times):
             meters.responded(status)

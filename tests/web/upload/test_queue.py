@@ -3,10 +3,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from installation.handover import Closed
+from installation.runtime.latest import Closed
 from installation.web.upload import queue as module
+from installation.web.upload.errors import RequestError
 from installation.web.upload.queue import FairQueue
-from installation.web.upload.trouble import Trouble
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +33,12 @@ def test_one_address_gets_half_of_the_places_and_all_together_all():
     queue = FairQueue[str](8, 0)
     for _ in range(4):
         queue.enter("greedy")
-    with pytest.raises(Trouble) as refused:
+    with pytest.raises(RequestError) as refused:
         queue.enter("greedy")
     assert refused.value.status == 429 and refused.value.retry_after > 0
     for number in range(4):
         queue.enter(f"guest {number}")
-    with pytest.raises(Trouble) as refused:
+    with pytest.raises(RequestError) as refused:
         queue.enter("another")
     assert refused.value.status == 503 and refused.value.retry_after > 0
     queue.leave("greedy")
@@ -51,7 +51,7 @@ def test_a_rate_is_kept_and_the_wait_told(clock):
     for _ in range(3):
         queue.enter("greedy")
         queue.leave("greedy")
-    with pytest.raises(Trouble) as refused:
+    with pytest.raises(RequestError) as refused:
         queue.enter("greedy")
     assert refused.value.status == 429
     assert refused.value.retry_after == 20
@@ -116,7 +116,7 @@ def test_who_would_wait_too_long_is_not_let_in(clock):
     for _ in range(3):
         queue.take(0)
         clock.now += 0.1
-    with pytest.raises(Trouble) as refused:
+    with pytest.raises(RequestError) as refused:
         queue.enter("another")
     assert refused.value.status == 503 and refused.value.retry_after > 0
     assert "Too many" in queue.refusal and queue.held == 8
@@ -146,7 +146,7 @@ def test_shut_it_serves_who_is_here_and_nobody_else():
     assert queue.refusal is None
     queue.shut()
     assert "closing" in queue.refusal
-    with pytest.raises(Trouble) as refused:
+    with pytest.raises(RequestError) as refused:
         queue.enter("another")
     assert refused.value.status == 503 and refused.value.retry_after > 0
     assert queue.take(0) == "job"
@@ -170,6 +170,6 @@ def test_closing_wakes_those_who_wait_and_returns_what_nobody_took():
     thread.start()
     thread.join(300)
     assert ended
-    with pytest.raises(Trouble) as refused:
+    with pytest.raises(RequestError) as refused:
         queue.enter("guest")
     assert refused.value.status == 503

@@ -14,10 +14,10 @@ from contextlib import ExitStack, suppress
 import cv2
 import pytest
 
-from installation.record import keeper as keeping
+from installation.record import writer as keeping
 from installation.record.entry import Entry
-from installation.record.keeper import Keeper
 from installation.record.store import count
+from installation.record.writer import RecordWriter
 from tests.ports import free_port
 from tests.web.upload.serving import (
     ANSWERED,
@@ -113,7 +113,7 @@ class TestNothingIsKept:
         more = f"record: {{file: {path}}}"
         monkeypatch.setattr(keeping, "_FAREWELL", LONG)
         with Serving(tmp_path, built, "seconds: 600, rate: 0", more, patch=RECORDED) as site:
-            wall = Keeper(path)
+            wall = RecordWriter(path)
             both = encoded(cv2.hconcat([hopper, hopper]))
             for _ in range(5):
                 for _ in range(20):
@@ -135,26 +135,26 @@ class TestNothingIsKept:
 GATE = """
 import time
 from pathlib import Path
-from installation.classify import PictureReader
-look = PictureReader.look
+from installation.vision.still_classifier import ImageClassifier
+look = ImageClassifier.look
 def looked(reader, picture):
     with open("looks", "a") as looks:
         looks.write(".")
     while not Path("gate").exists():
         time.sleep(0.01)
     return look(reader, picture)
-PictureReader.look = looked
+ImageClassifier.look = looked
 """
 # From the fourth look on each takes two seconds.
 SLOW = """
 import time
-from installation.classify import PictureReader
-look, looks = PictureReader.look, []
+from installation.vision.still_classifier import ImageClassifier
+look, looks = ImageClassifier.look, []
 def looked(reader, picture):
     looks.append(None)
     time.sleep(2 if len(looks) > 3 else 0)
     return look(reader, picture)
-PictureReader.look = looked
+ImageClassifier.look = looked
 """
 
 
@@ -356,7 +356,7 @@ class TestSlowAndRude:
 NOTICED = (
     ANSWERED
     + """
-import installation.web.upload.site as site
+import installation.web.upload.app as site
 site._WATCHED, serving._NOTICE = 600.0, 20.0
 """
 )

@@ -8,14 +8,14 @@ import zlib
 
 import cv2
 import numpy as np
-import odd_pictures
 import pytest
 from PIL import Image
-from portraits import COLLINS_FACE, HOPPER_FACE
 
 from installation.labels.synsets import load_synsets
 from installation.vision.boxes import iou
-from installation.web.upload.answer import Reply
+from installation.web.upload.response import ClassifyResponse
+from tests import odd_pictures
+from tests.portraits import COLLINS_FACE, HOPPER_FACE
 from tests.web.upload.serving import Serving, encoded, form
 
 SAFE = {synset.wnid for synset in load_synsets() if synset.safety == "safe"}
@@ -41,7 +41,7 @@ class TestApi:
     def test_faces_are_boxed_and_named_from_left_to_right(self, site, both):
         response = site.send(encoded(both))
         assert response.status == 200
-        answer = Reply.model_validate(response.json)
+        answer = ClassifyResponse.model_validate(response.json)
         assert (answer.width, answer.height, answer.policy) == (1024, 512, "safe")
         boxes = np.float32([face.box for face in answer.faces])
         x0, y0, x1, y1 = HOPPER_FACE

@@ -1,0 +1,1 @@
+"""What every program here shares: threads, heartbeats, signals, logging, files."""

@@ -1,9 +1,0 @@
-"""The pixels on the screen: Mesa's software renderer brings an LLVM of its own."""
-
-from pathlib import Path
-
-from alone import run_alone
-
-
-def test_every_layout_comes_out_right():
-    assert "15 passed" in run_alone(Path(__file__).with_name("pixels.py"))
