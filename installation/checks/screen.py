@@ -58,9 +58,13 @@ def check_opengl(_config: Config) -> Iterator[Finding]:
     """Check the renderer of the screen, or of memory if there is no screen."""
     name = "OpenGL"
     _use_display_of_service()
-    try:
-        if has_screen():
+    if has_screen():
+        try:
             connect()
+        except DisplayError:
+            # `check_screen` reports it.
+            return
+    try:
         # Not visible: the installation may be running on that screen.
         window = make_window(headless=not has_screen(), width=64, height=64, visible=False)
     except DisplayError as reason:

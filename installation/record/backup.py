@@ -10,6 +10,7 @@ from pathlib import Path
 
 from installation.record.errors import RecordError, is_corruption
 from installation.record.reader import open_readonly
+from installation.runtime.files import as_owner
 
 # Readable by owner and group, like a record.
 _MODE = 0o640
@@ -41,13 +42,27 @@ def back_up(record: Path, to: Path) -> int:
     """
     if os.path.lexists(to):
         raise RecordError(f"{to}: already exists; give the copy another name")
+    folder = to.absolute().parent
+    with open_readonly(record) as source:
+        # Opens all files of the record now: the folder's owner may not be allowed to.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM entry").fetchone()
+        with as_owner(folder):
+            return _write(source, folder, to)
+
+
+def _write(source: sqlite3.Connection, folder: Path, to: Path) -> int:
     temporary = None
     try:
-        handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=to.absolute().parent)
+        handle, name = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
         os.close(handle)
         temporary = Path(name)
-        rows = _copy(record, temporary, to)
-        _finish(temporary)
+        rows = _copy(source, temporary, to)
+        # A USB stick does not support modes.
+        with suppress(PermissionError):
+            temporary.chmod(_MODE)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         temporary.replace(to)
     except OSError as error:
         raise RecordError(
@@ -60,8 +75,8 @@ def back_up(record: Path, to: Path) -> int:
     return rows
 
 
-def _copy(record: Path, temporary: Path, to: Path) -> int:
-    with open_readonly(record) as source, closing(sqlite3.connect(temporary)) as copy:
+def _copy(source: sqlite3.Connection, temporary: Path, to: Path) -> int:
+    with closing(sqlite3.connect(temporary)) as copy:
         try:
             # No rollback needed: if this fails, the file is deleted.
             copy.execute("PRAGMA journal_mode = OFF")
@@ -79,14 +94,3 @@ def _copy(record: Path, temporary: Path, to: Path) -> int:
             raise RecordError(
                 f"{to}: {error}; free some space there, or name another disk"
             ) from error
-
-
-def _finish(temporary: Path) -> None:
-    # A USB stick supports neither modes nor owners.
-    with suppress(PermissionError):
-        temporary.chmod(_MODE)
-        if os.geteuid() == 0:
-            folder = temporary.parent.stat()
-            os.chown(temporary, folder.st_uid, folder.st_gid)
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())

@@ -21,6 +21,10 @@ _KINDS = {
     stat.S_IFBLK: "a device",
 }
 _SET_ANOTHER_PATH = "set record.file to another path"
+# What SQLite reports, among other things, if it cannot create its files beside a record.
+_AMBIGUOUS = ("disk I/O error", "unable to open database file")
+DISK_FULL = "the disk is full"
+FREE_SPACE = "free some space on this disk"
 
 
 class RecordError(InstallationError):
@@ -82,8 +86,9 @@ def is_corruption(error: BaseException) -> bool:
 def as_record_error(path: Path, error: Exception) -> RecordError:
     """Turn an error from writing to a record into one that names the remedy."""
     reason = (isinstance(error, OSError) and error.strerror) or str(error)
+    reason = actual_reason(path, reason)
     if _is_full(path):
-        remedy = "free some space on this disk"
+        remedy = FREE_SPACE
     elif isinstance(error, FileNotFoundError) and not path.parent.is_dir():
         remedy = f"create the folder {path.parent}, or {_SET_ANOTHER_PATH}"
     elif "locked" in reason:
@@ -95,9 +100,22 @@ def as_record_error(path: Path, error: Exception) -> RecordError:
     return RecordError(f"{path}: {reason}; {remedy}")
 
 
+def actual_reason(path: Path, reason: str) -> str:
+    """Return why a record cannot be used: `DISK_FULL` if that is what an ambiguous reason means.
+
+    Parameters
+    ----------
+    path
+        The record.
+    reason
+        What SQLite reported.
+    """
+    return DISK_FULL if reason in _AMBIGUOUS and _is_full(path) else reason
+
+
 def _is_full(path: Path) -> bool:
-    # SQLite does not always report it.
     with contextlib.suppress(OSError):
-        disk = os.statvfs(path.parent)
-        return disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES
+        disk = os.statvfs(Path(os.path.realpath(path)).parent)
+        no_more_files = disk.f_files > 0 and disk.f_favail == 0
+        return no_more_files or disk.f_bavail * disk.f_frsize < _MIN_FREE_BYTES
     return False

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 
-from installation.record.errors import RecordError, exists, is_corruption
+from installation.record.errors import (
+    DISK_FULL,
+    FREE_SPACE,
+    RecordError,
+    actual_reason,
+    exists,
+    is_corruption,
+)
 from installation.record.store import migrate, up_to_date
 
 # Hours since 1970 that a date can represent: until the year 9900.
@@ -90,11 +97,14 @@ def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
                 migrate(path, copy)
                 yield copy
     except (sqlite3.Error, UnicodeDecodeError) as error:
-        reason = "not text" if isinstance(error, UnicodeDecodeError) else str(error)
+        not_text = isinstance(error, UnicodeDecodeError)
+        reason = "not text" if not_text else actual_reason(path, str(error))
         remedy = "try again, or check record.file in the config"
         if "unable to open" in reason:
             # To read the journal, SQLite must write an index beside it.
             remedy = "copy it, and the -wal file beside it, to a folder you may write to"
+        if reason == DISK_FULL:
+            remedy = FREE_SPACE
         if is_corruption(error):
             remedy = "the installation sets this file aside when it starts, and begins a new one"
         raise RecordError(f"{path}: {' '.join(reason.split())}; {remedy}") from error

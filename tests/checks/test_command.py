@@ -78,8 +78,10 @@ def test_a_missing_x_server_is_named(folder):
     _, found = by_name(check(folder, "--json", DISPLAY=":99"))
     assert found["screen"]["level"] == "error"
     assert "installation-display" in found["screen"]["remedy"]
+    assert "OpenGL" not in found
     _, found = by_name(check(folder, "--json", DISPLAY=":99", XAUTHORITY="/nowhere/cookie"))
     assert "/nowhere/cookie cannot be read" in found["screen"]["message"]
+    assert "OpenGL" not in found
 
 
 def test_with_a_broken_config_only_config_and_services_are_checked(folder):

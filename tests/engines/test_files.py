@@ -1,5 +1,6 @@
 """Root writes into another user's folder as that user."""
 
+import contextlib
 import os
 import shutil
 import stat
@@ -11,6 +12,9 @@ import pytest
 from engines.build import RECIPES, build, state
 from engines.files import as_owner, write_whole
 from installation.inference.circuit_breaker import CircuitBreaker
+from installation.record.backup import back_up
+from installation.record.entry import Entry
+from installation.record.errors import RecordError
 from installation.record.store import Store
 from tests.paths import ROOT
 
@@ -57,6 +61,22 @@ def as_somebody(code, folder):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_roots_copy_of_a_record_is_written_by_the_folders_owner(theirs, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    record = closed / "record.sqlite"
+    with contextlib.closing(Store(record)) as store:
+        store.add([Entry(472222, "n10104064", 0.5, 3, "wall", "safe", "person-semantic")] * 7)
+        assert back_up(record, theirs / "west.sqlite") == 7
+    assert back_up(record, theirs / "later.sqlite") == 7
+    assert owners(theirs) == {(SOMEBODY, SOMEBODY)}
+    # Root could.
+    theirs.chmod(0o500)
+    with pytest.raises(RecordError, match="Permission denied"):
+        back_up(record, theirs / "more.sqlite")
+    assert sorted(each.name for each in theirs.iterdir()) == ["later.sqlite", "west.sqlite"]
 
 
 def test_what_root_builds_belongs_to_the_folders_owner_who_can_build_it_again(built, theirs):

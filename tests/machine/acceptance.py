@@ -10,6 +10,7 @@ do is told by hooks; rows that lack theirs are left out, and the table says so:
              --screenshot CMD            CMD OUT.png: what the screen shows
              --power-cut CMD             takes the power away and gives it back
              --reboot CMD                default: systemctl reboot, through --run
+             --faces                     the camera shows faces that come and go: words are recorded
 
 The exit status is 1 if a row failed. Words after the options choose rows by their names (--list).
 The camera has to show something that moves and is not the same on both sides.
@@ -51,6 +52,7 @@ class Machine:
             for name in ("camera", "screenshot", "power_cut", "reboot")
         }
         self._patience = arguments.patience
+        self.faces = arguments.faces
         self.settings = [each.split("=", 1) for each in arguments.set]
         self._shots = Path(arguments.shots or tempfile.mkdtemp(prefix="drive-"))
         self._shots.mkdir(parents=True, exist_ok=True)
@@ -229,6 +231,40 @@ def expect(holds: bool, seen: str) -> str:
     if not holds:
         raise WrongError(seen)
     return seen
+
+
+RECORD = "/var/lib/installation/record.sqlite"
+PYTHON = "/opt/installation/current/.venv/bin/python"
+IDS = f"""
+from pathlib import Path
+from installation.record.reader import open_readonly
+path = Path("{RECORD}")
+if path.exists():
+    with open_readonly(path) as record:
+        print(*(number for (number,) in record.execute("SELECT id FROM entry")))
+"""
+
+
+def words(machine: Machine, than: int = -1) -> set[str]:
+    """Return the ids of the words in the record; where faces are shown, once they are more."""
+    found: set[str] = set()
+
+    def read() -> bool:
+        status, said = machine.ask(f"cd / && runuser -u installation -- {PYTHON} -", IDS.encode())
+        found.clear()
+        found.update(said.split() if status == 0 else ())
+        return status == 0 and (len(found) > than or not machine.faces)
+
+    machine.until(120, read, f"more than {than} words in the record")
+    return found
+
+
+def kept(machine: Machine, before: set[str]) -> str:
+    """Return how many words were recorded and are; object if one of before is missing."""
+    now = words(machine, len(before))
+    lost = before - now
+    expect(not lost, f"{len(lost)} of {len(before)} words are missing in the record")
+    return f"{len(before)} -> {len(now)} words"
 
 
 # --- installation
@@ -446,19 +482,36 @@ def setting(text: str, section: str, key: str, value: str) -> str:
 @row("save a config that mirrors the other way", "it shows at once, the same process", "screenshot")
 def good_config(machine: Machine) -> str:
     pid, text = machine.until_active(), machine.do(f"cat {CONFIG}") + "\n"
-    before = machine.shot()
+    before = lopsided(machine)
     try:
         machine.save(setting(text, "display", "mirror", "false"))
-
-        def turned() -> bool:
-            now = machine.shot()
-            return bool(_apart(now, before[:, ::-1]) < 0.5 * _apart(now, before))
-
-        waited = machine.until(20, turned, "the picture the other way round")
+        waited = until_turned(machine, before)
         return expect(machine.pid == pid, f"turned after {waited:.0f} s")
     finally:
         machine.save(text)
         time.sleep(5)
+
+
+def lopsided(machine: Machine) -> np.ndarray:
+    """Return a picture that is not the same on both sides, once there is one."""
+    found: list[np.ndarray] = []
+
+    def differs() -> bool:
+        found[:] = [machine.shot()]
+        return _apart(found[0], found[0][:, ::-1]) > 16
+
+    machine.until(60, differs, "a picture that is not the same on both sides")
+    return found[0]
+
+
+def until_turned(machine: Machine, before: np.ndarray) -> float:
+    """Wait until the picture is the other way round than before; return for how long."""
+
+    def turned() -> bool:
+        now = machine.shot()
+        return bool(_apart(now, before[:, ::-1]) < 0.5 * _apart(now, before))
+
+    return machine.until(20, turned, "the picture the other way round")
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> float:
@@ -510,6 +563,59 @@ def overlay(machine: Machine) -> str:
         return expect(machine.pid == pid, "taken up three times")
     finally:
         machine.do(f"rm -f {file}")
+
+
+SHARED = "/srv/installation-under-test"
+
+
+@row(
+    "link the config into a shared folder; move its target away and back, swap the folder",
+    "each shows, the same process, no word is lost",
+    "screenshot",
+)
+def linked_config(machine: Machine) -> str:
+    pid, text = machine.until_active(), machine.do(f"cat {CONFIG}") + "\n"
+    before, picture = words(machine, 0), lopsided(machine)
+    # Of one length and one time: what tells them apart is which files they are.
+    as_before = setting(text, "display", "mirror", "true ")
+    turned = setting(text, "display", "mirror", "false")
+    files = {"shared/config.yaml": as_before, "other/config.yaml": turned, "shared/new": turned}
+    machine.do(f"rm -rf {SHARED} && mkdir -p {SHARED}/shared {SHARED}/other")
+    try:
+        for name, content in files.items():
+            machine.do(f"cat >{SHARED}/{name}", content.encode())
+        machine.do(
+            f"touch -d 2026-01-01 {SHARED}/*/* && chgrp -R installation {SHARED} && "
+            f"chmod -R u=rwX,g=rX,o= {SHARED} && "
+            f"ln -s {SHARED}/shared/config.yaml {CONFIG}.tmp && mv -T {CONFIG}.tmp {CONFIG}"
+        )
+        since = machine.now()
+        machine.do(f"mv {SHARED}/shared/config.yaml {SHARED}/shared/away")
+        gone = machine.until(
+            20, lambda: "going on by the config of before" in machine.said(since), "that it is gone"
+        )
+        seen = [f"said to be gone after {gone:.0f} s"]
+        steps = (
+            ("another in its place", "mv shared/new shared/config.yaml"),
+            ("the first one back", "mv shared/away shared/config.yaml"),
+            ("folder swapped", "mv shared aside && mv other shared"),
+            ("swapped back", "mv shared other && mv aside shared"),
+        )
+        for what, step in steps:
+            machine.do(f"cd {SHARED} && {step}")
+            seen.append(f"{what}: shown after {until_turned(machine, picture):.0f} s")
+            picture = picture[:, ::-1]
+        seen.append(kept(machine, before))
+        return expect(machine.pid == pid, "; ".join(seen))
+    finally:
+        machine.do(f"rm -f {CONFIG}")
+        machine.do(
+            f"cat >{CONFIG}.tmp && chown root:installation {CONFIG}.tmp && "
+            f"chmod 640 {CONFIG}.tmp && mv {CONFIG}.tmp {CONFIG}",
+            text.encode(),
+        )
+        time.sleep(5)
+        machine.do(f"rm -rf {SHARED}")
 
 
 @row("systemctl reload installation", "the same process")
@@ -570,8 +676,8 @@ print(face["words"][0]["words"])
 
 @row("start a web worker, send it a picture, kill -9 it, send another", "the same word, twice")
 def web(machine: Machine) -> str:
-    python, picture = "/opt/installation/current/.venv/bin/python", "demo-visitors/hopper.png"
-    ask = f"{python} - http://127.0.0.1:8081/api/classify /var/lib/installation/engines/{picture}"
+    picture = "demo-visitors/hopper.png"
+    ask = f"{PYTHON} - http://127.0.0.1:8081/api/classify /var/lib/installation/engines/{picture}"
     try:
         machine.do(f"systemctl enable --now {WORKER}")
         pid = machine.show("MainPID", WORKER)
@@ -642,6 +748,7 @@ def checked(machine: Machine) -> dict[str, str]:
 
 @row("fill the disk to the last byte, restart the machine", "a picture; recording paused, said")
 def full_disk(machine: Machine) -> str:
+    before = words(machine, 0)
     try:
         machine.do(FILL)
         start_anew(machine)
@@ -655,7 +762,8 @@ def full_disk(machine: Machine) -> str:
     waited = machine.until(
         90, lambda: "recording paused" not in machine.show("StatusText"), "recording again"
     )
-    return f"{seen}; {said['disk']}; recording again {waited:.0f} s after there was room"
+    again = f"recording again {waited:.0f} s after there was room"
+    return f"{seen}; {said['disk']}; {said['record']}; {again}; {kept(machine, before)}"
 
 
 def restarted(machine: Machine) -> float:
@@ -667,6 +775,7 @@ def restarted(machine: Machine) -> float:
 
 @row("cut a network short on the disk, restart the wall", "a slate, then a picture; said once")
 def damaged_engine(machine: Machine) -> str:
+    before = words(machine, 0)
     since = machine.now()
     machine.do(f"truncate -s 100000 {NETWORK}")
     start = restarted(machine)
@@ -674,7 +783,8 @@ def damaged_engine(machine: Machine) -> str:
     machine.until_looks("picture", 120)
     took = time.monotonic() - start
     lines = [line for line in machine.said(since).splitlines() if "building it again" in line]
-    return expect(len(lines) == 1, f"picture {took:.0f} s after the restart; {'; '.join(lines)}")
+    seen = f"picture {took:.0f} s after the restart; {'; '.join(lines)}"
+    return f"{expect(len(lines) == 1, seen)}; {kept(machine, before)}"
 
 
 @row("the same without the packages it is made from", "a slate that stays; what to do, said")
@@ -700,7 +810,7 @@ def no_packages(machine: Machine) -> str:
     "root builds engines and is interrupted, then an upgrade", "it is installed; nothing is root's"
 )
 def roots_engines(machine: Machine) -> str:
-    before = machine.release()
+    before, said = machine.release(), words(machine, 0)
     machine.do(f"rm -r {ENGINES}/person-glosses && installation engines build --config {CONFIG}")
     roots = machine.do("find /var/lib/installation -user root")
     expect(not roots, roots)
@@ -714,7 +824,8 @@ def roots_engines(machine: Machine) -> str:
     left = machine.do(f"find /var/lib/installation -user root; ls -d {ENGINES}/.making-* || true")
     left = "\n".join(line for line in left.splitlines() if not line.startswith("ls:"))
     after = machine.release()
-    return expect(before != after and not left, left or f"{before} -> {after}")
+    seen = expect(before != after and not left, left or f"{before} -> {after}")
+    return f"{seen}; {kept(machine, said)}"
 
 
 # --- what check says
@@ -792,6 +903,7 @@ def _arguments() -> argparse.Namespace:
         metavar="SECTION.KEY=VALUE",
         help="in the config, after the installation: for a slow machine camera.width=640, say",
     )
+    parser.add_argument("--faces", action="store_true")
     parser.add_argument("--shots", metavar="DIR", help="keep the screenshots there")
     parser.add_argument(
         "--patience", type=float, default=1, help="this much more time: for a slow machine (1)"

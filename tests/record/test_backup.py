@@ -143,15 +143,6 @@ def test_on_a_full_disk_nothing_is_left_of_it(folder):
     assert ran.stderr.count("\n") == 1 and ran.stdout == "left:\n"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_made_by_root_it_is_the_folders_owners(folder):
-    (folder / "home").mkdir()
-    os.chown(folder / "home", 1234, 5678)
-    back_up(folder / "record.sqlite", folder / "home" / "copy")
-    found = (folder / "home" / "copy").stat()
-    assert (found.st_uid, found.st_gid) == (1234, 5678)
-
-
 def test_a_record_of_an_older_version_is_backed_up_as_one_of_this(folder):
     old = folder / "old.sqlite"
     with closing(sqlite3.connect(old)) as database:

@@ -1,5 +1,7 @@
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from datetime import date, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -10,6 +12,7 @@ from installation.record import store as storing
 from installation.record.entry import Entry
 from installation.record.reader import Period, open_readonly
 from installation.record.store import RecordError, Store
+from tests.mounts import own_mounts
 
 BERLIN = ZoneInfo("Test/Berlin")
 
@@ -124,6 +127,30 @@ def test_a_folder_is_none(path):
 def test_one_that_may_not_be_read(closed):
     closed.chmod(0)
     assert "Permission denied; run this with sudo" in complaint(closed)
+
+
+@pytest.mark.parametrize(
+    ("disk", "fill"), [("size=64k", "cat /dev/zero >disk/filler 2>/dev/null"), ("nr_inodes=2", ":")]
+)
+def test_on_a_full_disk_it_says_so(closed, disk, fill):
+    with closing(sqlite3.connect(closed)) as database:
+        database.execute("DELETE FROM entry WHERE rowid % 10")
+        database.commit()
+        database.execute("VACUUM")
+    (closed.parent / "config.yaml").write_text("# all as it is\n")
+    mount = f"mkdir disk && mount -t tmpfs -o {disk} none disk"
+    script = f'{mount} && cp record.sqlite disk; {fill}; "$@"'
+    program = [sys.executable, "-m", "installation", "record", "export"]
+    ran = subprocess.run(
+        [*own_mounts(), "sh", "-c", script, "sh", *program, "--record", "disk/record.sqlite"],
+        cwd=closed.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 1
+    said = "installation: disk/record.sqlite: the disk is full; free some space on this disk\n"
+    assert ran.stderr == said
 
 
 def test_a_day_begins_at_midnight_in_the_room():

@@ -519,6 +519,29 @@ def test_uninstall_keeps_config_engines_and_records(machine):
     assert machine.current
 
 
+def test_a_missing_config_is_restored_from_the_last_good_one(machine):
+    machine.installs()
+    copy = machine.root / "var/lib/installation/config.last-good.yaml"
+    copy.write_text("camera:\n  source: 7\n")
+    machine.config.unlink()
+    assert f"would: restore {machine.config} from the last good one, {copy}" in (
+        machine.installs("--dry-run").stdout
+    )
+    assert not machine.config.exists()
+    ran = machine.installs()
+    assert f"restore {machine.config} from the last good one, {copy}" in ran.stderr
+    assert machine.config.read_text() == copy.read_text()
+    assert machine.config.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_config_link_is_kept_while_its_target_is_away(machine):
+    machine.installs()
+    machine.config.unlink()
+    machine.config.symlink_to("/nowhere/config.yaml")
+    machine.installs()
+    assert str(machine.config.readlink()) == "/nowhere/config.yaml"
+
+
 def test_wall_and_screen_are_stopped_together(machine):
     machine.start_systemd()
     machine.installs()
