@@ -47,6 +47,11 @@ class Frame:
     captured_at: float
     pixels: NDArray[np.uint8]
 
+    @classmethod
+    def from_image(cls, image: NDArray[np.uint8]) -> Frame:
+        """Wrap a single image, uint8 (height, width, 3), BGR; number and time are 0."""
+        return cls(0, 0.0, image)
+
     @property
     def layout(self) -> PixelLayout:
         """How the pixels are stored."""

@@ -17,6 +17,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from engines.manifest import EngineInput, Manifest
+from installation.scene import Frame
 
 Times = dict[str, float]
 
@@ -53,12 +54,12 @@ class PlainCpu:
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         self._request = ov.Core().compile_model(model, "CPU", hints).create_infer_request()
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> Times:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> Times:
         """Run and return the seconds each step took."""
         times: Times = {}
         for region in regions:
             with _added(times, "preprocess"):
-                planes = prepare(frame, region, self._spec)
+                planes = prepare(frame.bgr, region, self._spec)
             with _added(times, "infer"):
                 self._request.infer({0: planes})
         return times
@@ -87,12 +88,12 @@ class PlainGpu:
         self._answer = np.empty(answer, np.uint8)
         self._infer = infer
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> Times:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> Times:
         """Run and return the seconds each step took, waiting included."""
         times: Times = {}
         for region in regions:
             with _added(times, "preprocess"):
-                planes = prepare(frame, region, self._spec)
+                planes = prepare(frame.bgr, region, self._spec)
             with _added(times, "upload"):
                 self._cuda.memcpy_htod(self._input, planes)
             if self._infer is not None:

@@ -18,6 +18,7 @@ from installation.bench.roofline import MachineLimits, NetworkCost, fastest
 from installation.inference.gpu import GpuContext, InputBuffer, OutputBuffer
 from installation.inference.gpu_engine import GpuEngine
 from installation.inference.open_engines import GpuInfo, prepare
+from installation.scene import Frame
 
 _COPIED = 64 << 20
 
@@ -53,7 +54,7 @@ class BaselineGpu:
         self._feed = InputBuffer(gpu, manifest, True, BATCHES.most)
         self._output = OutputBuffer("answer", (BATCHES.most, answer // 4), np.dtype(np.float32))
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> Times:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> Times:
         """See `GpuEngine.timed`."""
         return self._feed.timed(frame, regions, self._steps)
 

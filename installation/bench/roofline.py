@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from engines.manifest import EngineInput
+from installation.scene import Frame
 
 _COPIED = 64 << 20
 _SIDE = 1024
@@ -76,9 +77,7 @@ def cpu_speeds() -> MachineLimits:
     )
 
 
-def bytes_moved(
-    frame: NDArray[np.uint8], regions: NDArray[np.float32], spec: EngineInput, item: int
-) -> int:
+def bytes_moved(frame: Frame, regions: NDArray[np.float32], spec: EngineInput, item: int) -> int:
     """Count the bytes that cutting regions reads and writes at the least, each once.
 
     Parameters
@@ -90,8 +89,7 @@ def bytes_moved(
     item
         Bytes of one number of that.
     """
-    height, width = frame.shape[:2]
-    seen = np.zeros((height, width), bool)
+    seen = np.zeros((frame.height, frame.width), bool)
     for x0, y0, x1, y1 in regions.astype(int):
         seen[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
     return int(seen.sum()) * 3 + len(regions) * 3 * spec.width * spec.height * item
@@ -123,7 +121,7 @@ def floors(
     speeds: MachineLimits,
     size: NetworkCost,
     spec: EngineInput,
-    frame: NDArray[np.uint8],
+    frame: Frame,
     regions: NDArray[np.float32],
 ) -> dict[str, float]:
     """Return the seconds each step takes at the least.
@@ -148,7 +146,7 @@ def floors(
     found = {"preprocess": bytes_moved(frame, regions, spec, item) / speeds.memory, "infer": infer}
     if speeds.up is not None and speeds.down is not None:
         found |= {
-            "upload": frame.nbytes / speeds.up,
+            "upload": frame.pixels.nbytes / speeds.up,
             "download": count * size.answer / speeds.down,
         }
     return found

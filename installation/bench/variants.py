@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from installation.bench.measurements import Measurement
 from installation.bench.simulated_camera import Webcam
 from installation.config.model import Config
+from installation.scene import Frame
 from installation.vision.classifier import Classifier
 from installation.vision.detector import Detector
 from installation.vision.pipeline import open_vision
@@ -106,8 +107,9 @@ def _mirrored(picture: Picture) -> Picture:
 
 
 def _recognise(picture: Picture, detector: Detector, classifier: Classifier) -> Named:
-    faces = detector.find(picture)
-    scores = classifier.score_faces(picture, faces.xyxy)
+    frame = Frame.from_image(picture)
+    faces = detector.find(frame)
+    scores = classifier.score_faces(frame, faces.xyxy)
     return [
         (box, classifier.best(row, 1)[0].words) for box, row in zip(faces.xyxy, scores, strict=True)
     ]

@@ -20,7 +20,7 @@ from installation.errors import InstallationError
 from installation.inference.cpu import CpuEngine
 from installation.inference.crop import crop_resize
 from installation.inference.engine import Engine
-from installation.scene import Faces
+from installation.scene import Faces, Frame
 from installation.vision.boxes import iou
 from installation.vision.classifier import context_regions
 from installation.vision.detector import Detector, tile_regions
@@ -34,8 +34,7 @@ _SMALLEST_FACE, _THRESHOLD = 32, 0.5
 # Two boxes show one face.
 _SAME_FACE = 0.5
 
-Picture = NDArray[np.uint8]
-Views = list[tuple[Picture, NDArray[np.float32]]]
+Views = list[tuple[Frame, NDArray[np.float32]]]
 
 
 def calibrate(config: Config, name: str, folder: Path) -> tuple[bytes, str]:
@@ -86,7 +85,7 @@ def calibrate(config: Config, name: str, folder: Path) -> tuple[bytes, str]:
     return made, _words_lost(original, reduced, judging)
 
 
-def _read(folder: Path) -> list[Picture]:
+def _read(folder: Path) -> list[Frame]:
     try:
         paths = sorted(path for path in folder.iterdir() if is_picture(path))
     except OSError as error:
@@ -94,7 +93,7 @@ def _read(folder: Path) -> list[Picture]:
     pictures = []
     for path in paths:
         try:
-            pictures.append(read_picture(path))
+            pictures.append(Frame.from_image(read_picture(path)))
         except CaptureError as error:
             log.warning("%s; left out", error)
     return pictures
@@ -108,11 +107,11 @@ def _detector(engine: Engine) -> Detector:
     return Detector(engine, _SMALLEST_FACE, _THRESHOLD)
 
 
-def _views(manifest: Manifest, detector: Detector, pictures: list[Picture]) -> Views:
+def _views(manifest: Manifest, detector: Detector, pictures: list[Frame]) -> Views:
     """Return the regions an engine looks at in pictures."""
     views = []
     for picture in pictures:
-        height, width = picture.shape[:2]
+        width, height = picture.width, picture.height
         if manifest.task == "detect":
             size = manifest.input.width, manifest.input.height
             regions = tile_regions(width, height, size, _SMALLEST_FACE)
@@ -122,11 +121,9 @@ def _views(manifest: Manifest, detector: Detector, pictures: list[Picture]) -> V
     return views
 
 
-def _sample(
-    manifest: Manifest, picture: Picture, region: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _sample(manifest: Manifest, picture: Frame, region: NDArray[np.float32]) -> NDArray[np.float32]:
     spec = manifest.input
-    pixels = crop_resize(picture, region, spec.width, spec.height).astype(np.float32)
+    pixels = crop_resize(picture.bgr, region, spec.width, spec.height).astype(np.float32)
     if spec.colour == "rgb":
         pixels = pixels[..., ::-1]
     pixels = (pixels - np.array(spec.mean, np.float32)) * np.array(spec.scale, np.float32)
@@ -143,7 +140,7 @@ def _words_lost(original: Engine, reduced: Engine, views: Views) -> str:
     return f"{all_same.mean():.0%} of {all_same.size} faces keep their first word"
 
 
-def _faces_lost(original: Detector, reduced: Detector, pictures: list[Picture]) -> str:
+def _faces_lost(original: Detector, reduced: Detector, pictures: list[Frame]) -> str:
     found = [(original.find(picture), reduced.find(picture)) for picture in pictures]
     kept = sum(_matched(one, other) for one, other in found)
     added = sum(len(other) - _matched(other, one) for one, other in found)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engines.manifest import Manifest
 from installation.inference.crop import crop_batch
 from installation.inference.engine import InferenceError
+from installation.scene import Frame
 
 # Read while OpenVINO is imported: hwloc's remarks on containers are not for technicians.
 os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")
@@ -92,20 +93,19 @@ class CpuEngine:
         convert.mean(list(spec.mean)).scale([1 / factor for factor in spec.scale])
         return steps.build()
 
-    def run(
-        self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
-        answers = [self._infer(patch) for patch in crop_batch(frame, regions, self.manifest.input)]
+        batch = crop_batch(frame.bgr, regions, self.manifest.input)
+        answers = [self._infer(patch) for patch in batch]
         return {
             name: np.concatenate([answer[name] for answer in answers])
             for name in self.manifest.outputs
         }
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, float]:
         """See `Engine.timed`."""
         began = time.perf_counter()
-        batch = crop_batch(frame, regions, self.manifest.input)
+        batch = crop_batch(frame.bgr, regions, self.manifest.input)
         prepared = time.perf_counter()
         for patch in batch:
             self._infer(patch)

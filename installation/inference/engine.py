@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engines.manifest import Manifest, ManifestError
 from installation.errors import InstallationError
+from installation.scene import Frame
 
 __all__ = ["Engine", "InferenceError", "Manifest", "ManifestError", "OverloadedError"]
 
@@ -40,15 +41,13 @@ class Engine(Protocol):
     def fallback(self) -> bool:
         """Whether that is the CPU for now, though something better was asked for."""
 
-    def run(
-        self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Crop, resize and normalise N regions of a frame and infer them as one batch.
 
         Parameters
         ----------
         frame
-            uint8 (height, width, 3), BGR.
+            In any pixel layout. Backends that need BGR convert it.
         regions
             float32 (N, 4), xyxy in pixels of the frame. Each is stretched to the input size; what
             lies outside the frame is black.
@@ -59,7 +58,7 @@ class Engine(Protocol):
             The manifest's outputs by name, float32, leading dimension N.
         """
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, float]:
         """Do what `run` does, answers aside, and return the seconds each step took.
 
         Steps are ``upload``, ``preprocess``, ``infer`` and ``download``, where there are any.

@@ -19,11 +19,12 @@ from engines.cuda_device import CudaDevice, load_driver
 from engines.manifest import Manifest
 from installation.inference.engine import InferenceError
 from installation.inference.nvrtc import CompilerError, compile_source
+from installation.scene import Frame, PixelLayout
 
 KERNELS = Path(__file__).with_name("kernels.cu")
 
-# How the pixels of a frame are stored, as ``kernels.cu`` numbers it.
-BGR, YUYV, NV12 = range(3)
+# ``enum Format`` of ``kernels.cu``.
+_FORMATS: dict[PixelLayout, int] = {"BGR": 0, "YUYV": 1, "NV12": 2}
 
 # CU_STREAM_NON_BLOCKING: no waiting for the legacy default stream.
 _NON_BLOCKING = 1
@@ -53,7 +54,6 @@ def job_type(regions: int) -> np.dtype[np.void]:
             ("frame", np.uint64),
             ("width", np.int32),
             ("height", np.int32),
-            ("pitch", np.int32),
             ("format", np.int32),
             ("regions", np.float32, (regions, 4)),
         ]
@@ -96,8 +96,7 @@ class GpuContext:
         self._sent: list[Any] = []
         self._memory: Any = None
         self._memory_size = 0
-        self._frame: NDArray[np.uint8] | None = None
-        self._format = BGR
+        self._frame: Frame | None = None
         with translate_cuda_errors("it was opened"):
             cuda.init()
             # The primary context is the one TensorRT uses, too.
@@ -107,7 +106,7 @@ class GpuContext:
             with translate_cuda_errors("it was opened"):
                 self.stream = cuda.Stream(_NON_BLOCKING)
                 self._module = self._load_kernels()
-                self.cut = self._module.get_function("cut")
+                self.crop_kernel = self._module.get_function("crop_resize")
                 for _ in range(_SLICES):
                     self._pinned.append(cuda.pagelocked_empty(_SLICE, np.uint8))
                     self._sent.append(cuda.Event(cuda.event_flags.DISABLE_TIMING))
@@ -128,27 +127,19 @@ class GpuContext:
             f"{refused}; install NVRTC of the driver's CUDA version"
         )
 
-    def upload(self, frame: NDArray[np.uint8], form: int = BGR) -> None:
-        """Put a frame on its way to the card; the newest one again costs nothing.
-
-        Parameters
-        ----------
-        frame
-            uint8, not to be changed afterwards: (height, width, 3) for BGR, (height, width, 2) for
-            YUYV, (height * 3 / 2, width) for NV12; the latter two of even width and height.
-        form
-            One of `BGR`, `YUYV`, `NV12`.
-        """
-        if frame is self._frame and form == self._format:
+    def upload(self, frame: Frame) -> None:
+        """Start copying a frame to the GPU in its own layout; again for the same frame: nothing."""
+        if frame is self._frame:
             return
+        size = frame.pixels.nbytes
         with translate_cuda_errors("a frame was uploaded"):
-            if self._memory_size < frame.nbytes:
+            if self._memory_size < size:
                 if self._memory is not None:
                     self._memory.free()
                 self._memory, self._memory_size = None, 0
-                self._memory = cuda.mem_alloc(frame.nbytes)
-                self._memory_size = frame.nbytes
-            pixels = np.ascontiguousarray(frame).reshape(-1)
+                self._memory = cuda.mem_alloc(size)
+                self._memory_size = size
+            pixels = np.ascontiguousarray(frame.pixels).reshape(-1)
             for number, start in enumerate(range(0, pixels.size, _SLICE)):
                 piece = pixels[start : start + _SLICE]
                 pinned, sent = self._pinned[number % _SLICES], self._sent[number % _SLICES]
@@ -157,16 +148,14 @@ class GpuContext:
                 target = int(self._memory) + start
                 cuda.memcpy_htod_async(target, pinned[: piece.size], self.stream)
                 sent.record(self.stream)
-        self._frame, self._format = frame, form
+        self._frame = frame
 
     def describe(self, job: np.void) -> None:
         """Write into a job where the newest frame lies and how."""
         assert self._frame is not None
-        rows, width = self._frame.shape[:2]
         job["frame"] = int(self._memory)
-        job["width"], job["format"] = width, self._format
-        job["height"] = rows * 2 // 3 if self._format == NV12 else rows
-        job["pitch"] = self._frame[0].nbytes
+        job["width"], job["height"] = self._frame.width, self._frame.height
+        job["format"] = _FORMATS[self._frame.layout]
 
     def forget(self) -> None:
         """Forget the newest frame, so that it is uploaded again."""
@@ -197,7 +186,7 @@ class GpuContext:
             release(self._memory)
         self._memory = None
         self._sent.clear()
-        self.cut = self._module = self.stream = None
+        self.crop_kernel = self._module = self.stream = None
         with contextlib.suppress(cuda.Error):
             # pycuda gives a context back without taking it from this thread; popped first, it
             # would even put it there once more.
@@ -268,7 +257,7 @@ class InputBuffer:
     def write(self, size: int) -> None:
         """Put on the stream what writes a batch of that size."""
         cuda.memcpy_htod_async(self._device, self._host, self._gpu.stream)
-        self._gpu.cut(
+        self._gpu.crop_kernel(
             self._device,
             self._planes,
             self._spec,
@@ -279,7 +268,7 @@ class InputBuffer:
 
     def timed(
         self,
-        frame: NDArray[np.uint8],
+        frame: Frame,
         regions: NDArray[np.float32],
         steps: Callable[[int], Mapping[str, Callable[[], None]]],
     ) -> dict[str, float]:

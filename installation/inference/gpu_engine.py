@@ -25,6 +25,7 @@ from installation.inference.gpu import (
     OutputBuffer,
     translate_cuda_errors,
 )
+from installation.scene import Frame
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class GpuEngine:
 
     def _warm_up(self) -> None:
         """Run every size of batch once, and record it where the driver allows."""
-        self._gpu.upload(np.zeros((2, 2, 3), np.uint8))
+        self._gpu.upload(Frame.from_image(np.zeros((2, 2, 3), np.uint8)))
         for bucket in self._buckets:
             self._feed.fill(np.zeros((0, 4), np.float32))
             self._enqueue(bucket)
@@ -169,9 +170,7 @@ class GpuEngine:
             except NoGraphError as error:
                 log.info("batches of %d go without a CUDA graph: %s", bucket.size, error)
 
-    def run(
-        self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
         self._gpu.upload(frame)
         parts = [
@@ -200,7 +199,7 @@ class GpuEngine:
             raise GpuError("the GPU failed while an engine ran: its answers are no numbers")
         return answers
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, float]:
         """See `Engine.timed`; the seconds are the card's own."""
         return dict(self._feed.timed(frame, regions, self.steps))
 

@@ -7,7 +7,6 @@ enum Format { BGR = 0, YUYV = 1, NV12 = 2 };
 struct Job {
     const unsigned char *frame;
     int width, height;  // pixels
-    int pitch;          // bytes from one row to the next, of luma in NV12
     int format;
     float regions[1][4];  // as many as blockIdx.z reaches; x0, y0, x1, y1 in pixels of the frame
 };
@@ -41,20 +40,21 @@ __device__ inline Pixel from_yuv(float y, float u, float v) {
 }
 
 __device__ inline Pixel pixel_at(const Job &job, int x, int y) {
-    const unsigned char *row = job.frame + (size_t)y * job.pitch;
+    size_t at = (size_t)y * job.width + x;
     if (job.format == YUYV) {
-        const unsigned char *pair = row + (x & ~1) * 2;
-        return from_yuv(row[2 * x], pair[1], pair[3]);
+        const unsigned char *pair = job.frame + 2 * (at & ~(size_t)1);
+        return from_yuv(job.frame[2 * at], pair[1], pair[3]);
     }
     if (job.format == NV12) {
         const unsigned char *chroma =
-            job.frame + ((size_t)job.height + y / 2) * job.pitch + (x & ~1);
-        return from_yuv(row[x], chroma[0], chroma[1]);
+            job.frame + ((size_t)job.height + y / 2) * job.width + (x & ~1);
+        return from_yuv(job.frame[at], chroma[0], chroma[1]);
     }
+    const unsigned char *bgr = job.frame + 3 * at;
     Pixel pixel;
-    pixel.b = row[3 * x];
-    pixel.g = row[3 * x + 1];
-    pixel.r = row[3 * x + 2];
+    pixel.b = bgr[0];
+    pixel.g = bgr[1];
+    pixel.r = bgr[2];
     return pixel;
 }
 
@@ -121,7 +121,7 @@ __device__ inline unsigned short to_half(float value) {
 }
 
 // Write region blockIdx.z, bilinear, as planes of the network's input (N, 3, height, width).
-extern "C" __global__ void cut(const Job *__restrict__ jobs, void *__restrict__ planes, Input input) {
+extern "C" __global__ void crop_resize(const Job *__restrict__ jobs, void *__restrict__ planes, Input input) {
     int u = blockIdx.x * blockDim.x + threadIdx.x;
     int v = blockIdx.y * blockDim.y + threadIdx.y;
     if (u >= input.width || v >= input.height) return;

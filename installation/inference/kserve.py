@@ -22,6 +22,7 @@ from engines.triton_export import CHECKSUM, MOST, PIXELS, version_of
 from installation.config.model import Inference
 from installation.inference.crop import crop_batch
 from installation.inference.engine import Engine, InferenceError, OverloadedError
+from installation.scene import Frame
 
 # gRPC writes what it thinks of broken connections to standard error, a screenful each.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -267,15 +268,13 @@ class KserveEngine:
         """See `Engine`."""
         return bool(self.trouble)
 
-    def run(
-        self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`; raises `OverloadedError` where that is to be waited for."""
         if not self.trouble and self._connection.lost_at > self._well_since:
             self._fall_back("it gave another engine no answer")
         if not self.trouble:
             try:
-                answer = self._ask(crop_batch(frame, regions, self.manifest.input))
+                answer = self._ask(crop_batch(frame.bgr, regions, self.manifest.input))
             except OverloadedError as error:
                 if self._waits and not self._busy_for_long():
                     raise
@@ -294,12 +293,12 @@ class KserveEngine:
         self._busy_since = self._busy_since or now
         return now - self._busy_since > _BUSY
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, float]:
         """See `Engine.timed`."""
         if self.trouble:
             return self._local.timed(frame, regions)
         began = time.perf_counter()
-        batch = crop_batch(frame, regions, self.manifest.input)
+        batch = crop_batch(frame.bgr, regions, self.manifest.input)
         prepared = time.perf_counter()
         self._ask(batch)
         return {"preprocess": prepared - began, "infer": time.perf_counter() - prepared}
@@ -376,9 +375,9 @@ def _reference_sample(local: Engine) -> tuple[NDArray[np.uint8], dict[str, NDArr
     """Return a region of noise, and what the engine makes of it here."""
     spec = local.manifest.input
     shape = (spec.height, spec.width, 3)
-    frame = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    frame = Frame.from_image(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     region = np.array([[0, 0, spec.width, spec.height]], np.float32)
-    return crop_batch(frame, region, spec), local.run(frame, region)
+    return crop_batch(frame.bgr, region, spec), local.run(frame, region)
 
 
 def _compare(answer: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from installation.inference.engine import Engine, ManifestError
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import Synset, load_synsets
 from installation.runtime.advice import build_engines
-from installation.scene import Label
+from installation.scene import Frame, Label
 from installation.vision.boxes import shift_inside, squares
 
 # The network sees a square this many times the face: hair, collar and shoulders say more to a
@@ -87,13 +87,13 @@ class Classifier:
         """Whether it runs on the CPU for now, though something better was asked for."""
         return self._engine.fallback
 
-    def score(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> NDArray[np.float32]:
+    def score(self, frame: Frame, regions: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score every allowed label for every region.
 
         Parameters
         ----------
         frame
-            uint8 (height, width, 3), BGR.
+            Frame that the regions lie in.
         regions
             float32 (N, 4), xyxy in pixels of the frame.
 
@@ -116,17 +116,14 @@ class Classifier:
         total = top + np.log(np.exp(scores - top).sum(1, keepdims=True))
         return np.asarray(scores - total, np.float32)
 
-    def score_faces(
-        self, frame: NDArray[np.uint8], xyxy: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def score_faces(self, frame: Frame, xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score faces, given their boxes; see `score`."""
-        height, width = frame.shape[:2]
-        return self.score(frame, context_regions(xyxy, width, height))
+        return self.score(frame, context_regions(xyxy, frame.width, frame.height))
 
-    def score_whole(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def score_whole(self, frame: Frame) -> NDArray[np.float32]:
         """Score the whole frame, float32 (L,)."""
-        height, width = frame.shape[:2]
-        (scores,) = self.score(frame, np.array([[0, 0, width, height]], np.float32))
+        whole = np.array([[0, 0, frame.width, frame.height]], np.float32)
+        (scores,) = self.score(frame, whole)
         return np.asarray(scores, np.float32)
 
     def label(self, index: int, score: float) -> Label:

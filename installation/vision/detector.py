@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from installation.inference.engine import Engine, ManifestError
-from installation.scene import Faces
+from installation.scene import Faces, Frame
 from installation.vision.boxes import overlap
 
 # The network is reliable down to faces of about this many pixels of its input.
@@ -102,20 +102,15 @@ class Detector:
         """Whether it runs on the CPU for now, though something better was asked for."""
         return self._engine.fallback
 
-    def find(self, frame: NDArray[np.uint8]) -> Faces:
+    def find(self, frame: Frame) -> Faces:
         """Find the faces in a frame.
-
-        Parameters
-        ----------
-        frame
-            uint8 (height, width, 3), BGR.
 
         Returns
         -------
         Faces
             Surest first, in pixels of the frame and inside it.
         """
-        height, width = frame.shape[:2]
+        width, height = frame.width, frame.height
         spec = self._engine.manifest.input
         regions = tile_regions(width, height, (spec.width, spec.height), self._smallest_face)
         parts = []

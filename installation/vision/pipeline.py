@@ -99,7 +99,7 @@ class VisionPipeline:
     def observe(self, frame: Frame) -> Scene:
         """Look at a frame, captured later than the last one."""
         at = frame.captured_at
-        tracks = self._tracker.update(self._detector.find(frame.bgr), at)
+        tracks = self._tracker.update(self._detector.find(frame), at)
         if tracks:
             self._someone_at = at
             self._whole = _TrackVotes()
@@ -128,9 +128,7 @@ class VisionPipeline:
         due.sort(key=lambda track: -self._polls[track.id].due(at))
         voters = due[:_BATCH]
         boxes = np.array([track.box for track in voters], np.float32).reshape(-1, 4)
-        for track, scores in zip(
-            voters, self._classifier.score_faces(frame.bgr, boxes), strict=True
-        ):
+        for track, scores in zip(voters, self._classifier.score_faces(frame, boxes), strict=True):
             self._polls[track.id].ballot.cast(scores, at)
             self._polls[track.id].voted_at = at
 
@@ -139,7 +137,7 @@ class VisionPipeline:
         if at - self._someone_at < _ALONE:
             return None
         if self._whole.due(at) >= 0:
-            self._whole.ballot.cast(self._classifier.score_whole(frame.bgr), at)
+            self._whole.ballot.cast(self._classifier.score_whole(frame), at)
             self._whole.voted_at = at
         return self._verdict(self._whole.ballot)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from installation.config.model import Config
 from installation.inference.open_engines import Progress
-from installation.scene import Box, Label, Scene, Track, Verdict
+from installation.scene import Box, Frame, Label, Scene, Track, Verdict
 from installation.vision.classifier import Classifier
 from installation.vision.detector import Detector
 from installation.vision.pipeline import open_vision
@@ -101,9 +101,10 @@ class ImageClassifier:
         always_whole
             Whether to name the picture as a whole also where it has faces.
         """
-        faces = self._detector.find(picture)
+        frame = Frame.from_image(picture)
+        faces = self._detector.find(frame)
         faces = faces[np.argsort(faces.xyxy[:, 0], kind="stable")]
-        scores = self._classifier.score_faces(picture, faces.xyxy)
+        scores = self._classifier.score_faces(frame, faces.xyxy)
         named = tuple(
             NamedFace(
                 (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
@@ -114,7 +115,7 @@ class ImageClassifier:
         )
         whole: tuple[Label, ...] = ()
         if always_whole or not named:
-            scores = self._classifier.score_whole(picture)
+            scores = self._classifier.score_whole(frame)
             whole = tuple(self._classifier.best(scores, self._top))
         return ImageResult(picture, named, whole)
 

@@ -7,6 +7,7 @@ from engines.manifest import load_manifest
 from installation.bench import inference
 from installation.bench.baseline import prepare
 from installation.bench.roofline import MachineLimits, bytes_moved, floors, size_of
+from installation.scene import Frame
 
 
 def test_every_step_is_measured_both_ways(config, monkeypatch):
@@ -36,7 +37,7 @@ def test_operations_are_counted_as_papers_do(built):
 
 def test_bytes_are_counted_once(built):
     spec = load_manifest(built / "person-semantic").input
-    frame = np.zeros((720, 1280, 3), np.uint8)
+    frame = Frame.from_image(np.zeros((720, 1280, 3), np.uint8))
     same = np.array([[0, 0, 100, 100]] * 3, np.float32)
     planes = 3 * spec.width * spec.height
     assert bytes_moved(frame, same, spec, 2) == 3 * 100 * 100 + 3 * planes * 2
@@ -47,7 +48,7 @@ def test_bytes_are_counted_once(built):
 def test_more_faces_cannot_take_less(built):
     size = size_of(built / "person-semantic" / "model.onnx")
     spec = load_manifest(built / "person-semantic").input
-    frame = np.zeros((720, 1280, 3), np.uint8)
+    frame = Frame.from_image(np.zeros((720, 1280, 3), np.uint8))
     for speeds in (MachineLimits(1e10, 1e11), MachineLimits(1e12, None, 1e10, 1e10)):
         few, many = (
             floors(speeds, size, spec, frame, np.array([[0, 0, 99, 99]] * count, np.float32))

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from installation.config.model import load
-from installation.scene import Faces
+from installation.scene import Faces, Frame
 from installation.vision.detector import Detector
 from installation.vision.pipeline import open_vision
 from tests.benchmarks.crowds import (
@@ -131,7 +131,7 @@ def record(condition: Condition, seed: int, detector: Detector) -> Take:
         shown.append((at, truth))
         if number % condition.every == 0:
             if condition.noise is None and isinstance(world, Painted):
-                looked.append((at, detector.find(world.crowd.paint(at)), truth))
+                looked.append((at, detector.find(Frame(number, at, world.crowd.paint(at))), truth))
             else:
                 looked.append((at, made_up.find(truth, at), truth))
     return Take(tuple(shown), tuple(looked), condition.fps / condition.every)
@@ -147,7 +147,8 @@ def film(path: Path, detector: Detector) -> Take:
         if not there:
             break
         at = len(looked) / fps
-        looked.append((at, detector.find(np.asarray(picture, np.uint8)), None))
+        frame = Frame(len(looked), at, np.asarray(picture, np.uint8))
+        looked.append((at, detector.find(frame), None))
     if not looked:
         sys.exit(f"{path}: no pictures can be read")
     return Take(tuple((at, None) for at, _, _ in looked), tuple(looked), fps)

@@ -34,6 +34,7 @@ from installation.capture.demo import PERIOD, Crowd
 from installation.config.model import Inference
 from installation.inference.cpu import CpuEngine
 from installation.inference.kserve import KserveClient, KserveEngine
+from installation.scene import Frame
 from installation.vision.classifier import context_regions
 from tests.paths import ROOT
 from tests.triton_server import Triton
@@ -46,7 +47,7 @@ _LOOKS = 40
 # with two visitors in view of whom one comes and goes.
 _PACE = 2.0
 
-Look = tuple[np.ndarray, np.ndarray]
+Look = tuple[Frame, np.ndarray]
 
 
 def looks() -> list[Look]:
@@ -57,7 +58,7 @@ def looks() -> list[Look]:
         at = index * PERIOD / _LOOKS
         boxes = np.array([face.box for face in crowd.truth(at)], np.float32).reshape(-1, 4)
         if len(boxes):
-            found.append((crowd.paint(at), context_regions(boxes[:2], *_SIZE)))
+            found.append((Frame.from_image(crowd.paint(at)), context_regions(boxes[:2], *_SIZE)))
     return found
 
 

@@ -41,6 +41,7 @@ from installation.config import model as config
 from installation.inference.crop import crop_resize
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import load_synsets
+from installation.scene import Frame
 from installation.vision.boxes import shift_inside, squares
 from installation.vision.classifier import CONTEXT
 from installation.vision.pipeline import open_vision
@@ -113,7 +114,7 @@ class _Gaze:
         self._faces: list[tuple[NDArray[np.uint8], NDArray[np.float32]]] = []
         with open_vision(settings, _SMALLEST_FACE, _CERTAIN) as (detector, _):
             for picture in read_photographs(photographs):
-                boxes = detector.find(picture).xyxy
+                boxes = detector.find(Frame.from_image(picture)).xyxy
                 tall = (boxes[:, 2:] - boxes[:, :2]).min(1) >= _SMALLEST_FACE
                 self._faces += [(picture, box) for box in boxes[tall]]
 

@@ -17,6 +17,7 @@ from engines.imagenet22k import AuthenticError, prepare
 from engines.manifest import load_manifest
 from installation.inference.cpu import CpuEngine
 from installation.labels.synsets import load_synsets
+from installation.scene import Frame
 from tests.paths import ROOT
 
 CONVNEXT, VIT = "convnext_tiny.fb_in22k", "vit_tiny_patch16_224.augreg_in21k"
@@ -212,10 +213,11 @@ def test_the_manifest_tells_where_it_comes_from(cooked, timm):
 
 def test_as_an_engine_it_sees_pictures_as_the_network_was_trained_to(cooked):
     engine = CpuEngine(cooked.folder, load_manifest(cooked.folder))
-    frame = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    (found,) = engine.run(frame, np.array([[0, 0, 224, 224]], np.float32)).values()
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    whole = np.array([[0, 0, 224, 224]], np.float32)
+    (found,) = engine.run(Frame.from_image(image), whole).values()
     mean, deviation = (cooked.whole.pretrained_cfg[key] for key in ("mean", "std"))
-    planes = ((frame[:, :, ::-1] / 255 - mean) / deviation).astype(np.float32).transpose(2, 0, 1)
+    planes = ((image[:, :, ::-1] / 255 - mean) / deviation).astype(np.float32).transpose(2, 0, 1)
     assert np.abs(found - expected(cooked, planes[None])).max() < 1e-3
 
 

@@ -15,6 +15,7 @@ from tritonclient.grpc import model_config_pb2
 from engines.manifest import ManifestError, load_manifest
 from engines.triton_export import CHECKSUM, MOST, PIXELS, export, version_of, with_uint8_input
 from installation.inference.crop import crop_batch
+from installation.scene import Frame
 from tests.cpu_engine import on_cpu
 from tests.paths import ROOT
 
@@ -43,7 +44,7 @@ def test_a_served_network_takes_regions_as_they_were_cut_out(built, hopper, name
     session = onnxruntime.InferenceSession(network.SerializeToString())
     outputs = (*engine.manifest.outputs, CHECKSUM)
     answers = dict(zip(outputs, session.run(list(outputs), {PIXELS: batch}), strict=True))
-    for output, expected in engine.run(hopper, regions).items():
+    for output, expected in engine.run(Frame.from_image(hopper), regions).items():
         np.testing.assert_allclose(answers[output], expected, atol=3e-3)
     # Whole numbers, and exactly these.
     assert np.array_equal(answers[CHECKSUM], batch.sum((1, 3), dtype=np.int64))

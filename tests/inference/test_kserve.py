@@ -19,6 +19,7 @@ from installation.config.model import Inference
 from installation.inference import kserve
 from installation.inference.engine import OverloadedError
 from installation.inference.open_engines import open_engines
+from installation.scene import Frame
 from installation.vision.classifier import context_regions
 from tests.triton_server import Triton, mind, needs_triton
 
@@ -80,10 +81,10 @@ def local(built):
 
 @pytest.fixture(scope="module")
 def seen(hopper):
-    """A picture, and regions of it."""
+    """A frame, and regions of it."""
     height, width = hopper.shape[:2]
     faces = np.array([[180, 60, 330, 260], [100, 100, 200, 220], [0, 0, 512, 512]], np.float32)
-    return hopper, context_regions(faces, width, height)
+    return Frame.from_image(hopper), context_regions(faces, width, height)
 
 
 def until(condition):
@@ -112,10 +113,10 @@ def test_it_answers_as_this_machine_would(server, built, local, seen):
 
 
 def test_more_regions_than_a_batch_has_are_several(server, built, local, seen):
-    picture, regions = seen
+    frame, regions = seen
     many = np.tile(regions, (14, 1))
     with opened(built, server.address) as (_, naming):
-        same(naming.run(picture, many), local[1].run(picture, many))
+        same(naming.run(frame, many), local[1].run(frame, many))
         assert not naming.fallback
 
 
@@ -189,7 +190,7 @@ WRONG = {
 def test_what_is_wrong_is_never_passed_on(
     wrong, server, mood, built, local, seen, caplog, monkeypatch
 ):
-    picture, regions = seen
+    frame, regions = seen
     with opened(built, server.address) as (_, naming):
         assert not naming.fallback
         if wrong == "slow":
@@ -197,7 +198,7 @@ def test_what_is_wrong_is_never_passed_on(
         mood.write_text(wrong)
         for index in range(len(regions)):
             region = regions[index : index + 1]
-            same(naming.run(picture, region), local[1].run(picture, region))
+            same(naming.run(frame, region), local[1].run(frame, region))
         lines = [each.message for each in caplog.records if "until it is well" in each.message]
         assert lines and all(re.search(WRONG[wrong], line) for line in lines), lines
         monkeypatch.setattr(naming, "_deadline", LONG)
@@ -383,15 +384,15 @@ def test_no_thread_is_left_over_and_no_memory(server, mood, built, seen):
     def memory():
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    picture, regions = seen
+    frame, regions = seen
     before = threading.active_count()
     with opened(built, server.address) as (_, naming):
         taken = []
         for _ in range(6):
             for _ in range(40):
-                naming.run(picture, regions)
+                naming.run(frame, regions)
             mood.write_text("nan")
-            naming.run(picture, regions)
+            naming.run(frame, regions)
             assert naming.fallback
             time.sleep(0.3)
             mood.write_text("well")
