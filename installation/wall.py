@@ -252,9 +252,9 @@ class _Session:
         if self._doors.look(datetime.now(timezone.utc)):
             log.info("%s", self._doors)
             if self._doors.open:
-                self._capture.wake()
+                self._capture.resume()
             else:
-                self._capture.rest()
+                self._capture.pause()
 
     def _report(self, now: float) -> StatusSnapshot:
         config, wall, recorder = self._config, self._wall, self._recorder
@@ -275,8 +275,8 @@ class _Session:
                 for stage in self._stages
             ),
             camera=self._capture.name,
-            trouble=self._capture.trouble,
-            losses=self._capture.losses,
+            trouble=self._capture.error,
+            losses=self._capture.outages,
             device=self._vision.device,
             fallback=self._vision.fallback,
             classifier=config.inference.classifier,
@@ -313,7 +313,7 @@ class _Session:
         yield f"{metrics.rate(now):.1f} pictures a second (age {ages} ms)"
         faces = self._wall.faces
         yield f"{faces} face{'' if faces == 1 else 's'}"
-        yield self._capture.trouble or f"camera {self._capture.name}"
+        yield self._capture.error or f"camera {self._capture.name}"
         yield self._vision.device + (" for now" if self._vision.fallback else "")
         if now - self._felt_at >= _TEMPERATURE:
             self._felt_at, self._hot = now, temperature()
@@ -342,7 +342,7 @@ class _Session:
         if "labels" in sections and (warning := config.labels.choice.warning):
             log.warning("%s", warning)
         if "camera" in sections:
-            self._capture.use(make_source(config))
+            self._capture.set_source(make_source(config))
         if sections & {"labels", "vision", "theme", "camera", "inference"}:
             self._vision.use(config)
         if sections & {"labels", "theme", "display"}:

@@ -51,8 +51,8 @@ class BaselineGpu:
 
     def __init__(self, gpu: GpuContext, manifest: Manifest, answer: int) -> None:
         self._gpu = gpu
-        self._feed = InputBuffer(gpu, manifest, True, BATCHES.most)
-        self._output = OutputBuffer("answer", (BATCHES.most, answer // 4), np.dtype(np.float32))
+        self._feed = InputBuffer(gpu, manifest, True, BATCHES.max)
+        self._output = OutputBuffer("answer", (BATCHES.max, answer // 4), np.dtype(np.float32))
 
     def timed(self, frame: Frame, regions: NDArray[np.float32]) -> Times:
         """See `GpuEngine.timed`."""
@@ -97,7 +97,7 @@ def compare(
             ours = BaselineGpu(gpu, manifest, size.answer)
         else:
             _, plan = prepare(built, name, found, lambda _what, _done: True)
-            ours = engine = GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.most)
+            ours = engine = GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.max)
 
             def infer() -> None:
                 engine.steps(1)["infer"]()

@@ -77,7 +77,7 @@ def _row(faces: int, aspect: float) -> tuple[Visit, ...]:
             "collins" if index % 2 else "hopper",
             face,
             tuple((second, (index + 0.5 + part) * share) for second, part in _STRIDE),
-            turned=index % 4 > 1,
+            mirrored=index % 4 > 1,
         )
         for index in behind_first
     )

@@ -59,11 +59,11 @@ def camera(config: Config) -> Iterator[Finding]:
 def name(config: Config) -> Iterator[Finding]:
     """Look at whether the camera keeps its name."""
     about, node = "camera's name", _node(config)
-    number = v4l2.number(_device(config)) if node is not None else None
+    number = v4l2.node_number(_device(config)) if node is not None else None
     if node is None or number is None:
         return
     link = v4l2.link_to(node)
-    several = sum(map(v4l2.captures, v4l2.nodes())) > 1
+    several = sum(map(v4l2.is_capture_node, v4l2.nodes())) > 1
     if link is None:
         yield ok(about, f"{node}, which has no other")
     elif several:
@@ -86,8 +86,8 @@ def _node(config: Config) -> Path | None:
     if config.camera.path is not None or "://" in config.camera.source:
         return None
     device = _device(config)
-    number = v4l2.number(device)
-    found = device if number is None else v4l2.webcam(number)
+    number = v4l2.node_number(device)
+    found = device if number is None else v4l2.find_webcam(number)
     return found.resolve() if found is not None and found.exists() else None
 
 
@@ -167,13 +167,13 @@ def _frames(source: Source) -> tuple[list[Frame], str | None]:
         if read is None:
             raise CaptureError(f"{source.name}: has ended")
         frames.append(Frame(len(frames), now, read))
-        health.look(frames[-1])
+        health.check(frames[-1])
         # What only settles is not counted.
         while len(frames) > 1 and frames[1].captured_at - frames[0].captured_at > _SETTLE:
             frames.pop(0)
         frames = [each for each in frames if now - each.captured_at <= _LOOK]
         if (now - begun > _SETTLE + _LOOK and len(frames) > 1) or now - begun > _FIRST:
-            return frames, health.doubt
+            return frames, health.error
 
 
 def _exposure(frame: Frame, doubt: str | None) -> Finding:

@@ -85,9 +85,10 @@ def _server(settings: Inference) -> Iterator[Finding]:
     with open_engines(settings, (settings.detector, settings.classifier)) as engines:
         found = [engine for engine in engines if isinstance(engine, KserveEngine)]
         for engine in found:
-            if engine.trouble:
+            if engine.unavailable_reason:
                 remedy = "see docs/scale.md; until then the CPU does its work"
-                yield warning(about, f"server {settings.server}: {engine.trouble}", remedy)
+                reason = engine.unavailable_reason
+                yield warning(about, f"server {settings.server}: {reason}", remedy)
                 return
         yield ok(about, f"{len(found)} of {len(engines)} engines on the server {settings.server}")
 

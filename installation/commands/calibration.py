@@ -14,7 +14,7 @@ from engines.fetch import sha256_of
 from engines.manifest import Manifest, load_manifest
 from engines.precision import quantise
 from installation.capture.source import CaptureError
-from installation.capture.stills import is_picture, read_picture
+from installation.capture.stills import is_image_file, read_image
 from installation.config.model import Config
 from installation.errors import InstallationError
 from installation.inference.cpu import CpuEngine
@@ -87,15 +87,15 @@ def calibrate(config: Config, name: str, folder: Path) -> tuple[bytes, str]:
 
 def _read(folder: Path) -> list[Frame]:
     try:
-        paths = sorted(path for path in folder.iterdir() if is_picture(path))
+        paths = sorted(path for path in folder.iterdir() if is_image_file(path))
     except OSError as error:
         raise InstallationError(f"{folder}: cannot be read: {error.strerror}") from error
     pictures = []
     for path in paths:
         try:
-            pictures.append(Frame.from_image(read_picture(path)))
+            pictures.append(Frame.from_image(read_image(path)))
         except CaptureError as error:
-            log.warning("%s; left out", error)
+            log.warning("%s; skipped", error)
     return pictures
 
 

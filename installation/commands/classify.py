@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from installation.capture.source import CaptureError
-from installation.capture.stills import FORMATS, read_picture, reason
+from installation.capture.stills import FORMATS, explain_error, read_image
 from installation.config.model import Theme
 from installation.display.draw_still import paint
 from installation.errors import EXPECTED_ERRORS, InstallationError
@@ -45,7 +45,7 @@ class FileResult(ImageResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``classify --json`` prints."""
-        height, width = self.picture.shape[:2]
+        height, width = self.image.shape[:2]
         return {
             "image": str(self.path),
             "width": width,
@@ -71,10 +71,10 @@ def _as_json(labels: tuple[Label, ...]) -> list[dict[str, Any]]:
 
 def read_file(classifier: ImageClassifier, path: Path) -> FileResult:
     """Classify one file; raises `CaptureError` where it is no usable image."""
-    picture = read_picture(path)
+    picture = read_image(path)
     with _told_of(path, "cannot be looked at"):
-        found = classifier.look(picture, always_whole=True)
-    return FileResult(found.picture, found.faces, found.whole, path)
+        found = classifier.classify(picture, always_whole=True)
+    return FileResult(found.image, found.faces, found.whole, path)
 
 
 class OutputError(InstallationError):
@@ -127,9 +127,7 @@ class OutputFolder:
         """
         original = reading.path
         with _told_of(original, "cannot be drawn"):
-            picture = Image.fromarray(
-                paint(reading.picture, reading.scene(), self._theme)[..., ::-1]
-            )
+            picture = Image.fromarray(paint(reading.image, reading.scene(), self._theme)[..., ::-1])
         with _told_of(original, "cannot be saved"):
             data, suffix = _encoded(picture, original.suffix)
         target = self._folder / original.name
@@ -187,4 +185,4 @@ def _told_of(path: Path, what: str) -> Iterator[None]:
     except EXPECTED_ERRORS:
         raise
     except Exception as error:
-        raise CaptureError(f"{path}: {what}: {reason(error)}") from error
+        raise CaptureError(f"{path}: {what}: {explain_error(error)}") from error

@@ -278,9 +278,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _cameras(arguments: argparse.Namespace) -> int:
-    from installation.capture.list_cameras import webcams
+    from installation.capture.list_cameras import list_webcams
 
-    found = webcams()
+    found = list_webcams()
     if arguments.json:
         print(json.dumps([webcam.as_json() for webcam in found]))
     elif not found:

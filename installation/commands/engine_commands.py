@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines import imagenet22k as authentic
-from engines.build import Recipe, build, make
+from engines.build import Recipe, build, build_one
 from engines.manifest import load_manifest
 from engines.plan_cache import PlanCache, Target
 from engines.precision import Precision
@@ -74,13 +74,13 @@ def build_all(config: Config, wish: BuildOptions, say: Say, progress: Progress) 
         _build_authentic(built, wish.network, wish.weights, say)
     build(built, say)
     names = _named(built, wish.names)
-    plans = PlanCache(built, must_keep=True)
-    plans.sweep()
+    plans = PlanCache(built, strict_writes=True)
+    plans.remove_temporary()
     if wish.precision == "int8":
         _quantise(config, names, wish, plans, say)
     elif wish.precision is not None:
         for name in names:
-            plans.choose(name, load_manifest(built / name), wish.precision)
+            plans.convert(name, load_manifest(built / name), wish.precision)
     for library, target in _targets(config, wish, say):
         for name in names:
             make_plan(plans, name, library, target, progress)
@@ -90,7 +90,7 @@ def _build_authentic(built: Path, network: str, weights: Path | None, say: Say) 
     say(f"building {AUTHENTIC}")
     # The weights are read with the rights of whoever runs this, before anything is written.
     write = authentic.prepare(network, weights, say)
-    make(Recipe(AUTHENTIC, 1, lambda folder, _read: write(folder)), built)
+    build_one(Recipe(AUTHENTIC, 1, lambda folder, _read: write(folder)), built)
     say(f"to show its words, set inference.classifier to {AUTHENTIC}")
 
 
@@ -144,7 +144,7 @@ def _targets(config: Config, wish: BuildOptions, say: Say) -> list[tuple[Library
             raise InferenceError(f"inference.device is gpu, but {error}") from error
         say(f"no plans are needed: {error}")
         return []
-    return [(found.library, Target.here(found.library, found.card))]
+    return [(found.library, Target.here(found.library, found.device))]
 
 
 def _quantise(

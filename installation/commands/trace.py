@@ -12,7 +12,7 @@ from installation.capture.video import decode
 from installation.config.model import Config
 from installation.inference.open_engines import Progress
 from installation.scene import Frame, Scene, Verdict
-from installation.vision.pipeline import open_observer
+from installation.vision.pipeline import open_pipeline
 
 
 def trace(
@@ -33,7 +33,7 @@ def trace(
     # Before the engines are opened, which takes long: may it be read at all?
     frames = decode(video)
     first = next(frames)
-    with contextlib.closing(frames), open_observer(config, progress) as observer:
+    with contextlib.closing(frames), open_pipeline(config, progress) as observer:
         for seq, (time_s, pixels) in enumerate(itertools.chain([first], frames)):
             yield observer.observe(Frame(seq, time_s, pixels))
 

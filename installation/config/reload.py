@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from installation.config.files import merge_documents, read
 from installation.config.model import LAST_GOOD, RESTART_REQUIRED, Config, validate
 from installation.config.strict_yaml import ConfigError, compose, dump
-from installation.runtime.files import write_whole
+from installation.runtime.files import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class ConfigFile:
             kept = self._copy.exists() and self._copy.read_text(encoding="utf-8") == text
             if not kept or self._copy.stat().st_mode & 0o077:
                 # It holds the tokens and passwords of the config.
-                write_whole(self._copy, text.encode(), 0o600)
+                write_atomic(self._copy, text.encode(), 0o600)
         except (OSError, UnicodeDecodeError) as error:
             log.warning("%s: no copy of the config could be kept (%s)", self._copy, error)
 

@@ -16,7 +16,7 @@ from installation.record.recorder import Recorder
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed, Latest
 from installation.scene import Frame, Scene
-from installation.vision.pipeline import VisionPipeline, open_observer
+from installation.vision.pipeline import VisionPipeline, open_pipeline
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class VisionWorker:
 
     def _change(self, observer: VisionPipeline) -> None:
         try:
-            observer.use(self._config)
+            observer.apply_config(self._config)
             if self._recorder is not None:
                 self._recorder.use(self._config)
         except (*EXPECTED_ERRORS, OSError) as error:
@@ -158,7 +158,7 @@ class VisionWorker:
         try:
             while True:
                 try:
-                    with open_observer(self._config, self._prepared) as observer:
+                    with open_pipeline(self._config, self._prepared) as observer:
                         self._look(observer)
                 except EXPECTED_ERRORS as error:
                     self._keep_on(error)

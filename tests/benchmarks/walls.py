@@ -30,10 +30,12 @@ from tritonclient import grpc as triton
 from engines.build import build
 from engines.manifest import load_manifest
 from engines.triton_export import export
-from installation.capture.demo import PERIOD, Crowd
+from installation.capture.demo import PERIOD_S, Crowd
 from installation.config.model import Inference
 from installation.inference.cpu import CpuEngine
-from installation.inference.kserve import KserveClient, KserveEngine
+from installation.inference.kserve import KserveEngine
+from installation.inference.kserve_client import KserveClient
+from installation.inference.server_timings import ServerTimings
 from installation.scene import Frame
 from installation.vision.classifier import context_regions
 from tests.paths import ROOT
@@ -55,7 +57,7 @@ def looks() -> list[Look]:
     crowd = Crowd(BUILT, *_SIZE)
     found = []
     for index in range(_LOOKS):
-        at = index * PERIOD / _LOOKS
+        at = index * PERIOD_S / _LOOKS
         boxes = np.array([face.box for face in crowd.truth(at)], np.float32).reshape(-1, 4)
         if len(boxes):
             found.append((Frame.from_image(crowd.paint(at)), context_regions(boxes[:2], *_SIZE)))
@@ -178,9 +180,9 @@ def at_a_server(
         local = _Shared(folder, load_manifest(folder))
         engines = []
         for _ in range(walls):
-            connection = KserveClient(Inference(device=f"kserve://{address}"))
-            stack.callback(connection.close)
-            engines.append(KserveEngine(connection, CLASSIFIER, local, waits=pace is None))
+            client = KserveClient(Inference(device=f"kserve://{address}"))
+            stack.callback(client.close)
+            engines.append(KserveEngine(client, CLASSIFIER, local, pace is None, ServerTimings()))
             stack.callback(engines[-1].close)
         before = _statistics(address)
         tallies = [Tally() for _ in engines]

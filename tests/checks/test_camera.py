@@ -70,11 +70,11 @@ def test_one_that_is_too_slow_says_what_to_do(folder, driver):
     [
         ("covered", "exposure", "warning", "too dark"),
         ("green", "exposure", "warning", "single colour"),
-        ("busy", "camera", "trouble", "in use by another program; end that one"),
+        ("busy", "camera", "trouble", "in use by another program; close that program"),
         ("forbidden", "camera", "trouble", "add this user to the group video"),
         ("narrow", "camera", "trouble", "USB bus"),
         ("dead", "camera", "trouble", "plug it in again"),
-        ("stalled", "camera", "trouble", "sends no pictures"),
+        ("stalled", "camera", "trouble", "stopped sending frames"),
     ],
 )
 def test_one_that_fails_says_what_to_do(folder, driver, fault, about, level, said):

@@ -79,7 +79,7 @@ def test_files_that_are_no_pictures_end_no_calibration(place, photographs, tmp_p
     assert calibrate(folder, CLASSIFIER, "--yes") == 0
     said = capfd.readouterr().err
     assert all(f"{folder}/{number}.jpg: " in said for number in range(3))
-    assert said.count("; left out\n") == 3
+    assert said.count("; skipped\n") == 3
     assert "faces keep their first word" in said
 
 
@@ -180,7 +180,7 @@ class TestAhead:
         assert process.returncode == 130
         assert "Traceback" not in err
         assert not list((place / "built" / "plans").glob(".making-*"))
-        assert {each.wrong for each in PlanCache(place / "built").survey()} == {""}
+        assert {each.error for each in PlanCache(place / "built").survey()} == {""}
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from engines.build import RECIPES, build, state
-from engines.files import as_owner, write_whole
+from engines.build import RECIPES, build, stale_reason
+from engines.files import as_owner, write_atomic
 from installation.inference.circuit_breaker import CircuitBreaker
 from installation.record.store import Store
 from tests.paths import ROOT
@@ -41,7 +41,7 @@ def as_somebody(code, *arguments):
     """Run Python as its owner would; what it imports is imported before, by root."""
     before = (
         "import os, shutil, sys, encodings.cp437; from pathlib import Path\n"
-        "from engines.build import *; load_synsets()\n"
+        "from engines.build import *; person_wnids()\n"
         f"os.setgroups([]); os.setgid({SOMEBODY}); os.setuid({SOMEBODY})\n"
     )
     ran = subprocess.run(
@@ -54,7 +54,7 @@ def as_somebody(code, *arguments):
     assert ran.returncode == 0, ran.stderr
 
 
-def test_what_root_builds_belongs_to_the_folders_owner_who_can_build_it_again(built, theirs):
+def test_what_root_builds_belongs_to_the_owner_who_can_rebuild_it(built, theirs):
     shutil.copytree(built / "wheels", theirs / "engines" / "wheels")
     for path in (theirs / "engines", *(theirs / "engines").rglob("*")):
         os.chown(path, SOMEBODY, SOMEBODY)
@@ -68,10 +68,10 @@ def test_what_root_builds_belongs_to_the_folders_owner_who_can_build_it_again(bu
         "build(Path(sys.argv[1]), print)",
         theirs / "engines",
     )
-    assert not any(state(recipe, theirs / "engines") for recipe in RECIPES)
+    assert not any(stale_reason(recipe, theirs / "engines") for recipe in RECIPES)
 
 
-def test_what_root_has_left_is_no_obstacle(built, theirs):
+def test_leftovers_of_root_are_no_obstacle(built, theirs):
     shutil.copytree(built / "wheels", theirs / "wheels")
     for path in (theirs / "wheels", *(theirs / "wheels").iterdir()):
         os.chown(path, SOMEBODY, SOMEBODY)
@@ -82,7 +82,7 @@ def test_what_root_has_left_is_no_obstacle(built, theirs):
     (theirs / ".making-left/model.onnx").touch()
     assert owners(theirs / ".making-left") == {(0, 0)}
     as_somebody("build(Path(sys.argv[1]), print)", theirs)
-    assert not any(state(recipe, theirs) for recipe in RECIPES)
+    assert not any(stale_reason(recipe, theirs) for recipe in RECIPES)
     # Once root comes by, it is gone.
     os.chown(theirs / ".making-left", SOMEBODY, SOMEBODY)
     (theirs / "person-glosses/glosses.tsv").write_text("damaged")
@@ -95,7 +95,7 @@ def test_root_follows_no_link_to_where_the_owner_may_not_write(tmp_path, theirs)
     secret.mkdir(mode=0o700)
     (theirs / "plans").symlink_to(secret)
     with as_owner(theirs), pytest.raises(PermissionError):
-        write_whole(theirs / "plans" / "gpu.json", b"x")
+        write_atomic(theirs / "plans" / "gpu.json", b"x")
     (theirs / "said.sqlite").symlink_to(secret / "said.sqlite")
     with as_owner(theirs), pytest.raises(PermissionError):
         (theirs / "said.sqlite").touch()
@@ -103,6 +103,6 @@ def test_root_follows_no_link_to_where_the_owner_may_not_write(tmp_path, theirs)
 
 
 def test_in_roots_own_folder_root_stays_root(tmp_path):
-    write_whole(tmp_path / "new" / "file", b"x")
+    write_atomic(tmp_path / "new" / "file", b"x")
     assert owners(tmp_path / "new") == {(0, os.getegid())}
     assert stat.S_IMODE((tmp_path / "new" / "file").stat().st_mode) == 0o644

@@ -17,9 +17,12 @@ pytestmark = [needs_xvfb, needs_triton]
 STREAMING = "pictures a second"
 # What is tested is not how fast this machine is.
 PATIENT = """
-from installation.vision import worker as stages
-from installation.inference import kserve
-kserve._LIVE_DEADLINE_S, kserve._OPENING, stages.PATIENCE = 15.0, 60.0, 60.0
+from functools import partial
+from installation.inference.server_timings import ServerTimings
+from installation.vision import pipeline, worker as stages
+timings = ServerTimings(live_deadline_s=15.0, open_wait_s=60.0)
+pipeline.open_engines = partial(pipeline.open_engines, server_timings=timings)
+stages.PATIENCE = 60.0
 """
 
 
@@ -52,7 +55,10 @@ def wall(server, built, screen, tmp_path):
 
 
 def test_the_wall_goes_on_without_its_server_and_with_it_again(wall, server, tmp_path):
-    there, gone = f"CPU and server {server.address}", f"CPU (server {server.address} is gone)"
+    there, gone = (
+        f"CPU and server {server.address}",
+        f"CPU (server {server.address} is unavailable)",
+    )
     wall.wait_for(there)
     server.kill()
     assert STREAMING in wall.wait_for(gone)
@@ -68,8 +74,8 @@ def test_the_wall_goes_on_without_its_server_and_with_it_again(wall, server, tmp
     wall.wait_for(there)
     assert wall.end() == 0
     log = wall.log.read_text()
-    assert log.count("on the CPU until it is well") == 3
-    assert log.count(f"on the server {server.address}") == 4
+    assert log.count("using CPU fallback until the server responds") == 3
+    assert log.count(f"using inference server {server.address}") == 4
 
 
 def inference(folder):

@@ -30,7 +30,7 @@ def frame(hopper):
     return Frame.from_image(hopper)
 
 
-def test_regions_of_a_batch_do_not_touch_each_other(classifier, frame):
+def test_regions_of_a_batch_are_independent(classifier, frame):
     together = classifier.run(frame, REGIONS)["log_probabilities"]
     assert together.shape == (3, 2832)
     for row, region in zip(together, REGIONS, strict=True):
@@ -59,7 +59,7 @@ def test_a_frame_in_the_cameras_layout_is_converted_once_for_all_engines(classif
         assert raw.bgr is converted
 
 
-def test_engines_of_one_network_look_at_a_time_and_do_not_mix_their_answers(
+def test_engines_that_share_a_model_run_concurrently_without_mixing_outputs(
     classifier, built, frame
 ):
     expected = [classifier.run(frame, region[None])["log_probabilities"] for region in REGIONS]
@@ -105,7 +105,7 @@ print(first, held() - began - first)
     assert more < first
 
 
-def test_answers_are_the_callers_to_keep(classifier, frame):
+def test_outputs_belong_to_the_caller(classifier, frame):
     first = classifier.run(frame, REGIONS[:1])["log_probabilities"]
     kept = first.copy()
     classifier.run(frame, REGIONS[1:2])
@@ -118,6 +118,6 @@ def test_a_network_the_runtime_cannot_read_is_one_line(built, tmp_path):
     manifest = yaml.safe_load((tmp_path / "engine" / "engine.yaml").read_text())
     manifest["sha256"] = sha256_of(tmp_path / "engine" / "model.onnx")
     (tmp_path / "engine" / "engine.yaml").write_text(yaml.safe_dump(manifest))
-    with pytest.raises(InferenceError, match=r"model\.onnx: OpenVINO refused it") as caught:
+    with pytest.raises(InferenceError, match=r"model\.onnx: OpenVINO cannot load it") as caught:
         on_cpu(tmp_path / "engine")
     assert "\n" not in str(caught.value)

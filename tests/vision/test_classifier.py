@@ -63,19 +63,19 @@ def test_no_faces_no_scores(config, hopper_frame):
     assert scores.shape == (0, 1239)
 
 
-def test_a_label_file_with_other_words_is_refused(built):
+def test_a_label_file_with_unknown_synsets_is_rejected(built):
     engine = on_cpu(built / "person-semantic")
     with pytest.raises(ManifestError, match="n99999999"):
         Classifier(engine, ("n99999999",), Policy("safe"))
 
 
-def test_a_label_file_cut_short_is_refused(built, hopper_frame):
+def test_a_truncated_label_file_is_rejected(built, hopper_frame):
     engine = on_cpu(built / "person-semantic")
     classifier = Classifier(engine, (load_synsets()[0].wnid,), Policy("full"))
     with pytest.raises(ManifestError, match=r"2832 scores, but its label file has 1 line"):
         classifier.score_whole(hopper_frame)
 
 
-def test_a_detector_is_no_classifier(built):
-    with pytest.raises(ManifestError, match="a classifier is needed"):
+def test_a_detector_is_rejected_as_classifier(built):
+    with pytest.raises(ManifestError, match="the classifier must be"):
         Classifier(on_cpu(built / "face-centerface"), (), Policy("safe"))

@@ -12,7 +12,7 @@ from tests.portraits import COLLINS_FACE, HOPPER_FACE
 
 @pytest.fixture(scope="module")
 def detector(built):
-    return Detector(on_cpu(built / "face-centerface"), smallest_face=20, threshold=0.5)
+    return Detector(on_cpu(built / "face-centerface"), min_face_px=20, threshold=0.5)
 
 
 def find(detector, image):
@@ -36,7 +36,7 @@ def test_a_face_is_found_at_every_size(detector, request, name, truth, scale):
 
 @pytest.mark.parametrize("face", [26, 40, 120])
 @pytest.mark.parametrize("size", [(1080, 1920), (3000, 4000), (2000, 800)])
-def test_faces_are_found_all_over_a_large_picture(detector, hopper, faceless, face, size):
+def test_faces_are_found_all_over_a_large_image(detector, hopper, faceless, face, size):
     """Small ones too, wherever the regions are cut, and each once."""
     height, width = size
     picture = cv2.resize(faceless["brick"], (width, height))
@@ -68,11 +68,11 @@ def test_no_face_where_none_is(detector, faceless):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (17, 23)])
-def test_pictures_too_small_for_a_face(detector, size):
+def test_images_too_small_for_a_face_have_none(detector, size):
     assert len(find(detector, np.full((*size, 3), 128, np.uint8))) == 0
 
 
-def test_faces_come_surest_first_inside_the_picture_with_landmarks(detector, hopper, collins):
+def test_faces_come_in_order_of_score_inside_the_image_with_landmarks(detector, hopper, collins):
     picture = np.hstack([hopper[:512], collins])
     faces = find(detector, picture)
     assert len(faces) == 2
@@ -86,7 +86,7 @@ def test_faces_come_surest_first_inside_the_picture_with_landmarks(detector, hop
         assert ((points >= box[:2]) & (points <= box[2:])).all()
 
 
-def test_smaller_faces_than_asked_for_are_left_out(built, collins):
+def test_faces_below_the_minimum_size_are_omitted(built, collins):
     engine = on_cpu(built / "face-centerface")
     assert len(find(Detector(engine, 100, 0.5), collins)) == 1
     assert len(find(Detector(engine, 150, 0.5), collins)) == 0
@@ -95,7 +95,7 @@ def test_smaller_faces_than_asked_for_are_left_out(built, collins):
 @pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (6000, 4000), (90, 4000), (1, 1)])
 def test_regions_cover_the_frame_and_overlap(size):
     width, height = size
-    regions = tile_regions(width, height, (640, 352), smallest_face=24)
+    regions = tile_regions(width, height, (640, 352), min_face_px=24)
     seen = np.zeros((min(height, 400), min(width, 400)), int)
     scale = np.array([seen.shape[1] / width, seen.shape[0] / height])
     finest = (regions[:, 2] - regions[:, 0]).min()
@@ -106,6 +106,6 @@ def test_regions_cover_the_frame_and_overlap(size):
     assert np.allclose((regions[:, 2] - regions[:, 0]) / (regions[:, 3] - regions[:, 1]), 640 / 352)
 
 
-def test_a_classifier_is_no_detector(built):
-    with pytest.raises(ManifestError, match="a detector is needed"):
+def test_a_classifier_is_rejected_as_detector(built):
+    with pytest.raises(ManifestError, match="the detector must be"):
         Detector(on_cpu(built / "person-semantic"), 20, 0.5)

@@ -8,7 +8,7 @@ from datetime import time as clock
 
 import pytest
 
-from installation.inference.circuit_breaker import FAILURES
+from installation.inference.circuit_breaker import MAX_FAILURES
 from installation.inference.open_engines import circuit_breaker_for
 from tests.ports import free_port
 from tests.wall_process import LONG, Running, needs_xvfb, x_server
@@ -64,12 +64,12 @@ GATE = """
 import time
 from pathlib import Path
 from installation.vision import worker as stages
-opened = stages.open_observer
+opened = stages.open_pipeline
 def opened_later(*arguments):
     while not Path("gate").exists():
         time.sleep(0.01)
     return opened(*arguments)
-stages.open_observer = opened_later
+stages.open_pipeline = opened_later
 """
 
 
@@ -122,11 +122,11 @@ def test_closed_until_a_day_it_tells_when_it_opens(start):
     )
 
 
-# A card and a TensorRT, as the driver and Python would tell of them.
+# A GPU and a TensorRT, as if both were installed.
 FOUND = """
 import installation.inference.open_engines as room
-card = room.Card("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
-room.find_gpu = lambda: room.GpuInfo(card, room.Library("tensorrt", "10.3.0", None))
+device = room.CudaDevice("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
+room.find_gpu = lambda: room.GpuInfo(device, room.Library("tensorrt", "10.3.0", None))
 """
 
 
@@ -136,7 +136,7 @@ def test_a_gpu_that_is_left_alone_is_told(start, tmp_path, built):
     for engine in built.iterdir():
         if engine.name != "plans":
             (engines / engine.name).symlink_to(engine)
-    for _ in range(FAILURES):
+    for _ in range(MAX_FAILURES):
         circuit_breaker_for(engines).fail("it fell off the bus")
     port = free_port()
     wall = start(port, inference="{engines: engines, device: auto}", patch=FOUND)
@@ -148,9 +148,11 @@ def test_a_gpu_that_is_left_alone_is_told(start, tmp_path, built):
 def test_a_server_that_is_not_there_is_told(start, built):
     port, nobody = free_port(), f"127.0.0.1:{free_port()}"
     wall = start(port, inference=f"{{engines: {built}, device: 'kserve://{nobody}'}}")
-    assert f"warning: inference on the CPU (server {nobody} is gone)" in until(port, 200, "gone")
+    assert f"warning: inference on the CPU (server {nobody} is unavailable)" in until(
+        port, 200, "unavailable"
+    )
     assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
-    wall.wait_for("is gone) for now")
+    wall.wait_for("is unavailable) for now")
 
 
 def test_a_record_that_cannot_be_written_is_a_warning(start, tmp_path, crowd_film):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from installation.capture.stills import as_seen
+from installation.capture.stills import decode
 from installation.web.upload.errors import RequestError
 
 # What Pillow may open them as. HEIC is not among them: telephones that take it send JPEG to a page
@@ -76,7 +76,7 @@ def read_photo(data: bytes, megapixels: float) -> NDArray[np.uint8]:
                 # Of 16-bit pictures Pillow cannot average whole cells first.
                 gap = None if image.mode.startswith("I;16") else 2.0
                 image.thumbnail((LONGEST, LONGEST), reducing_gap=gap)
-                return as_seen(image)
+                return decode(image)
     except RequestError:
         raise
     except UnidentifiedImageError:

@@ -122,7 +122,7 @@ class InferencePool:
                 config = self._config
                 heart.patience = _OPENING
                 prepared = partial(self._prepared, heart)
-                with open_image_classifier(config, _TOP, prepared, waits=True) as reader:
+                with open_image_classifier(config, _TOP, prepared, raise_overload=True) as reader:
                     heart.patience = PATIENCE
                     self._open[heart.name] = reader
                     try:
@@ -143,7 +143,7 @@ class InferencePool:
             if order is None or not order.found.set_running_or_notify_cancel():
                 continue
             try:
-                order.found.set_result((reader.look(order.picture), config))
+                order.found.set_result((reader.classify(order.picture), config))
             except Exception as error:
                 order.found.set_exception(error)
                 if isinstance(error, InstallationError) and not isinstance(error, OverloadedError):

@@ -53,18 +53,16 @@ class ImageResponse:
 
 def draw(found: ImageResult, config: Config, extent: Detail) -> ImageResponse:
     """Make the answer to a picture, no more of it than somebody wants."""
-    picture = (
-        None if extent == "words" else _jpeg(paint(found.picture, found.scene(), config.theme))
-    )
+    picture = None if extent == "words" else _jpeg(paint(found.image, found.scene(), config.theme))
     seen = _crops_seen(found) if extent == "page" else ()
     return ImageResponse(found, picture, seen, config)
 
 
 def _crops_seen(found: ImageResult) -> tuple[bytes, ...]:
-    height, width = found.picture.shape[:2]
+    height, width = found.image.shape[:2]
     boxes = np.array([face.box for face in found.faces[:_MOST_SEEN]], np.float32).reshape(-1, 4)
     squares = context_regions(boxes, width, height)
-    return tuple(_jpeg(crop_resize(found.picture, square, _SEEN, _SEEN)) for square in squares)
+    return tuple(_jpeg(crop_resize(found.image, square, _SEEN, _SEEN)) for square in squares)
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:
@@ -115,7 +113,7 @@ class ClassifyResponse(BaseModel):
 def reply(answer: ImageResponse, glosses: dict[str, str]) -> ClassifyResponse:
     """Put an answer into data."""
     found = answer.found
-    height, width = found.picture.shape[:2]
+    height, width = found.image.shape[:2]
     return ClassifyResponse(
         width=width,
         height=height,

@@ -210,7 +210,7 @@ def test_a_plan_of_another_engine_is_refused(settings, gpu, built):
     found = find_gpu()
     _, plan = prepare(settings.engines, NAMES[0], found, lambda _what, _done: True)
     manifest = load_manifest(built / NAMES[1])
-    with pytest.raises(InferenceError, match="not of this engine"):
-        GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.most)
-    with pytest.raises(InferenceError, match="TensorRT refused the plan"):
-        GpuEngine(gpu, manifest, found.library.module, b"never comes this far", BATCHES.most)
+    with pytest.raises(InferenceError, match="belongs to another engine"):
+        GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.max)
+    with pytest.raises(InferenceError, match="TensorRT rejected the plan"):
+        GpuEngine(gpu, manifest, found.library.module, b"never comes this far", BATCHES.max)

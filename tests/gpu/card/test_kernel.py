@@ -105,7 +105,7 @@ def run(gpu, spec, stored, regions, half):
 
     from installation.inference.gpu import InputBuffer
 
-    feed = InputBuffer(gpu, spec, half, most=len(regions))
+    feed = InputBuffer(gpu, spec, half, max_batch=len(regions))
     try:
         gpu.upload(Frame(0, 0.0, stored))
         feed.fill(regions)
@@ -115,7 +115,7 @@ def run(gpu, spec, stored, regions, half):
             (len(regions), 3, size.height, size.width), (np.float32, np.float16)[half]
         )
         gpu.stream.synchronize()
-        cuda.memcpy_dtoh(planes, feed.planes)
+        cuda.memcpy_dtoh(planes, feed.address)
         return planes.astype(np.float64)
     finally:
         feed.free()
