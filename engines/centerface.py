@@ -1,4 +1,4 @@
-"""CenterFace as an engine: the published network with a free batch and plain output names.
+"""CenterFace as an engine: the published network with a free batch size and readable output names.
 
 Xu, Yan, Yang, Li 2019, "CenterFace: Joint Face Detection and Alignment Using Face as Point"
 (arXiv:1911.03599). Fully convolutional, stride 4; sides of the input are multiples of 32.

@@ -1,6 +1,6 @@
-"""Read a PyTorch checkpoint without PyTorch and without running what is in it.
+"""Read a PyTorch checkpoint without PyTorch and without executing code from it.
 
-The format is the one ``torch.save`` wrote before version 1.6: five pickles (magic number,
+The format is that of ``torch.save`` before version 1.6: five pickles (magic number,
 protocol, system, the object, the storage keys), then each storage as a count and raw numbers.
 See ``torch/serialization.py``, ``_legacy_load``.
 """
@@ -19,11 +19,11 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 
 
 class CheckpointError(ValueError):
-    """The bytes are not a legacy checkpoint, or ask for more than tensors."""
+    """The data is not a legacy checkpoint, or contains more than tensors."""
 
 
 class _Storage:
-    """A block of numbers, known by key until its data has been read."""
+    """A block of numbers whose data is read after the pickles that refer to it."""
 
     def __init__(self, dtype: np.dtype[Any], count: int) -> None:
         self.dtype = dtype
@@ -32,7 +32,7 @@ class _Storage:
 
 
 class _Tensor:
-    """A strided view into a storage, resolved once the storages are read."""
+    """A strided view into a storage, resolved once the storage has been read."""
 
     def __init__(
         self,
@@ -74,7 +74,9 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise CheckpointError(f"the checkpoint asks for {module}.{name}: refused") from None
+            raise CheckpointError(
+                f"the checkpoint contains a {module}.{name}, which is not allowed"
+            ) from None
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _location, count, _view = pid
@@ -99,7 +101,7 @@ def read_checkpoint(data: bytes) -> dict[str, NDArray[Any]]:
     Raises
     ------
     CheckpointError
-        Not such a file, cut short, or it names any class but tensors and dictionaries.
+        Not a legacy checkpoint, truncated, or with other classes than tensors and dictionaries.
     """
     file = io.BytesIO(data)
     try:

@@ -1,8 +1,8 @@
-"""Files that tell what they were made for, and are refused when they are not what they were.
+"""Files with a description and a checksum, which are rejected if they were altered.
 
-Layout: 8 bytes magic; SHA-256 of all that follows, 32 bytes; length of the description, uint32
-little-endian; the description, JSON; the content. TensorRT trusts what it is given with its life,
-so nothing reaches it that does not come through here.
+Layout: magic, 8 bytes; SHA-256 of everything that follows, 32 bytes; length of the description,
+uint32 little-endian; description, JSON; content. TensorRT crashes on a damaged plan, so every plan
+is read through this module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from engines.files import write_whole
+from engines.files import write_atomic
 
 _MAGIC = b"MIRROR\x00\x01"
 _LENGTH = struct.Struct("<I")
@@ -21,31 +21,31 @@ _START = len(_MAGIC) + 32
 
 
 class CorruptFileError(Exception):
-    """A file is truncated, altered or foreign; the text says which."""
+    """A file is truncated, altered or of another kind; the message says which."""
 
 
-def write_sealed(path: Path, description: dict[str, Any], content: bytes) -> None:
-    """Write a file that appears complete or not at all.
+def write_checksummed(path: Path, description: dict[str, Any], content: bytes) -> None:
+    """Write a file atomically.
 
     Raises
     ------
     OSError
         The folder cannot be written to, or the disk is full.
     """
-    told = json.dumps(description, sort_keys=True).encode()
-    body = _LENGTH.pack(len(told)) + told + content
-    write_whole(path, _MAGIC + hashlib.sha256(body).digest() + body)
+    header = json.dumps(description, sort_keys=True).encode()
+    body = _LENGTH.pack(len(header)) + header + content
+    write_atomic(path, _MAGIC + hashlib.sha256(body).digest() + body)
 
 
-def read_sealed(path: Path) -> tuple[dict[str, Any], bytes]:
-    """Read a file back: its description and its content.
+def read_checksummed(path: Path) -> tuple[dict[str, Any], bytes]:
+    """Read a file's description and content.
 
     Raises
     ------
     FileNotFoundError
-        It is not there.
-    UnsealedError
-        It is not, byte for byte, what was written.
+        There is no such file.
+    CorruptFileError
+        The file is not, byte for byte, what was written.
     """
     try:
         data = path.read_bytes()
@@ -54,7 +54,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], bytes]:
     except OSError as error:
         raise CorruptFileError(f"cannot be read ({error.strerror})") from error
     if not data.startswith(_MAGIC):
-        raise CorruptFileError("not a file of ours" if data else "empty")
+        raise CorruptFileError("not a file of this program" if data else "empty")
     body = memoryview(data)[_START:]
     if hashlib.sha256(body).digest() != data[len(_MAGIC) : _START] or len(body) < _LENGTH.size:
         raise CorruptFileError("damaged")

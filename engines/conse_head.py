@@ -1,19 +1,19 @@
-"""The semantic head: from what ImageNet-1k sees in a face to a word for a person.
+"""The semantic head: from ImageNet-1k class scores of a face to labels for persons.
 
-The network knows a thousand things and no person. Three steps make a word of what it sees;
-``docs/classifier.md`` says what each is good for:
+The network knows a thousand things and no kind of person. Three steps turn its output into labels;
+``docs/classifier.md`` explains what each contributes:
 
-1. What is special about this face: the class probabilities divided by their average over faces.
-   Every face says "wig, suit, bikini" to ImageNet.
+1. What is special about this face: class probabilities are divided by their average over faces.
+   Without this every face is "wig, suit, bikini".
 2. From things to persons: each of the ten strongest classes votes for the person synsets whose
-   dictionary text lies near its own. Mixing the embeddings of the strongest classes is ConSE
-   (Norouzi et al. 2014, arXiv:1312.5650); here their votes are mixed, so that one strong class is
-   not drowned in the mean of ten. A synset near to everything is a hub, and its nearness is lowered
-   by its mean nearness to its ten nearest classes (CSLS, Conneau et al. 2018, arXiv:1710.04087).
-3. What is special about this word: the votes divided by their average over faces.
+   dictionary text is similar to its own. ConSE (Norouzi et al. 2014, arXiv:1312.5650) averages the
+   embeddings of the strongest classes; here their votes are averaged, so that one strong class is
+   not lost in the mean of ten. Synsets similar to everything are hubs; their similarity is reduced
+   by its mean over their ten nearest classes (CSLS, Conneau et al. 2018, arXiv:1710.04087).
+3. What is special about this label: votes are divided by their average over faces.
 
-The averages come from ``engines/average``. Two sitters are few, so the first division is not taken
-to its full power and the second is taken beyond it.
+The averages come from ``engines/average``. They are made from two portraits only, so the first
+division uses an exponent below 1 and the second one above 1.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from onnx import TensorProto, helper
 from engines.efficientnet import GraphBuilder
 
 TOP_K = 10
-# Powers to which the average class probability and the average vote divide.
+# Exponents of the average class probability and the average vote in these divisions.
 CLASS_POWER = 0.7
 WORD_POWER = 1.8
-# Cosines of sentence embeddings differ by hundredths; this spreads them into votes.
+# Inverse softmax temperature: cosines of sentence embeddings differ only by hundredths.
 SHARPNESS = 30.0
-# A vote that every synset has, in parts of an equal share: what is not said is not impossible.
+# Added to every synset's vote, as a fraction of an equal share, so that none is impossible.
 FLOOR = 0.1
 _HERE = Path(__file__).parent
 
@@ -43,7 +43,7 @@ def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def load_embeddings() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read the derived matrices.
+    """Read the embeddings of classes and person synsets.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def load_embeddings() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def load_average() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Read what is said of the average face.
+    """Read the average outputs over faces.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def load_average() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def vote_matrix(classes: NDArray[np.float32], persons: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How each class votes.
+    """Compute how each class votes.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ def vote_matrix(classes: NDArray[np.float32], persons: NDArray[np.float32]) -> N
     Returns
     -------
     ndarray
-        float32 (1000, 2832); every row has the mean 1.
+        float32 (1000, 2832); each row has the mean 1, an equal share.
     """
-    nearness = (persons @ classes.T).astype(np.float64)
-    hubness = np.sort(nearness, axis=1)[:, -TOP_K:].mean(1, keepdims=True)
-    votes = np.exp(SHARPNESS * (nearness - hubness))
+    similarity = (persons @ classes.T).astype(np.float64)
+    hubness = np.sort(similarity, axis=1)[:, -TOP_K:].mean(1, keepdims=True)
+    votes = np.exp(SHARPNESS * (similarity - hubness))
     return np.asarray((votes / votes.mean(0)).T, np.float32)
 
 
@@ -107,13 +107,13 @@ def add_head(graph: GraphBuilder, logits: str, output: str) -> None:
     average_class, average_vote = load_average()
     votes = add_votes(graph, logits, CLASS_POWER * average_class)
     floor = graph.constant(np.array(FLOOR, np.float32))
-    spoken = graph.node("Log", graph.node("Add", votes, floor))
-    special = graph.node("Sub", spoken, graph.constant(WORD_POWER * average_vote))
-    graph.node("LogSoftmax", special, axis=1, output=output)
+    log_votes = graph.node("Log", graph.node("Add", votes, floor))
+    relative = graph.node("Sub", log_votes, graph.constant(WORD_POWER * average_vote))
+    graph.node("LogSoftmax", relative, axis=1, output=output)
 
 
 def add_votes(graph: GraphBuilder, logits: str, expected: NDArray[np.float32]) -> str:
-    """Append the first two steps.
+    """Append the first two steps of the head.
 
     Parameters
     ----------
@@ -122,12 +122,12 @@ def add_votes(graph: GraphBuilder, logits: str, expected: NDArray[np.float32]) -
     logits
         Name of the class logits, float32 (N, 1000).
     expected
-        float32 (1000,): logits to be taken off as those of any face.
+        float32 (1000,): logits of an average face, to be subtracted.
 
     Returns
     -------
     str
-        Name of the votes, float32 (N, 2832), 0 or more; an equal share is 1.
+        Name of the votes, float32 (N, 2832), not negative, 1 being an equal share.
     """
     evidence = graph.node("Sub", logits, graph.constant(expected))
     probability = graph.node("Softmax", evidence, axis=1)

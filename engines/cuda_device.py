@@ -1,6 +1,6 @@
-"""Which NVIDIA card is here, and which driver: asked of the driver itself, before anything else.
+"""Query the NVIDIA driver for its version and its first GPU.
 
-TensorRT without a working driver crashes instead of complaining, so this comes first.
+This comes before anything else, because TensorRT crashes without a working driver.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from pathlib import Path
 from engines.errors import EngineError
 
 _DRIVER = "libcuda.so.1"
-# Where containers and the Windows subsystem keep it, out of the loader's sight.
-_ELSEWHERE = ("/usr/local/nvidia/lib", "/usr/local/nvidia/lib64", "/usr/lib/wsl/lib")
+# Folders outside the loader's search path, used by containers and the Windows Subsystem for Linux.
+_EXTRA_FOLDERS = ("/usr/local/nvidia/lib", "/usr/local/nvidia/lib64", "/usr/lib/wsl/lib")
 _VERSION = Path("/proc/driver/nvidia/version")
 
 # CUresult, CUDA driver API reference.
-_NO_DEVICE, _STUB, _TOO_OLD, _MISMATCH, _TOO_NEW_FOR_CARD = 100, 34, 35, 803, 804
+_NO_DEVICE, _STUB, _TOO_OLD, _MISMATCH, _UNSUPPORTED_DEVICE = 100, 34, 35, 803, 804
 # CUdevice_attribute.
 _MAJOR, _MINOR = 75, 76
 
 
 class NoDeviceError(EngineError):
-    """There is no NVIDIA card that could be used; the message says why."""
+    """There is no usable NVIDIA GPU; the message says why."""
 
 
 class DriverError(NoDeviceError):
-    """There is a driver, but it does not work: somebody should see to it."""
+    """The NVIDIA driver is installed but does not work; a technician should look at it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CudaDevice:
-    """The first NVIDIA card of this machine.
+    """The first NVIDIA GPU of this machine.
 
     Attributes
     ----------
     name
-        As its driver calls it.
+        Name reported by the driver.
     compute_capability
-        Major times ten plus minor: 86 is what NVIDIA writes 8.6 or ``sm_86``.
+        Ten times major plus minor: 86 stands for 8.6, ``sm_86``.
     driver
-        Version of the kernel driver, where it tells, and of CUDA.
+        Version of the kernel driver, if known, and of CUDA.
     cuda
-        The newest CUDA the driver speaks: major, minor.
+        Newest CUDA version that the driver supports: major, minor.
     """
 
     name: str
@@ -54,14 +54,14 @@ class CudaDevice:
 
 
 def load_driver() -> ctypes.CDLL:
-    """Load the driver's library, for everything that comes after it too.
+    """Load the driver library, with its symbols visible to libraries that are loaded later.
 
     Raises
     ------
-    NoCardError
-        It is not installed.
+    NoDeviceError
+        No driver is installed.
     """
-    for path in (_DRIVER, *(f"{folder}/{_DRIVER}" for folder in _ELSEWHERE)):
+    for path in (_DRIVER, *(f"{folder}/{_DRIVER}" for folder in _EXTRA_FOLDERS)):
         try:
             return ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
         except OSError:
@@ -70,31 +70,31 @@ def load_driver() -> ctypes.CDLL:
 
 
 def find_device() -> CudaDevice:
-    """Ask the driver for its first card.
+    """Query the driver for its first GPU.
 
     Raises
     ------
-    NoCardError
-        No driver or no card.
+    NoDeviceError
+        There is no driver or no GPU.
     DriverError
-        A driver that does not work.
+        The driver does not work.
     """
     driver = load_driver()
 
-    def ask(function: str, *arguments: object) -> None:
+    def call(function: str, *arguments: object) -> None:
         code = int(getattr(driver, function)(*arguments))
         if code:
             kind = NoDeviceError if code in (_NO_DEVICE, _STUB) else DriverError
             raise kind(_explain(driver, function, code))
 
-    ask("cuInit", 0)
+    call("cuInit", 0)
     number, device, major, minor = (ctypes.c_int() for _ in range(4))
-    ask("cuDriverGetVersion", ctypes.byref(number))
-    ask("cuDeviceGet", ctypes.byref(device), 0)
+    call("cuDriverGetVersion", ctypes.byref(number))
+    call("cuDeviceGet", ctypes.byref(device), 0)
     name = ctypes.create_string_buffer(256)
-    ask("cuDeviceGetName", name, len(name), device)
-    ask("cuDeviceGetAttribute", ctypes.byref(major), _MAJOR, device)
-    ask("cuDeviceGetAttribute", ctypes.byref(minor), _MINOR, device)
+    call("cuDeviceGetName", name, len(name), device)
+    call("cuDeviceGetAttribute", ctypes.byref(major), _MAJOR, device)
+    call("cuDeviceGetAttribute", ctypes.byref(minor), _MINOR, device)
     cuda = number.value // 1000, number.value % 1000 // 10
     return CudaDevice(
         name=name.value.decode(errors="replace"),
@@ -105,25 +105,25 @@ def find_device() -> CudaDevice:
 
 
 def _driver_version(cuda: tuple[int, int]) -> str:
-    spoken = f"CUDA {cuda[0]}.{cuda[1]}"
+    newest = f"CUDA {cuda[0]}.{cuda[1]}"
     try:
-        told = re.search(r"\s(\d+\.\d+[\d.]*)\s", _VERSION.read_text(errors="replace"))
+        version = re.search(r"\s(\d+\.\d+[\d.]*)\s", _VERSION.read_text(errors="replace"))
     except OSError:
-        told = None
-    return f"{told[1]}, {spoken}" if told else spoken
+        version = None
+    return f"{version[1]}, {newest}" if version else newest
 
 
 def _explain(driver: ctypes.CDLL, function: str, code: int) -> str:
     known = {
-        _NO_DEVICE: "the NVIDIA driver finds no card",
-        _STUB: "the NVIDIA driver is only a stand-in for compiling (a stub library)",
-        _TOO_OLD: "the NVIDIA driver is too old for what is installed; update the driver",
+        _NO_DEVICE: "the NVIDIA driver finds no GPU",
+        _STUB: "the NVIDIA driver library is only a stub for compiling",
+        _TOO_OLD: "the NVIDIA driver is too old for the installed libraries; update the driver",
         _MISMATCH: "the NVIDIA driver was updated but is not loaded yet; restart the machine",
-        _TOO_NEW_FOR_CARD: "the installed CUDA does not support this NVIDIA card",
+        _UNSUPPORTED_DEVICE: "the installed CUDA does not support this NVIDIA GPU",
     }
     if code in known:
         return known[code]
     text = ctypes.c_char_p()
     driver.cuGetErrorString(code, ctypes.byref(text))
-    words = text.value.decode(errors="replace") if text.value else "no reason given"
-    return f"the NVIDIA driver does not work ({function}: {words}, error {code})"
+    reason = text.value.decode(errors="replace") if text.value else "no reason given"
+    return f"the NVIDIA driver does not work ({function}: {reason}, error {code})"

@@ -1,7 +1,7 @@
 """The demonstration's visitors: two public-domain portraits cut out of their backgrounds.
 
-GrabCut (Rother, Kolmogorov, Blake 2004) draws the exact outline; the shapes below only tell it
-where the person surely and probably is.
+GrabCut (Rother, Kolmogorov, Blake 2004) finds the exact outline; the shapes below only mark where
+the person certainly and probably is.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from numpy.typing import NDArray
 
 Point = tuple[int, int]
 
-_FADE = 30
-# Those that the portraits are in.
+_FADE_PX = 30
+# Pinned packages that contain the portraits.
 PACKAGES = ("matplotlib", "scikit-image")
 
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """A photograph and what to cut out of it; all measures in its pixels.
+    """A photograph and the person to cut out of it; all coordinates in pixels of the photograph.
 
     Attributes
     ----------
     name, package, member
-        Its name here, the pinned package, the file inside.
+        Name in the demonstration, pinned package, path of the file inside it.
     face
-        Ground truth, drawn by hand: brow to chin, cheek to cheek, ``(x0, y0, x1, y1)``.
-    sure
+        Ground truth, drawn by hand: brow to chin, cheek to cheek; xyxy.
+    certain
         Ellipses inside the person: centre and half axes.
     probable
         Polygon around the person.
@@ -42,7 +42,7 @@ class Portrait:
     package: str
     member: str
     face: tuple[int, int, int, int]
-    sure: tuple[tuple[Point, Point], ...]
+    certain: tuple[tuple[Point, Point], ...]
     probable: tuple[Point, ...]
 
 
@@ -52,7 +52,7 @@ _PORTRAITS = (
         package="matplotlib",
         member="matplotlib/mpl-data/sample_data/grace_hopper.jpg",
         face=(172, 128, 362, 333),
-        sure=(
+        certain=(
             ((265, 230), (85, 105)),
             ((262, 95), (95, 45)),
             ((265, 480), (150, 110)),
@@ -69,7 +69,7 @@ _PORTRAITS = (
         package="scikit-image",
         member="skimage/data/astronaut.png",
         face=(178, 82, 272, 190),
-        sure=(
+        certain=(
             ((226, 85), (62, 50)),
             ((224, 130), (38, 55)),
             ((215, 220), (80, 50)),
@@ -88,12 +88,12 @@ _PORTRAITS = (
 def _outline(image: NDArray[np.uint8], portrait: Portrait) -> NDArray[np.uint8]:
     mask = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
     cv2.fillPoly(mask, [np.array(portrait.probable)], [cv2.GC_PR_FGD])
-    for centre, axes in portrait.sure:
+    for centre, axes in portrait.certain:
         cv2.ellipse(mask, centre, axes, 0, 0, 360, [cv2.GC_FGD], -1)
     cv2.setRNGSeed(1)
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-    everywhere = (0, 0, 0, 0)
-    cv2.grabCut(image, mask, everywhere, background, foreground, 6, cv2.GC_INIT_WITH_MASK)
+    whole_image = (0, 0, 0, 0)
+    cv2.grabCut(image, mask, whole_image, background, foreground, 6, cv2.GC_INIT_WITH_MASK)
     likely = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(likely)
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
@@ -101,10 +101,10 @@ def _outline(image: NDArray[np.uint8], portrait: Portrait) -> NDArray[np.uint8]:
     closed = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, np.ones((9, 9)))
     smooth = cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((5, 5)))
     outline = cv2.GaussianBlur(cv2.erode(smooth, np.ones((3, 3))), (0, 0), 1.2)
-    # Where the photograph ends and the person does not, fade instead of a hard edge.
+    # Fade out where the photograph cuts the person off, instead of a hard edge.
     columns = np.arange(outline.shape[1])
     from_edge = np.minimum(columns, columns[::-1])
-    return np.asarray(outline * np.clip(from_edge / _FADE, 0, 1), np.uint8)
+    return np.asarray(outline * np.clip(from_edge / _FADE_PX, 0, 1), np.uint8)
 
 
 def build_visitors(folder: Path, read: Callable[[str, str], bytes]) -> None:
@@ -113,9 +113,9 @@ def build_visitors(folder: Path, read: Callable[[str, str], bytes]) -> None:
     Parameters
     ----------
     folder
-        Where to.
+        Output folder.
     read
-        Gives the bytes of a file inside a pinned package.
+        Returns the content of a file inside a pinned package: (package name, path).
     """
     faces = {}
     for portrait in _PORTRAITS:

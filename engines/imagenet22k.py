@@ -1,9 +1,9 @@
-"""The authentic classifier: a network that was trained on ImageNet's person pictures themselves.
+"""The authentic classifier: a network trained on ImageNet's person images themselves.
 
-Networks of the whole of ImageNet (Deng et al. 2009; 21,841 classes, in Google's reading 21,843)
-have a row of their head for each of the 2,832 person synsets. Those rows are kept, all others cut
-off. The networks are those of ``timm`` (Wightman, github.com/huggingface/pytorch-image-models),
-which also knows the order of the classes in each kind of head.
+Networks trained on all of ImageNet (Deng et al. 2009; 21,841 classes, 21,843 in Google's version)
+have one output for each of the 2,832 person synsets. Those outputs are kept and all others removed.
+The networks come from ``timm`` (Wightman, github.com/huggingface/pytorch-image-models), which also
+knows the class order of each kind of head.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from engines.suppress_warnings import suppress_warnings
 
 _NETWORK = "model.onnx"
 _LABELS = "labels.txt"
-# The lowest that torch's exporter writes unaided, hence what most runtimes can read.
+# The lowest opset that torch's exporter writes natively, and so the most widely supported one.
 _OPSET = 18
 
 
-class _Home(NamedTuple):
-    """Where the weights of a network live on the Hugging Face hub."""
+class _HubFile(NamedTuple):
+    """Where the weights of a network are on the Hugging Face hub."""
 
     repository: str
     file: str
@@ -40,26 +40,26 @@ class _Home(NamedTuple):
 
 
 class AuthenticError(EngineError):
-    """No classifier could be made from a network: it, its weights or what reads them is wanting."""
+    """No classifier can be built: network, weights or a package is missing or unsuitable."""
 
 
 def prepare(
     network: str, weights: Path | None, say: Callable[[str], None]
 ) -> Callable[[Path], None]:
-    """Make a classifier from a network that knows all person synsets.
+    """Convert a network that has all person synsets among its classes.
 
-    It takes ``input``, float32 (n, 3, height, width), and gives ``log_probabilities``, float32
-    (n, 2832), in the order of ``person_wnids``: the log-softmax over the person classes alone.
+    The result takes ``input``, float32 (n, 3, height, width), and returns ``log_probabilities``,
+    float32 (n, 2832), in the order of ``person_wnids``: the log-softmax over the person classes.
 
     Parameters
     ----------
     network
-        What timm calls it, such as ``convnext_tiny.fb_in22k``.
+        Name in timm, such as ``convnext_tiny.fb_in22k``.
     weights
-        A safetensors file or PyTorch checkpoint of that network; None to download one from the
+        safetensors file or PyTorch checkpoint of that network; None to download one from the
         Hugging Face hub into the cache of its client.
     say
-        Receives a line of progress for each step.
+        Called with a line of progress for each step.
 
     Returns
     -------
@@ -69,20 +69,19 @@ def prepare(
     Raises
     ------
     AuthenticError
-        timm or what it needs is missing, it has no such network, the network's head lacks person
-        synsets, its weights could not be downloaded or are not what the file holds, or it cannot
-        be brought to ONNX.
+        A package is missing, timm has no such network, the network lacks person synsets, the
+        weights cannot be downloaded or do not fit, or the network cannot be exported to ONNX.
     """
     with suppress_warnings():
         timm = _timm()
         config = _find(network)
-        home = _Home(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
-        file = _download(network, home, say) if weights is None else weights
-        classifier = _cut(_load(network, file, home), config)
+        hub_file = _HubFile(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
+        file = _download(network, hub_file, say) if weights is None else weights
+        classifier = _person_classifier(_load(network, file, hub_file), config)
         say(f"exporting {network}")
         _, height, width = config.input_size
         model = _export(classifier, network, height, width)
-        source = f"{file.name if weights else home} (sha256:{sha256_of(file)})"
+        source = f"{file.name if weights else hub_file} (sha256:{sha256_of(file)})"
 
     def write(folder: Path) -> None:
         onnx.save(model, folder / _NETWORK)
@@ -111,13 +110,13 @@ def prepare(
 
 def _timm() -> Any:
     try:
-        # torch looks for this one only after all other work is done.
+        # torch imports onnxscript only at the end of an export.
         import onnxscript  # noqa: F401
         import timm
-    # A torch and a torchvision that do not fit each other end in one of the latter two.
+    # Incompatible versions of torch and torchvision raise one of the latter two.
     except (ImportError, OSError, RuntimeError) as error:
         raise AuthenticError(
-            "the authentic classifier needs Python packages that are missing here or do not fit "
+            "the authentic classifier needs Python packages that are missing or incompatible "
             f"({_reason(error)}): pip install 'installation[authentic]'"
         ) from error
     return timm
@@ -128,7 +127,7 @@ def _reason(error: Exception) -> str:
 
 
 def _find(network: str) -> Any:
-    """Return what timm knows of a network, if all person synsets are in its head."""
+    """Return timm's configuration of a network that has all person synsets."""
     import timm
 
     try:
@@ -137,21 +136,21 @@ def _find(network: str) -> Any:
         raise AuthenticError(
             f"{network}: no such network in timm {timm.__version__}; try {_similar(network)}"
         ) from error
-    if lost := _lost(config):
+    if missing := _missing(config):
         raise AuthenticError(
-            f"{network}: by timm's lists its head lacks {lost:,} of the {len(person_wnids()):,} "
+            f"{network}: according to timm it lacks {missing:,} of the {len(person_wnids()):,} "
             f"person synsets; try {_similar(network)}"
         )
     return config
 
 
-def _lost(config: Any) -> int:
+def _missing(config: Any) -> int:
     return len(person_wnids()) - len(_rows(config.num_classes))
 
 
 @cache
 def _rows(classes: int) -> tuple[int, ...]:
-    """Find the person synsets, in order, in a head of so many classes; those it lacks left out."""
+    """Return the outputs of the person synsets, in order, in a head with that many classes."""
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
     subset = infer_imagenet_subset({"num_classes": classes})
@@ -163,51 +162,52 @@ def _rows(classes: int) -> tuple[int, ...]:
 def _similar(network: str) -> str:
     import timm
 
-    names = [name for name in timm.list_pretrained() if not _lost(timm.get_pretrained_cfg(name))]
-    near = difflib.get_close_matches(network, names, cutoff=0.4)
-    return ", ".join(near) or "convnext_tiny.fb_in22k"
+    names = [name for name in timm.list_pretrained() if not _missing(timm.get_pretrained_cfg(name))]
+    similar = difflib.get_close_matches(network, names, cutoff=0.4)
+    return ", ".join(similar) or "convnext_tiny.fb_in22k"
 
 
-def _download(network: str, home: _Home, say: Callable[[str], None]) -> Path:
+def _download(network: str, hub_file: _HubFile, say: Callable[[str], None]) -> Path:
     import huggingface_hub as hub
 
     hub.utils.disable_progress_bars()
     try:
-        found = hub.try_to_load_from_cache(*home)
+        found = hub.try_to_load_from_cache(*hub_file)
         if not isinstance(found, str):
-            # Asked first because this gives up at once; the download itself tries for minutes.
-            size = hub.get_hf_file_metadata(hub.hf_hub_url(*home)).size or 0
-            say(f"fetching {home}, {size / 1e6:.0f} MB")
-            found = hub.hf_hub_download(*home)
-    # The client lets through whatever the libraries beneath it raise.
+            # Fails at once without a network, where the download would retry for minutes.
+            size = hub.get_hf_file_metadata(hub.hf_hub_url(*hub_file)).size or 0
+            say(f"downloading {hub_file}, {size / 1e6:.0f} MB")
+            found = hub.hf_hub_download(*hub_file)
+    # The client does not wrap exceptions of the libraries it uses.
     except Exception as error:
         raise AuthenticError(
             f"the weights of {network} could not be downloaded ({_reason(error)}); check the "
-            f"network, or get {home} from the Hugging Face hub by hand: `--weights FILE` takes it"
+            f"network connection, or get {hub_file} from the Hugging Face hub by hand and use "
+            "`--weights FILE`"
         ) from error
     return Path(found)
 
 
-def _load(network: str, weights: Path, home: _Home) -> Any:
+def _load(network: str, weights: Path, hub_file: _HubFile) -> Any:
     import timm
     import torch
     from timm.models import load_state_dict
 
     if not weights.is_file():
-        raise AuthenticError(f"{weights}: no such file; get {home} from the Hugging Face hub")
+        raise AuthenticError(f"{weights}: no such file; get {hub_file} from the Hugging Face hub")
     try:
-        # Tensors only: to unpickle anything else is to run what the file says.
+        # Tensors only: unpickling anything else could execute code from the file.
         state = load_state_dict(str(weights), weights_only=True)
         if not all(isinstance(value, torch.Tensor) for value in state.values()):
             raise TypeError("not only tensors")
-    # A stranger's file provokes what it likes, here and below.
+    # An unknown file may raise anything, here and below.
     except Exception as error:
         raise AuthenticError(
-            f"{weights}: no weights can be read from it, it must be safetensors or a PyTorch "
-            f"checkpoint of nothing but tensors; get {home} from the Hugging Face hub"
+            f"{weights}: cannot be read; it must be a safetensors file or a PyTorch "
+            f"checkpoint with nothing but tensors; get {hub_file} from the Hugging Face hub"
         ) from error
     try:
-        made = timm.create_model(
+        model = timm.create_model(
             network,
             pretrained=True,
             pretrained_cfg_overlay={"state_dict": state, "custom_load": False},
@@ -215,16 +215,16 @@ def _load(network: str, weights: Path, home: _Home) -> Any:
         )
     except Exception as error:
         raise AuthenticError(
-            f"{weights}: not the weights of {network} ({_reason(error)}); get {home} from the "
+            f"{weights}: not the weights of {network} ({_reason(error)}); get {hub_file} from the "
             "Hugging Face hub"
         ) from error
-    # timm keeps a copy of the file's content.
-    del made.pretrained_cfg["state_dict"]
-    return made
+    # Drop the copy of the weights that timm keeps.
+    del model.pretrained_cfg["state_dict"]
+    return model
 
 
-def _cut(network: Any, config: Any) -> Any:
-    """Leave only the person synsets in a network's head, and turn them into log-probabilities."""
+def _person_classifier(network: Any, config: Any) -> Any:
+    """Remove all outputs but the person synsets, and append a log-softmax."""
     import torch
 
     head = network.get_submodule(config.classifier)
@@ -240,13 +240,13 @@ def _export(classifier: Any, network: str, height: int, width: int) -> onnx.Mode
     size = sum(values.nbytes for values in classifier.parameters())
     if size >= 2**31:
         raise AuthenticError(
-            f"{network}: its {size / 1e9:.1f} GB are more than an ONNX file can hold; "
-            "take a smaller network"
+            f"{network}: its {size / 1e9:.1f} GB exceed the size limit of an ONNX file; "
+            "choose a smaller network"
         )
     try:
         program = torch.onnx.export(
             classifier,
-            # Two pictures: the exporter takes a one for something that never changes.
+            # A batch of two: the exporter would treat a dimension of one as constant.
             (torch.zeros(2, 3, height, width),),
             dynamo=True,
             dynamic_shapes=({0: "n"},),
@@ -255,36 +255,36 @@ def _export(classifier: Any, network: str, height: int, width: int) -> onnx.Mode
             opset_version=_OPSET,
             verbose=False,
         )
-    # The exporter promises no particular errors.
+    # The exporter documents no exceptions.
     except Exception as error:
         raise AuthenticError(
-            f"{network}: torch {torch.__version__} cannot bring it to ONNX ({_reason(error)}); "
-            "take another network, or other versions of the packages"
+            f"{network}: torch {torch.__version__} cannot export it to ONNX ({_reason(error)}); "
+            "choose another network, or other versions of the packages"
         ) from error
     model: onnx.ModelProto = program.model_proto
-    # Which line of which library a node stems from would tell of this machine's folders.
+    # The metadata contains source paths of this machine.
     for part in (model.graph, *model.graph.node, *model.graph.value_info):
         del part.metadata_props[:]
-    _measure_inside(model.graph)
+    _take_batch_size_from_first_convolution(model.graph)
     return model
 
 
-def _measure_inside(graph: onnx.GraphProto) -> None:
-    """Let a network take the size of its batch from its first convolution instead of its input.
+def _take_batch_size_from_first_convolution(graph: onnx.GraphProto) -> None:
+    """Make a network read its batch size from its first convolution instead of its input.
 
-    Of an input that is not only looked at but also measured, OpenVINO 2026.4 swaps red and blue
-    twice when asked to swap them, and a conversion to half precision finds no single first node.
+    When an input has a second consumer such as Shape, OpenVINO 2026.4 applies a colour swap twice,
+    and the conversion to float16 finds no single first node.
     """
     nodes = list(graph.node)
     conv = next(at for at, node in enumerate(nodes) if node.op_type == "Conv")
-    early, needed = {conv}, set(nodes[conv].input)
+    before, needed = {conv}, set(nodes[conv].input)
     for at in reversed(range(conv)):
         if needed.intersection(nodes[at].output):
-            early.add(at)
+            before.add(at)
             needed.update(nodes[at].input)
     for at, node in enumerate(nodes):
-        if node.op_type == "Shape" and node.input[0] == graph.input[0].name and at not in early:
+        if node.op_type == "Shape" and node.input[0] == graph.input[0].name and at not in before:
             node.input[0] = nodes[conv].output[0]
-    order = sorted(range(len(nodes)), key=lambda at: at not in early)
+    order = sorted(range(len(nodes)), key=lambda at: at not in before)
     del graph.node[:]
     graph.node.extend(nodes[at] for at in order)

@@ -1,4 +1,4 @@
-"""``engine.yaml``: what a built engine is, how to feed it, where its weights came from."""
+"""``engine.yaml``: what an engine does, its input and outputs, and the origin of its weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MANIFEST = "engine.yaml"
 
 
 class ManifestError(EngineError):
-    """An engine's folder does not hold what its manifest says, or no manifest at all."""
+    """An engine's folder has no manifest, or does not match it."""
 
 
 class _Strict(BaseModel):
@@ -31,9 +31,9 @@ class EngineInput(_Strict):
     width, height
         Pixels.
     colour
-        Order of the planes.
+        Order of the planes, ``rgb`` or ``bgr``.
     mean, scale
-        Per plane, in that order: input = (value 0..255 - mean) * scale.
+        For each plane: input = (value 0..255 - mean) * scale.
     """
 
     width: Annotated[int, Field(gt=0)]
@@ -44,26 +44,26 @@ class EngineInput(_Strict):
 
 
 class Manifest(_Strict):
-    """One engine.
+    """Description of one engine.
 
     Attributes
     ----------
     task
-        ``detect`` finds faces, ``classify`` names them.
+        ``detect`` for face detectors, ``classify`` for classifiers.
     onnx
-        File name of the network, beside the manifest.
+        File name of the network, in the manifest's folder.
     sha256
-        Hash of that file.
+        SHA-256 of that file.
     input
-        How to feed it; its tensor is called ``input``, float32 (N, 3, height, width).
+        The input tensor ``input``, float32 (N, 3, height, width).
     outputs
-        Names of its outputs, each with leading dimension N.
+        Names of the outputs, each with leading dimension N.
     decoder
-        How to read them: ``centerface``, or ``log-probabilities`` over ``labels``.
+        How to interpret the outputs: ``centerface``, or ``log-probabilities`` over ``labels``.
     labels
-        For classifiers, a text file beside the manifest: one wnid a line, in output order.
+        For classifiers: a text file in the same folder with one wnid per line, in output order.
     licence, source
-        Of the weights.
+        Licence and origin of the weights.
     """
 
     task: Literal["detect", "classify"]
@@ -77,7 +77,7 @@ class Manifest(_Strict):
     source: str
 
     @model_validator(mode="after")
-    def _labelled(self) -> Manifest:
+    def _check_labels(self) -> Manifest:
         if self.task == "classify" and self.labels is None:
             raise ValueError("a classifier needs labels")
         return self
@@ -89,15 +89,15 @@ class Manifest(_Strict):
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """Read the manifest of an engine and check that its network is the one it names.
+    """Read an engine's manifest and verify the ONNX file's hash.
 
     Raises
     ------
     ManifestError
-        Missing, unreadable, or the ONNX file is missing or altered.
+        The manifest is missing or invalid, or the ONNX file is missing or altered.
     """
     path = folder / MANIFEST
-    remedy = f"run `{build_engines()}`, or copy it there again if it is an engine of your own"
+    remedy = f"run `{build_engines()}`, or copy the folder again if it is an engine of your own"
     try:
         manifest = Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -120,6 +120,6 @@ def load_manifest(folder: Path) -> Manifest:
         raise ManifestError(f"{network}: {reason}; {remedy}") from error
     if not intact:
         raise ManifestError(
-            f"{network}: not the file the manifest names (its hash differs); {remedy}"
+            f"{network}: not the file that the manifest describes (its hash differs); {remedy}"
         )
     return manifest

@@ -1,4 +1,4 @@
-"""The synsets that person classifiers score, in the order of their outputs."""
+"""The synsets that person classifiers score, in output order."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def person_wnids() -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        The 2,832 WordNet 3.0 identifiers of ImageNet's person synsets, ascending.
+        WordNet 3.0 identifiers of ImageNet's 2,832 person synsets, in ascending order.
     """
     return tuple(_TABLE.read_text(encoding="utf-8").split())

@@ -1,4 +1,4 @@
-"""Libraries that convert networks remark upon each small weight and each unused one."""
+"""Silence libraries that warn about every small or unused weight of a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def suppress_warnings() -> Iterator[None]:
-    """Keep back what libraries remark upon; what matters they raise."""
+    """Discard log messages and Python warnings; exceptions are not affected."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""Which TensorRT is here: the full one, or TensorRT-RTX, which speaks the same API."""
+"""Find the installed TensorRT: the full library, or TensorRT-RTX, which has the same API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OLDEST = (8, 6)
 
 
 class NoLibraryError(EngineError):
-    """No TensorRT that could be used; the message says why."""
+    """There is no usable TensorRT; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class Library:
     name
         ``tensorrt`` or ``tensorrt_rtx``.
     version
-        As it says itself.
+        Version that the module reports.
     module
-        The imported module. Real TensorRT needs a working driver from its first object on.
+        The imported module. Creating any object from it requires a working driver.
     """
 
     name: str
@@ -42,67 +42,67 @@ class Library:
 
     @property
     def builds_ahead(self) -> bool:
-        """Whether it builds for cards that are not here."""
+        """Whether it can build plans for GPUs of other machines."""
         return self.name == RTX
 
     def compute_capabilities(self) -> tuple[int, ...]:
-        """Return those it can build for ahead of time; empty where it only builds for its own."""
+        """Return the compute capabilities it can build for; empty if only for the local GPU."""
         if not self.builds_ahead:
             return ()
         names = self.module.ComputeCapability.__members__
         return tuple(sorted(int(name[2:]) for name in names if re.fullmatch(r"SM\d+", name)))
 
 
-def find_library(card: CudaDevice | None) -> Library:
+def find_library(device: CudaDevice | None) -> Library:
     """Find the TensorRT to use.
 
     Parameters
     ----------
-    card
-        What it shall run on; None to build ahead for other cards.
+    device
+        The GPU it has to support; None to build plans for other machines.
 
     Raises
     ------
     NoLibraryError
-        None is installed, or none for this card and driver.
+        None is installed, or none supports this GPU and driver.
     """
-    found, refused = [], []
+    found, reasons = [], []
     for name in (FULL, RTX):
         try:
             module = importlib.import_module(name)
         except Exception as error:
-            # Its loading of shared libraries fails in many ways. One that is absent is no news.
+            # Loading its shared libraries fails in many ways. Absence is not worth mentioning.
             if not isinstance(error, ImportError) or error.name != name:
-                refused.append(f"{name} cannot be imported ({error})")
+                reasons.append(f"{name} cannot be imported ({error})")
             continue
         library = Library(name, str(module.__version__), module)
-        if reason := _refusal(library, card):
-            refused.append(f"{library} {reason}")
+        if reason := _unusable_reason(library, device):
+            reasons.append(f"{library} {reason}")
         else:
             found.append(library)
     if not found:
-        raise NoLibraryError("; ".join(refused) or "TensorRT is not installed")
+        raise NoLibraryError("; ".join(reasons) or "TensorRT is not installed")
     return found[0]
 
 
-def _refusal(library: Library, card: CudaDevice | None) -> str:
-    """Say why a library is of no use; empty if it is."""
+def _unusable_reason(library: Library, device: CudaDevice | None) -> str:
+    """Return why a library cannot be used; empty if it can."""
     version = tuple(int(part) for part in re.findall(r"\d+", library.version)[:2])
     if library.name == FULL and version < _OLDEST:
         return f"is too old; {'.'.join(map(str, _OLDEST))} or newer is needed"
-    if card is None:
-        return "" if library.builds_ahead else "builds only for the card of its own machine"
+    if device is None:
+        return "" if library.builds_ahead else "builds plans for the local GPU only"
     needed = _cuda_needed(library.name)
-    if needed > card.cuda[0]:
-        return f"needs a driver for CUDA {needed}; this one is older ({card.driver})"
+    if needed > device.cuda[0]:
+        return f"needs a driver for CUDA {needed}; the installed one is older ({device.driver})"
     supported = library.compute_capabilities()
-    if supported and card.compute_capability not in supported:
-        return f"does not support {card.name} (sm_{card.compute_capability})"
+    if supported and device.compute_capability not in supported:
+        return f"does not support {device.name} (sm_{device.compute_capability})"
     return ""
 
 
 def _cuda_needed(name: str) -> int:
-    """Return the CUDA major version a library's packages were made for; 0 if they do not tell."""
+    """Return the major CUDA version that a library's packages require; 0 if unknown."""
     for major in (13, 12, 11):
         try:
             importlib.metadata.distribution(f"{name}_cu{major}_bindings")

@@ -1,8 +1,8 @@
-"""A model repository for Triton Inference Server, made of the engines built here.
+"""Export engines into a model repository for Triton Inference Server.
 
-Laid out as Triton's documentation has it ("Model Repository", "Model Configuration"). A model takes
-regions as they were cut out, uint8, and does the rest itself, so that clients agree with what they
-would have computed.
+The layout is that of Triton's documentation ("Model Repository", "Model Configuration"). A model
+takes cropped regions as uint8 and normalises them itself, so that its outputs equal those a client
+would compute.
 """
 
 from __future__ import annotations
@@ -21,61 +21,59 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.files import MAKING, write_whole
+from engines.files import TEMPORARY, write_atomic
 from engines.manifest import Manifest, load_manifest
 
-# Which of the server's backends runs the network; python is our own few lines over OpenVINO, for
-# servers that come without the others.
+# The server's backend. python is `triton_python_model`, for servers without the other two.
 Backend = Literal["onnxruntime", "openvino", "python"]
-# What goes in, and what comes out beside the engine's own outputs.
+# The input, and the output that is added to the engine's own.
 PIXELS = "pixels"
 CHECKSUM = "checksum"
-# Regions in a batch, and batches that may wait, at the most.
-MOST = 16
-_QUEUE = 256
-# Microseconds: for how long a batch waits for more, and a request that names no time for a batch.
-_GATHER = 2_000
-_WAIT = 2_000_000
-# Raised when the same engine is served in another way.
-_RECIPE = 1
+# Regions per batch, and requests in the queue.
+MAX_BATCH = 16
+_MAX_QUEUE = 256
+# How long the server waits to fill a batch, and how long a request without a timeout may be queued.
+_BATCH_DELAY_US = 2_000
+_QUEUE_TIMEOUT_US = 2_000_000
+# Increment when the same engine is exported differently.
+_EXPORT_VERSION = 1
 _NETWORK = "model.onnx"
 _LABELS = "labels.txt"
 
 
 def version_of(manifest: Manifest) -> int:
-    """Return the version an engine is served under.
+    """Return the model version under which an engine is exported.
 
-    It stands for the network and how it is fed: a client that names it is answered by these or not
-    at all, and servers serve several side by side while walls are brought up to date.
+    It is a hash of the network and its input, so a client never gets the outputs of another
+    network, and a server can serve several versions while installations are being updated.
     """
-    told = f"{_RECIPE} {manifest.sha256} {manifest.input.model_dump_json()}"
-    return int(hashlib.sha256(told.encode()).hexdigest()[:7], 16) + 1
+    key = f"{_EXPORT_VERSION} {manifest.sha256} {manifest.input.model_dump_json()}"
+    return int(hashlib.sha256(key.encode()).hexdigest()[:7], 16) + 1
 
 
 def with_uint8_input(network: onnx.ModelProto, manifest: Manifest) -> onnx.ModelProto:
-    """Return a network that takes regions as they were cut out.
+    """Return a network that takes cropped regions as uint8.
 
     Parameters
     ----------
     network
-        The engine's: its ``input`` is float32 (N, 3, height, width).
+        The engine's network, whose ``input`` is float32 (N, 3, height, width).
     manifest
-        The engine's.
+        The engine's manifest.
 
     Returns
     -------
     ModelProto
-        Its input is ``pixels``, uint8 (N, height, width, 3) in the manifest's order of colours;
-        beside the engine's outputs there is ``checksum``, float32 (N, width): the sums of a
-        region's columns, exact whole numbers, by which a client knows that an answer is about what
-        it sent.
+        Its input is ``pixels``, uint8 (N, height, width, 3) in the manifest's colour order. It has
+        an additional output ``checksum``, float32 (N, width): the sums of each region's columns,
+        exact integers, by which a client verifies that a response belongs to its request.
     """
     model = onnx.ModelProto()
     model.CopyFrom(network)
     graph, spec = model.graph, manifest.input
-    (fed,) = [each for each in graph.input if each.name == "input"]
-    batch = fed.type.tensor_type.shape.dim[0].dim_param or "n"
-    graph.input.remove(fed)
+    (source,) = [each for each in graph.input if each.name == "input"]
+    batch = source.type.tensor_type.shape.dim[0].dim_param or "n"
+    graph.input.remove(source)
     shape = [batch, spec.height, spec.width, 3]
     graph.input.append(helper.make_tensor_value_info(PIXELS, TensorProto.UINT8, shape))
     columns = [batch, spec.width]
@@ -108,28 +106,30 @@ def with_uint8_input(network: onnx.ModelProto, manifest: Manifest) -> onnx.Model
 
 
 def export(built: Path, names: Sequence[str], repository: Path, backend: Backend) -> list[str]:
-    """Write engines into a model repository, beside what other versions of them there are.
+    """Export engines into a model repository; other versions of them stay.
 
-    A version appears complete or not at all, so that a server may be looking.
+    A version appears atomically, so a running server never sees half of one.
 
     Parameters
     ----------
-    built, names
-        Where the engines live, and which to write.
+    built
+        Folder of the engines.
+    names
+        Names of the engines to export.
     repository
-        A folder; made if need be.
+        Target folder; created if necessary.
     backend
-        What runs them there.
+        The server's backend.
 
     Returns
     -------
-    list
-        Of the versions' folders.
+    list of str
+        Folders of the exported versions.
 
     Raises
     ------
     ManifestError
-        An engine is not what its manifest says.
+        An engine does not match its manifest.
     OSError
         The folder cannot be written to.
     """
@@ -139,16 +139,16 @@ def export(built: Path, names: Sequence[str], repository: Path, backend: Backend
         network = with_uint8_input(onnx.load(built / name / manifest.onnx), manifest)
         model = repository / name
         model.mkdir(parents=True, exist_ok=True)
-        for begun in model.glob(f"{MAKING}*"):
+        for begun in model.glob(f"{TEMPORARY}*"):
             shutil.rmtree(begun, ignore_errors=True)
         version = model / str(version_of(manifest))
-        making = Path(tempfile.mkdtemp(prefix=MAKING, dir=model))
+        making = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=model))
         try:
             onnx.save(network, making / _NETWORK)
             if backend == "python":
                 code = files(__package__).joinpath("triton_python_model.py").read_bytes()
                 (making / "model.py").write_bytes(code)
-            # Made for this user alone, but the server is another.
+            # Temporary folders are private to their creator, but the server is another user.
             making.chmod(0o755)
             if version.exists():
                 version.rename(making / "before")
@@ -158,8 +158,8 @@ def export(built: Path, names: Sequence[str], repository: Path, backend: Backend
             shutil.rmtree(making, ignore_errors=True)
             raise
         if manifest.labels is not None:
-            write_whole(model / _LABELS, (built / name / manifest.labels).read_bytes())
-        write_whole(model / "config.pbtxt", _config(name, manifest, network, backend).encode())
+            write_atomic(model / _LABELS, (built / name / manifest.labels).read_bytes())
+        write_atomic(model / "config.pbtxt", _config(name, manifest, network, backend).encode())
         written.append(str(version))
     return written
 
@@ -173,18 +173,18 @@ def _config(name: str, manifest: Manifest, network: onnx.ModelProto, backend: Ba
         if manifest.labels is not None and each.name in manifest.outputs:
             labels = f' label_filename: "{_LABELS}"'
         outputs.append(f'  {{ name: "{each.name}" data_type: TYPE_FP32 dims: {dims}{labels} }}')
-    told = {"sha256": manifest.sha256, "licence": manifest.licence, "source": manifest.source}
+    facts = {"sha256": manifest.sha256, "licence": manifest.licence, "source": manifest.source}
     parameters = [
         f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}'
-        for key, value in told.items()
+        for key, value in facts.items()
     ]
-    # The others have no words for a GPU that may or may not be there.
+    # Only onnxruntime can leave the choice between CPU and GPU to the server.
     group = [] if backend == "onnxruntime" else ["instance_group [ { kind: KIND_CPU } ]"]
     lines = [
         f'name: "{name}"',
         f'backend: "{backend}"',
         f'default_model_filename: "{"model.py" if backend == "python" else _NETWORK}"',
-        f"max_batch_size: {MOST}",
+        f"max_batch_size: {MAX_BATCH}",
         "version_policy { all { } }",
         "input [",
         f'  {{ name: "{PIXELS}" data_type: TYPE_UINT8 dims: [{spec.height}, {spec.width}, 3] }}',
@@ -193,12 +193,12 @@ def _config(name: str, manifest: Manifest, network: onnx.ModelProto, backend: Ba
         ",\n".join(outputs),
         "]",
         "dynamic_batching {",
-        f"  max_queue_delay_microseconds: {_GATHER}",
+        f"  max_queue_delay_microseconds: {_BATCH_DELAY_US}",
         "  default_queue_policy {",
         "    timeout_action: REJECT",
-        f"    default_timeout_microseconds: {_WAIT}",
+        f"    default_timeout_microseconds: {_QUEUE_TIMEOUT_US}",
         "    allow_timeout_override: true",
-        f"    max_queue_size: {_QUEUE}",
+        f"    max_queue_size: {_MAX_QUEUE}",
         "  }",
         "}",
         *group,

@@ -1,7 +1,7 @@
-"""An engine behind Triton's Python backend, over OpenVINO: for servers without other backends.
+"""A model for Triton's Python backend that runs an engine with OpenVINO.
 
-Copied beside the network it runs, and run there by the server alone; what it needs is OpenVINO. See
-the Python backend's documentation for what the server calls.
+This file is copied into the model repository and run by the server, which needs OpenVINO. See the
+Python backend's documentation for the methods that the server calls.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-# It would report its use over the network.
+# Without this OpenVINO sends usage data over the network.
 sys.modules["openvino_telemetry"] = None
 
 import openvino as ov  # noqa: E402
@@ -22,7 +22,7 @@ class TritonPythonModel:
     """See Triton's Python backend."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Open the network, once for each core: many regions together then take the least work."""
+        """Compile the network with one stream per core, for the highest throughput."""
         network = Path(args["model_repository"], args["model_version"], "model.onnx")
         hints = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
         core = ov.Core()
@@ -30,28 +30,28 @@ class TritonPythonModel:
         model.reshape([1, *model.input(0).partial_shape[1:]])
         compiled = core.compile_model(model, "CPU", hints | {"NUM_STREAMS": os.cpu_count()})
         self._names = [each.any_name for each in compiled.outputs]
-        self._answers: dict[int, list[Any]] = {}
+        self._outputs: dict[int, list[Any]] = {}
         self._queue = ov.AsyncInferQueue(compiled)
-        self._queue.set_callback(self._note)
+        self._queue.set_callback(self._collect)
 
-    def _note(self, request: ov.InferRequest, index: int) -> None:
-        self._answers[index] = [request.get_tensor(name).data.copy() for name in self._names]
+    def _collect(self, request: ov.InferRequest, index: int) -> None:
+        self._outputs[index] = [request.get_tensor(name).data.copy() for name in self._names]
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer a batch of requests."""
+        """Process a batch of requests."""
         batches = [server.get_input_tensor_by_name(each, "pixels").as_numpy() for each in requests]
-        self._answers.clear()
+        self._outputs.clear()
         for index, region in enumerate(np.concatenate(batches)):
             self._queue.start_async({0: ov.Tensor(region[None])}, index)
         self._queue.wait_all()
         responses, first = [], 0
         for batch in batches:
-            parts = [self._answers[index] for index in range(first, first + len(batch))]
+            parts = [self._outputs[index] for index in range(first, first + len(batch))]
             first += len(batch)
             responses.append(self._response(parts))
         return responses
 
     def _response(self, parts: list[list[Any]]) -> Any:
-        """Return what is said of one request's regions."""
+        """Return the response for one request's regions."""
         tensors = zip(self._names, map(np.concatenate, zip(*parts, strict=True)), strict=True)
         return server.InferenceResponse([server.Tensor(*each) for each in tensors])

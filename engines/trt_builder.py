@@ -1,7 +1,7 @@
-"""ONNX to plan: one way through TensorRT 8.6 to 11 and TensorRT-RTX.
+"""Build TensorRT plans from ONNX, with TensorRT 8.6 to 11 and TensorRT-RTX.
 
-Only named tensors and what all of them share is used; the few names that came or went are asked
-for before use. See NVIDIA's TensorRT documentation, "Migration Guides", for which went when.
+Only API that all of them share is used; the few names that differ are checked before use. See
+"Migration Guides" in NVIDIA's TensorRT documentation for the differences.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from engines.errors import EngineError
 from engines.precision import Precision
 from engines.tensorrt_library import Library
 
-# Bytes of scratch memory a layer may take: tried in this order when memory is what a build lacks,
-# since that can mean too little was allowed, or more than the card has left.
-WORKSPACES = (256 << 20, 1 << 30, 64 << 20)
+# Limits for a layer's scratch memory. When a build runs out of memory the next one is tried: the
+# limit may have been too low, or higher than the GPU's free memory.
+WORKSPACES_BYTES = (256 << 20, 1 << 30, 64 << 20)
 
-# Receives how much is done, 0 to 1; returns False to cancel.
+# Called with the share that is done, 0 to 1; returns False to cancel.
 ProgressCallback = Callable[[float], bool]
 
 
 class PlanError(EngineError):
-    """TensorRT could not build a plan; the message carries its own words."""
+    """TensorRT could not build a plan; the message contains TensorRT's errors."""
 
 
 class CancelledError(PlanError):
@@ -34,11 +34,11 @@ class CancelledError(PlanError):
 
 @dataclass(frozen=True, slots=True)
 class BatchRange:
-    """How many regions a plan takes at once: at least, best, at most."""
+    """Batch sizes of a plan: minimum, optimum, maximum."""
 
-    least: int = 1
-    best: int = 4
-    most: int = 8
+    min: int = 1
+    opt: int = 4
+    max: int = 8
 
 
 def build_plan(
@@ -47,74 +47,77 @@ def build_plan(
     batches: BatchRange,
     *,
     precision: Precision = "fp16",
-    ahead_for: int | None = None,
+    target_sm: int | None = None,
     timings: bytes = b"",
-    report: ProgressCallback = lambda _done: True,
-    workspaces: tuple[int, ...] = WORKSPACES,
+    progress: ProgressCallback = lambda _done: True,
+    workspaces: tuple[int, ...] = WORKSPACES_BYTES,
 ) -> tuple[bytes, bytes]:
     """Build a plan.
 
     Parameters
     ----------
     library
-        Which TensorRT.
+        TensorRT.
     network
-        ONNX, one input with leading dimension N; its types are those of the plan.
+        Serialised ONNX model with one input, whose leading dimension is N. The plan has the same
+        tensor types.
     batches
         The range of N.
     precision
-        What the network was brought to: TensorRT 8 has to be told, later ones see it.
-    ahead_for
-        Compute capability of a card that is not here; None for the one that is.
+        Precision of the network. Only TensorRT 8 needs to be told.
+    target_sm
+        Compute capability of another machine's GPU, such as 86; None for the local GPU.
     timings
-        What an earlier build on this card measured, to go faster; empty if nothing is known.
-    report
-        Told about the progress, where the library tells; its False cancels.
+        Timing cache of an earlier build on this GPU, which speeds up the build; may be empty.
+    progress
+        Called with the progress, if the library reports it; returns False to cancel.
     workspaces
-        See `WORKSPACES`.
+        Limits of scratch memory to try, bytes.
 
     Returns
     -------
-    plan, timings
-        The latter empty where the library keeps none.
+    plan, timings : bytes
+        The plan, and the timing cache; empty if the library has none.
 
     Raises
     ------
     PlanError
-        The library refused the network, or failed.
+        TensorRT rejected the network, or failed.
     CancelledError
-        `report` asked for it.
+        `progress` returned False.
     """
     try:
-        # TensorRT's parser is not made for what is no network: it was seen to hang on it for ever.
+        # TensorRT's parser may hang on invalid networks.
         onnx.checker.check_model(network)
     except (onnx.checker.ValidationError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise PlanError(f"{library} cannot build it: it is no ONNX network: {reason}") from error
+        raise PlanError(
+            f"{library} cannot build a plan: not a valid ONNX network: {reason}"
+        ) from error
     for workspace in workspaces:
-        attempt = _PlanBuilder(library, report)
+        attempt = _PlanBuilder(library, progress)
         try:
-            return attempt.build(network, batches, precision, ahead_for, timings, workspace)
+            return attempt.build(network, batches, precision, target_sm, timings, workspace)
         except PlanError as error:
             if attempt.cancelled:
                 raise CancelledError("cancelled") from None
-            words = str(error).lower()
-            if workspace == workspaces[-1] or not ("memory" in words or "workspace" in words):
-                raise PlanError(f"{library} cannot build it: {error}") from error
+            message = str(error).lower()
+            if workspace == workspaces[-1] or not ("memory" in message or "workspace" in message):
+                raise PlanError(f"{library} cannot build a plan: {error}") from error
         except Exception as error:
-            # The bindings raise what they please.
-            raise PlanError(f"{library} cannot build it: {error!r}") from error
+            # The bindings document no exceptions.
+            raise PlanError(f"{library} cannot build a plan: {error!r}") from error
     raise AssertionError("no workspace to try")
 
 
 class _PlanBuilder:
-    """One build, from an empty network on."""
+    """One attempt to build a plan."""
 
-    def __init__(self, library: Library, report: ProgressCallback) -> None:
+    def __init__(self, library: Library, progress: ProgressCallback) -> None:
         trt = library.module
         self._trt = trt
-        self._keeps_timings = not library.builds_ahead
-        self._report = report
+        self._has_timing_cache = not library.builds_ahead
+        self._progress = progress
         self.cancelled = False
         self._logger = make_logger(trt)
 
@@ -123,7 +126,7 @@ class _PlanBuilder:
         network: bytes,
         batches: BatchRange,
         precision: Precision,
-        ahead_for: int | None,
+        target_sm: int | None,
         timings: bytes,
         workspace: int,
     ) -> tuple[bytes, bytes]:
@@ -140,19 +143,19 @@ class _PlanBuilder:
         parser = trt.OnnxParser(definition, self._logger)
         if not parser.parse(network):
             errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-            raise self._failure("; ".join(errors) or "it gave no reason")
+            raise self._failure("; ".join(errors) or "no reason given")
         if definition.num_inputs != 1 or not definition.num_outputs:
-            raise self._failure("it is no network with one input")
+            raise self._failure("the network must have exactly one input, and outputs")
         config = builder.create_builder_config()
         if not hasattr(flags, "STRONGLY_TYPED"):
             self._configure_8(config, definition, precision)
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
         self._add_profile(builder, config, definition, batches)
-        if ahead_for is not None:
+        if target_sm is not None:
             config.num_compute_capabilities = 1
-            config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{ahead_for}"), 0)
+            config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{target_sm}"), 0)
         cache = None
-        if self._keeps_timings:
+        if self._has_timing_cache:
             cache = config.create_timing_cache(timings)
             config.set_timing_cache(cache, False)
         monitor = self._monitor()
@@ -160,15 +163,15 @@ class _PlanBuilder:
             config.progress_monitor = monitor
         plan = builder.build_serialized_network(definition, config)
         if plan is None:
-            raise self._failure("it gave no reason")
+            raise self._failure("no reason given")
         return bytes(plan), bytes(cache.serialize()) if cache is not None else b""
 
     def _configure_8(self, config: Any, definition: Any, precision: Precision) -> None:
-        """Tell TensorRT 8 what later ones see by themselves, or do in any case."""
+        """Set what TensorRT 8 does not derive from the network, or does not do by default."""
         trt = self._trt
         if precision == "fp16":
             config.set_flag(trt.BuilderFlag.FP16)
-            # It may still take halves for layers that the network keeps in float32.
+            # Otherwise TensorRT may use float16 for layers that are float32 in the network.
             config.set_flag(trt.BuilderFlag.PREFER_PRECISION_CONSTRAINTS)
             for index in range(definition.num_layers):
                 layer = definition.get_layer(index)
@@ -177,28 +180,28 @@ class _PlanBuilder:
                     layer.precision = trt.float32
         if precision == "int8":
             config.set_flag(trt.BuilderFlag.INT8)
-        # One profile for the contexts of all batch sizes.
+        # Lets the contexts of all batch sizes share one profile.
         config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
 
     def _add_profile(self, builder: Any, config: Any, definition: Any, batches: BatchRange) -> None:
         tensor = definition.get_input(0)
         _, *shape = tensor.shape
         profile = builder.create_optimization_profile()
-        sizes = batches.least, batches.best, batches.most
+        sizes = batches.min, batches.opt, batches.max
         profile.set_shape(tensor.name, *((size, *shape) for size in sizes))
         if config.add_optimization_profile(profile) < 0:
-            raise self._failure(f"batches of {sizes} were refused")
+            raise self._failure(f"batch sizes {sizes} were rejected")
 
     def _failure(self, reason: str) -> PlanError:
-        # Without a driver TensorRT-RTX complains about that besides whatever else is wrong.
-        said = [words for words in self._logger.errors if "cudaError" not in words]
-        said = said or self._logger.errors or [reason]
-        return PlanError("; ".join(" ".join(words.split()) for words in said[-2:]))
+        # Without a driver TensorRT-RTX also logs an error about that, which is not the cause.
+        errors = [error for error in self._logger.errors if "cudaError" not in error]
+        errors = errors or self._logger.errors or [reason]
+        return PlanError("; ".join(" ".join(error.split()) for error in errors[-2:]))
 
     def _monitor(self) -> Any:
-        """Make an object that TensorRT tells of its progress; None before there was such a thing.
+        """Return a progress monitor; None if this TensorRT has no such API.
 
-        Phases lie within steps of other phases: the share of the outermost counts most.
+        Phases are nested: a phase's progress counts as a part of the current step of its parent.
         """
         attempt = self
         if not hasattr(self._trt, "IProgressMonitor"):
@@ -208,7 +211,7 @@ class _PlanBuilder:
             def __init__(self) -> None:
                 super().__init__()
                 self._phases: dict[str, tuple[str | None, int, int]] = {}
-                self._furthest = 0.0
+                self._max_done = 0.0
 
             def phase_start(self, name: str, parent: str | None, steps: int) -> None:
                 self._phases[name] = parent, 0, max(steps, 1)
@@ -217,8 +220,8 @@ class _PlanBuilder:
                 if name in self._phases:
                     parent, _, steps = self._phases[name]
                     self._phases[name] = parent, step + 1, steps
-                self._furthest = max(self._furthest, self._done(name))
-                attempt.cancelled = attempt.cancelled or not attempt._report(self._furthest)
+                self._max_done = max(self._max_done, self._done(name))
+                attempt.cancelled = attempt.cancelled or not attempt._progress(self._max_done)
                 return not attempt.cancelled
 
             def phase_finish(self, name: str) -> None:
@@ -237,7 +240,7 @@ class _PlanBuilder:
 
 
 def make_logger(trt: Any) -> Any:
-    """Make a logger that keeps TensorRT's errors to itself, in the list ``errors``."""
+    """Return a TensorRT logger that collects errors in its list ``errors`` and prints nothing."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:

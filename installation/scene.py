@@ -1,6 +1,7 @@
-"""The values that flow through the house. All are immutable; times are monotonic seconds.
+"""The values that pass from capture to vision to display; all are immutable.
 
-Boxes are ``xyxy``: left, top, right, bottom in pixels of the frame, the origin at its upper left.
+Times are monotonic seconds. Boxes are ``xyxy``: left, top, right, bottom in pixels of the frame,
+with the origin in its upper left corner.
 """
 
 from __future__ import annotations
@@ -13,63 +14,68 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# Seconds for which a face can be expected to go on as it went.
-FORESIGHT = 0.3
-# When a box glides, in periods after its detection: about when it comes to the wall. The longer,
-# the smoother and the later; these halve the jumps of the first picture and end in the third.
-_GLIDE_FROM = 0.6
-_GLIDE_TO = 1.4
+# How far ahead a box is predicted, seconds: faces do not keep their velocity for longer.
+MAX_PREDICTION_S = 0.3
+# When a detection corrects a box, the box moves gradually from the old prediction to the new one.
+# The transition begins and ends so many detection periods after the detection, about when its
+# frame is on screen. Longer transitions are smoother but lag; with these, the first frame shows
+# half of the jump and the third shows all of it.
+_BLEND_FROM = 0.6
+_BLEND_TO = 1.4
 
 Box = tuple[float, float, float, float]
-
-
 PixelLayout = Literal["BGR", "YUYV", "NV12"]
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of the camera.
+    """One frame of the camera, not mirrored.
 
     Attributes
     ----------
     seq
-        Number of the picture since capture began, from 0; pictures left out are counted too.
+        Number of the frame since capture began, from 0; skipped frames are counted, too.
     captured_at
-        When reading it was done; what a webcam compresses is decoded by then.
+        When the frame was read and, if it was compressed, decoded.
     pixels
-        uint8, as the camera saw it (not mirrored) and gave it. Its shape tells the layout:
-        (height, width, 3) is BGR; (height, width, 2) is YUYV; (height * 3 / 2, width) is NV12, the
-        luma's rows and then those of U and V in turn. The latter two have even sides and are BT.601
-        in the limited range. Nobody writes to it.
+        uint8, read-only, in the layout that the camera sent. The shape determines the layout:
+        (height, width, 3) is BGR; (height, width, 2) is YUYV; (height * 3 / 2, width) is NV12, that
+        is, the rows of Y followed by the rows of interleaved U and V. YUYV and NV12 have even sides
+        and are BT.601, limited range.
     """
 
     seq: int
     captured_at: float
     pixels: NDArray[np.uint8]
 
+    @classmethod
+    def from_image(cls, image: NDArray[np.uint8]) -> Frame:
+        """Wrap a single image, uint8 (height, width, 3), BGR; `seq` and `captured_at` are 0."""
+        return cls(0, 0.0, image)
+
     @property
     def layout(self) -> PixelLayout:
-        """How the pixels are stored."""
+        """Pixel layout."""
         if self.pixels.ndim == 2:
             return "NV12"
         return "BGR" if self.pixels.shape[2] == 3 else "YUYV"
 
     @property
     def width(self) -> int:
-        """Columns."""
+        """Width, pixels."""
         return int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
-        """Rows."""
+        """Height, pixels."""
         rows = int(self.pixels.shape[0])
         return rows * 2 // 3 if self.layout == "NV12" else rows
 
     @cached_property
     def bgr(self) -> NDArray[np.uint8]:
-        """uint8 (height, width, 3): converted when first asked for, then kept.
+        """The frame as BGR, uint8 (height, width, 3), converted on first access.
 
-        Threads may share a frame: two that ask at the same moment get the same values.
+        Thread-safe: concurrent first accesses may both convert, with the same result.
         """
         if self.layout == "BGR":
             return self.pixels
@@ -79,7 +85,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Faces:
-    """What the detector found in one frame: N faces.
+    """N faces detected in one frame.
 
     Attributes
     ----------
@@ -88,7 +94,7 @@ class Faces:
     scores
         float32 (N,), 0 to 1.
     landmarks
-        float32 (N, 5, 2): eyes, nose, corners of the mouth, each x, y.
+        float32 (N, 5, 2): x, y of both eyes, the nose and both corners of the mouth.
     """
 
     xyxy: NDArray[np.float32]
@@ -104,19 +110,19 @@ class Faces:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One word for one person.
+    """A label for one person.
 
     Attributes
     ----------
     wnid
-        Synset.
+        WordNet identifier of the synset.
     words
-        Its lemmas as shown.
+        The synset's lemmas, as shown.
     score
-        0 to 1. Of one picture, probability among the labels the policy allows; of a verdict, the
-        share of the looks at this face that named the word.
+        0 to 1. For a single image, the probability among the labels that the policy allows; for a
+        verdict, the share of votes for this label.
     gloss
-        What the dictionary says it means; empty where nobody asked.
+        Dictionary definition; empty if glosses are switched off.
     """
 
     wnid: str
@@ -127,16 +133,16 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the votes of one face have come to.
+    """The result of the votes for one face so far.
 
     Attributes
     ----------
     label
-        The word to show.
+        The label to show.
     settled
-        Whether it has won; until then it is the word that came first.
+        Whether the vote is decided; until then `label` is that of the first vote.
     candidates
-        The labels that stand best now, at most five, best first: the contest.
+        The leading labels, at most five, best first.
     """
 
     label: Label
@@ -151,20 +157,20 @@ class Track:
     Attributes
     ----------
     id
-        Positive, never reused while the program runs.
+        Positive; never reused while the program runs.
     at
-        When the box was true.
+        Time of the latest detection.
     box
-        Where the face was then.
+        The box at that time.
     velocity
-        How fast the four sides move, pixels a second.
+        Velocity of the box's four sides, pixels per second.
     verdict
-        Its word, or None as long as nothing has been said.
+        The face's verdict; None before the first vote.
     drift
-        How far the box as predicted from what was known before is from this one, pixels: on the
-        wall it goes from there to here.
+        Difference between the box predicted before the latest detection and the box after it,
+        pixels.
     period
-        Seconds between detections: how late what they find is on the wall, and how long it stays.
+        Time between the latest two detections, seconds; 0 for the first.
     """
 
     id: int
@@ -176,42 +182,42 @@ class Track:
     period: float = 0.0
 
     def box_at(self, time: float) -> Box:
-        """Predict the box at a time; at most 0.3 s ahead, faces do not keep on longer.
+        """Predict the box at a time, at most `MAX_PREDICTION_S` ahead.
 
-        It glides: what was predicted before is let go while the track is new to the wall.
+        The box moves gradually from the earlier prediction to the new one.
         """
-        ahead = min(max(time - self.at, 0.0), FORESIGHT)
-        since = (time - self.at) / self.period if self.period else _GLIDE_TO
-        held = min(max((_GLIDE_TO - since) / (_GLIDE_TO - _GLIDE_FROM), 0.0), 1.0)
+        ahead = min(max(time - self.at, 0.0), MAX_PREDICTION_S)
+        periods = (time - self.at) / self.period if self.period else _BLEND_TO
+        share = min(max((_BLEND_TO - periods) / (_BLEND_TO - _BLEND_FROM), 0.0), 1.0)
         (x0, y0, x1, y1), (a, b, c, d), (e, f, g, h) = self.box, self.velocity, self.drift
         return (
-            x0 + a * ahead + e * held,
-            y0 + b * ahead + f * held,
-            x1 + c * ahead + g * held,
-            y1 + d * ahead + h * held,
+            x0 + a * ahead + e * share,
+            y0 + b * ahead + f * share,
+            x1 + c * ahead + g * share,
+            y1 + d * ahead + h * share,
         )
 
     def is_stale(self, time: float) -> bool:
-        """Tell whether the face has moved too far by a time for its box to be believed."""
-        unseen = max(time - self.at - FORESIGHT, 0.0)
-        across = abs(self.velocity[0] + self.velocity[2]) / 2 * unseen
-        return across > (self.box[2] - self.box[0]) / 3
+        """Return whether the face may have moved too far by a time for its box to be shown."""
+        unpredicted = max(time - self.at - MAX_PREDICTION_S, 0.0)
+        distance = abs(self.velocity[0] + self.velocity[2]) / 2 * unpredicted
+        return distance > (self.box[2] - self.box[0]) / 3
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What vision made of a frame.
+    """The result of vision for one frame.
 
     Attributes
     ----------
     seq, at
-        Of the frame it looked at.
+        The frame's `seq` and `captured_at`.
     width, height
-        Size of that frame: the pixels boxes are measured in.
+        The frame's size, pixels; boxes are in these coordinates.
     tracks
-        The faces in view, by id.
+        The faces in view, in order of id.
     whole
-        The word for the picture as a whole; None when there is a face, or nothing said yet.
+        Verdict for the whole frame; None if there is a face, or no vote yet.
     """
 
     seq: int

@@ -276,9 +276,9 @@ class _Wall:
         if self._opening.update(datetime.now(timezone.utc)):
             log.info("%s", self._opening)
             if self._opening.open:
-                self._capture.wake()
+                self._capture.resume()
             else:
-                self._capture.rest()
+                self._capture.pause()
 
     def _check_monitors(self, _elapsed_s: float) -> None:
         if self._window.moved:
@@ -298,7 +298,7 @@ class _Wall:
 
     def _apply_config(self, config: Config, changed: Collection[str]) -> None:
         if "camera" in changed:
-            self._capture.use(make_source(config))
+            self._capture.set_source(make_source(config))
         if "hours" in changed:
             self._opening.schedule = config.hours.schedule
 
@@ -321,8 +321,8 @@ class _Wall:
                 WorkerHealth(each.name, each.age_s, each.timeout_s) for each in heartbeats
             ),
             camera=self._capture.name,
-            camera_error=self._capture.trouble,
-            camera_disconnects=self._capture.losses,
+            camera_error=self._capture.error,
+            camera_disconnects=self._capture.outages,
             device=self._vision.device,
             fallback=self._vision.fallback,
             classifier=config.inference.classifier,
@@ -359,7 +359,7 @@ class _Wall:
         yield f"{metrics.rate(time.monotonic()):.1f} frames per second (age {ages} ms)"
         faces = self._presenter.face_count
         yield f"{faces} face{'' if faces == 1 else 's'}"
-        yield self._capture.trouble or f"camera {self._capture.name}"
+        yield self._capture.error or f"camera {self._capture.name}"
         yield self._vision.device + (" for now" if self._vision.fallback else "")
         if self._temperature is not None:
             yield f"{self._temperature:.0f} °C"

@@ -19,7 +19,7 @@ def nv12(*colours):
 
 
 @pytest.mark.parametrize(("pack", "layout"), [(yuyv, "YUYV"), (nv12, "NV12")])
-def test_a_shape_tells_the_layout_and_colours_come_out(pack, layout):
+def test_the_shape_determines_the_layout_and_colours_are_converted(pack, layout):
     frame = Frame(0, 0.0, pack(RED, BLUE, RED))
     assert (frame.layout, frame.width, frame.height) == (layout, 6, 2)
     red, blue = [0, 0, 255], [255, 0, 0]
@@ -28,7 +28,7 @@ def test_a_shape_tells_the_layout_and_colours_come_out(pack, layout):
     assert np.abs(frame.bgr.astype(int) - row).max() <= 3
 
 
-def test_a_frame_is_converted_once_and_bgr_not_at_all():
+def test_a_raw_frame_is_converted_once_and_a_bgr_frame_never():
     frame = Frame(0, 0.0, yuyv(RED))
     assert frame.bgr is frame.bgr
     decoded = Frame(0, 0.0, np.zeros((4, 6, 3), np.uint8))

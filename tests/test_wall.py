@@ -107,7 +107,7 @@ def slates(monkeypatch):
 
 def prepare_slowly(monkeypatch, slates, steps=1):
     """Open the engines in steps, as plans are built; each stands on the wall for a while."""
-    opened = stages.open_observer
+    opened = stages.open_pipeline
 
     @contextmanager
     def slowly(config, progress):
@@ -120,7 +120,7 @@ def prepare_slowly(monkeypatch, slates, steps=1):
         with opened(config, progress) as observer:
             yield observer
 
-    monkeypatch.setattr(stages, "open_observer", slowly)
+    monkeypatch.setattr(stages, "open_pipeline", slowly)
 
 
 def test_the_wall_tells_how_far_the_preparations_are(config, crowd_source, slates, monkeypatch):

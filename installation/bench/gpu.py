@@ -18,6 +18,7 @@ from installation.bench.roofline import MachineLimits, NetworkCost, best_time
 from installation.inference.gpu import GpuContext, InputBuffer, OutputBuffer
 from installation.inference.gpu_engine import GpuEngine
 from installation.inference.open_engines import GpuInfo, prepare
+from installation.scene import Frame
 
 _COPY_BYTES = 64 << 20
 
@@ -61,11 +62,11 @@ class EngineWithoutNetwork:
 
     def __init__(self, gpu: GpuContext, manifest: Manifest, output_bytes: int) -> None:
         self._gpu = gpu
-        self._input = InputBuffer(gpu, manifest, True, BATCHES.most)
-        shape = BATCHES.most, output_bytes // 4
+        self._input = InputBuffer(gpu, manifest, True, BATCHES.max)
+        shape = BATCHES.max, output_bytes // 4
         self._output = OutputBuffer("output", shape, np.dtype(np.float32))
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> StepTimes:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> StepTimes:
         """See `GpuEngine.timed`."""
         return self._input.timed(frame, regions, self._steps)
 
@@ -108,7 +109,7 @@ def open_both(
             ours = EngineWithoutNetwork(gpu, manifest, cost.output_bytes)
         else:
             _, plan = prepare(built, name, info, lambda _what, _done: True)
-            ours = engine = GpuEngine(gpu, manifest, info.library.module, plan, BATCHES.most)
+            ours = engine = GpuEngine(gpu, manifest, info.library.module, plan, BATCHES.max)
 
             def infer() -> None:
                 engine.steps(1)["infer"]()

@@ -24,6 +24,7 @@ from installation.bench.roofline import (
 from installation.config.model import Inference
 from installation.inference.engine import Engine, InferenceError
 from installation.inference.open_engines import NoGpuError, find_gpu, open_engines
+from installation.scene import Frame
 
 if TYPE_CHECKING:
     from installation.bench.gpu import EngineWithoutNetwork
@@ -95,9 +96,10 @@ class Report:
         return "\n".join([*lines, *self.remarks])
 
 
-def _frame() -> NDArray[np.uint8]:
+def _frame() -> Frame:
     width, height = _SIZE
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return Frame.from_image(noise)
 
 
 def _tasks(settings: Inference) -> Iterator[tuple[str, str, NDArray[np.float32]]]:

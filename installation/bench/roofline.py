@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from engines.manifest import EngineInput
+from installation.scene import Frame
 
 _COPY_BYTES = 64 << 20
 # Of the matrices that are multiplied.
@@ -78,14 +79,14 @@ def measure_cpu_limits() -> MachineLimits:
 
 
 def bytes_moved(
-    frame: NDArray[np.uint8], regions: NDArray[np.float32], spec: EngineInput, item_bytes: int
+    frame: Frame, regions: NDArray[np.float32], spec: EngineInput, item_bytes: int
 ) -> int:
     """Return how many bytes preprocessing must read and write, each counted once.
 
     Parameters
     ----------
     frame
-        uint8 (height, width, 3), BGR.
+        What the regions are cut from.
     regions
         float32 (N, 4), xyxy in pixels of the frame.
     spec
@@ -93,8 +94,7 @@ def bytes_moved(
     item_bytes
         Size of one number of that input.
     """
-    height, width = frame.shape[:2]
-    is_read = np.zeros((height, width), bool)
+    is_read = np.zeros((frame.height, frame.width), bool)
     for x0, y0, x1, y1 in regions.astype(int):
         is_read[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = True
     return int(is_read.sum()) * 3 + len(regions) * 3 * spec.width * spec.height * item_bytes
@@ -126,7 +126,7 @@ def least_times(
     limits: MachineLimits,
     cost: NetworkCost,
     spec: EngineInput,
-    frame: NDArray[np.uint8],
+    frame: Frame,
     regions: NDArray[np.float32],
 ) -> dict[str, float]:
     """Return the least seconds each step can take.
@@ -152,7 +152,7 @@ def least_times(
     times = {"preprocess": preprocess, "infer": infer}
     if limits.upload is not None and limits.download is not None:
         times |= {
-            "upload": frame.nbytes / limits.upload,
+            "upload": frame.pixels.nbytes / limits.upload,
             "download": count * cost.output_bytes / limits.download,
         }
     return times

@@ -86,7 +86,7 @@ def row_of_visitors(faces: int, aspect: float) -> tuple[Visit, ...]:
             "collins" if index % 2 else "hopper",
             face,
             tuple((second, (index + 0.5 + part) * share) for second, part in _STEPS),
-            turned=index % 4 > 1,
+            mirrored=index % 4 > 1,
         )
         for index in behind_first
     )

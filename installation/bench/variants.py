@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from installation.bench.measurements import Measurement
 from installation.bench.simulated_camera import SimulatedCamera
 from installation.config.model import Config
+from installation.scene import Frame
 from installation.vision.classifier import Classifier
 from installation.vision.detector import Detector
 from installation.vision.pipeline import open_vision
@@ -111,8 +112,9 @@ def _mirror(pixels: Pixels) -> Pixels:
 
 
 def _recognise(pixels: Pixels, detector: Detector, classifier: Classifier) -> LabelledBoxes:
-    faces = detector.find(pixels)
-    scores = classifier.score_faces(pixels, faces.xyxy)
+    frame = Frame.from_image(pixels)
+    faces = detector.find(frame)
+    scores = classifier.score_faces(frame, faces.xyxy)
     return [
         (box, classifier.best(row, 1)[0].words) for box, row in zip(faces.xyxy, scores, strict=True)
     ]

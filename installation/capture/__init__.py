@@ -1,1 +1,1 @@
-"""Camera to Frame: opens a source, keeps the newest picture, notices its loss and reopens it."""
+"""Camera to Frame: opens a source, keeps its newest frame, detects outages and reopens it."""

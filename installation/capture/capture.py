@@ -1,4 +1,4 @@
-"""The capture loop: keeps the newest frame ready and gets a lost camera back."""
+"""The capture loop: keeps the newest frame available and reopens a lost camera."""
 
 from __future__ import annotations
 
@@ -6,87 +6,112 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from installation.capture.frame_health import FrameHealth
+from installation.capture.frame_health import FrameHealth, HealthTimings
 from installation.capture.outages import OutageLog
 from installation.capture.source import CaptureError, FrameTimeoutError, Source
 from installation.runtime.latest import Latest
 from installation.scene import Frame
 
-# Seconds between attempts to reopen a lost source: doubled from the first to the last.
-_BACKOFF_MIN_S = 0.25
-_BACKOFF_MAX_S = 1.0
-# Seconds a live source may be silent: after it was opened, as cameras start slowly, and later.
-_FIRST_FRAME_TIMEOUT_S = 6.0
-_FRAME_TIMEOUT_S = 2.5
-# Signs of life are given this often, seconds, whatever is waited for.
-_BEAT = 1.0
-# Seconds that opening a source may take without one.
-_OPENING = 60.0
-# A film that lags this many seconds goes on from where it is.
-_TOO_LATE = 1.0
+# Interval of heartbeats while waiting.
+_BEAT_INTERVAL_S = 1.0
+# How long opening a source may take without a heartbeat.
+_OPEN_TIMEOUT_S = 60.0
+# A video that is this late continues from where it is, instead of catching up.
+_MAX_LAG_S = 1.0
+_HEALTH_TIMINGS = HealthTimings()
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureTimings:
+    """Timeouts and retry delays of `Capture`, seconds.
+
+    Attributes
+    ----------
+    backoff_min_s, backoff_max_s
+        Delay before a lost source is reopened: doubled with each attempt from min to max.
+    first_frame_timeout_s, frame_timeout_s
+        How long a live source may send no frames: after opening, because cameras start slowly, and
+        later.
+    health
+        When frames count as those of a broken camera.
+    """
+
+    backoff_min_s: float = 0.25
+    backoff_max_s: float = 1.0
+    first_frame_timeout_s: float = 6.0
+    frame_timeout_s: float = 2.5
+    health: HealthTimings = _HEALTH_TIMINGS
+
+
+_TIMINGS = CaptureTimings()
 
 
 class Capture:
-    """Reads a source for as long as it is let, whatever becomes of the device.
+    """Reads a source until it is stopped, and reopens it whenever it is lost.
 
-    `run` is for a thread of its own, to which the source belongs from then on; all else may be
-    called and read from any other.
+    `run` needs a thread of its own, which then owns the source; everything else is thread-safe.
 
     Parameters
     ----------
     source
-        Opened by `run`. A live one that is not there, or is lost, is tried again for ever.
+        Opened by `run`. A live source that is missing or lost is reopened for ever.
     frames
         Receives each frame.
     beat
-        Called about every second or more often, except while a source hangs: a network camera that
-        does not answer can do so for four seconds at a time. It is given how many seconds more the
-        next call may take: many while a source is opened, which looks up names and asks webcams.
+        Called at least about once a second, except while a source hangs: a network camera that does
+        not respond may block for four seconds. The argument is how many additional seconds may pass
+        until the next call: many while a source is being opened, which resolves host names and
+        queries webcams.
+    timings
+        Timeouts and retry delays.
     """
 
     def __init__(
         self,
         source: Source,
         frames: Latest[Frame],
-        beat: Callable[[float], object] = lambda _more: None,
+        beat: Callable[[float], object] = lambda _more_s: None,
+        timings: CaptureTimings = _TIMINGS,
     ) -> None:
-        self._source = self._wanted = source
+        self._source = self._requested_source = source
         self._frames = frames
         self._beat = beat
-        self._losses = OutageLog()
-        self._health = FrameHealth()
+        self._timings = timings
+        self._outages = OutageLog()
+        self._health = FrameHealth(timings.health)
         self._seq = 0
-        self._wait = _BACKOFF_MIN_S
-        # One that cannot be opened at all ends the program, unless it may come back.
-        self._unproven: Source | None = source if source.interval_s is not None else None
-        # What the others ask for, and the sign that they have.
+        self._backoff_s = timings.backoff_min_s
+        # If the first source is a file that cannot be opened, that is an error and no outage.
+        self._must_open: Source | None = source if source.interval_s is not None else None
+        # Requests of other threads, and the event that announces them.
         self._stopped = False
-        self._resting = False
-        self._orders = threading.Event()
+        self._paused = False
+        self._requested = threading.Event()
 
     @property
     def name(self) -> str:
-        """Of the source."""
-        return self._wanted.name
+        """Name of the source."""
+        return self._requested_source.name
 
     @property
-    def trouble(self) -> str | None:
-        """Why there are no pictures now, or none to rely on, in one line; None: all is well."""
-        return self._losses.trouble
+    def error(self) -> str | None:
+        """Why there are no reliable frames now, in one line; None if there are."""
+        return self._outages.error
 
     @property
-    def losses(self) -> int:
+    def outages(self) -> int:
         """How many times the source was lost."""
-        return self._losses.count
+        return self._outages.count
 
     def run(self) -> None:
-        """Capture until `stop`, or the end of a film; then close the source and the slot.
+        """Capture until `stop` or the end of a video; then close the source and `frames`.
 
         Raises
         ------
         CaptureError
-            The first source is none that may come back, and cannot be opened.
+            The first source is a file and cannot be opened.
         """
         try:
             while self._apply_requests():
@@ -94,75 +119,77 @@ class Capture:
                     if self._capture():
                         return
                 except CaptureError as error:
-                    if self._source is self._unproven:
+                    if self._source is self._must_open:
                         raise
-                    self._losses.lose(str(error))
-                    self._pause(self._wait)
-                    self._wait = min(self._wait * 2, _BACKOFF_MAX_S)
+                    self._outages.record_loss(str(error))
+                    self._wait(self._backoff_s)
+                    self._backoff_s = min(self._backoff_s * 2, self._timings.backoff_max_s)
         finally:
             self._frames.close()
 
     def stop(self) -> None:
-        """Ask `run` to return; it does within about a second, or as soon as a source that hangs."""
+        """Ask `run` to return, which takes up to about a second, or as long as a read hangs."""
         self._stopped = True
-        self._orders.set()
+        self._requested.set()
 
-    def use(self, source: Source) -> None:
-        """Go on with another source; one that is not there counts as lost, of whatever kind."""
-        self._wanted = source
-        self._orders.set()
+    def set_source(self, source: Source) -> None:
+        """Switch to another source; if it cannot be opened, it counts as lost."""
+        self._requested_source = source
+        self._requested.set()
 
-    def rest(self) -> None:
-        """Close the source, so that no camera looks, until `wake`."""
-        self._resting = True
-        self._orders.set()
+    def pause(self) -> None:
+        """Close the source until `resume`."""
+        self._paused = True
+        self._requested.set()
 
-    def wake(self) -> None:
+    def resume(self) -> None:
         """Open the source again."""
-        self._resting = False
-        self._orders.set()
+        self._paused = False
+        self._requested.set()
 
     def _apply_requests(self) -> bool:
-        """Do what the others ask for; False at the end."""
+        """Apply the requests of other threads; return False if capture is to stop."""
         while True:
-            # Before it is looked at: what is asked for meanwhile is not missed.
-            self._orders.clear()
+            # Cleared before the requests are read, so that none is missed.
+            self._requested.clear()
             if self._stopped:
                 return False
-            if self._source is not self._wanted:
-                self._source = self._wanted
+            if self._source is not self._requested_source:
+                self._source = self._requested_source
                 self._reset_state()
-            if not self._resting:
+            if not self._paused:
                 return True
             self._reset_state()
-            self._pause(math.inf)
+            self._wait(math.inf)
 
     def _capture(self) -> bool:
-        """Open, read on and close; True at the end of a film."""
+        """Open the source, read it and close it; return True at the end of a video."""
         try:
-            self._beat(_OPENING)
+            self._beat(_OPEN_TIMEOUT_S)
             self._source.open()
-            self._unproven = None
-            return self._read_on()
+            self._must_open = None
+            return self._read_frames()
         finally:
-            # Before any waiting: a camera that is plugged in again while it is held open gets
-            # another number.
+            # Closed before waiting: a camera that is plugged in again while its old device is still
+            # open gets another number.
             self._source.close()
 
-    def _read_on(self) -> bool:
-        """Read while all goes well and nothing is asked for; True at the end of a film."""
+    def _read_frames(self) -> bool:
+        """Read until an error or a request; return True at the end of a video."""
         opened = last = due = time.monotonic()
         skipped = False
-        while not self._orders.is_set():
+        while not self._requested.is_set():
             self._beat(0.0)
             try:
-                picture = self._source.read()
+                pixels = self._source.read()
             except FrameTimeoutError:
-                patience = _FIRST_FRAME_TIMEOUT_S if last == opened else _FRAME_TIMEOUT_S
-                if time.monotonic() - last < patience:
+                timings = self._timings
+                first = last == opened
+                timeout_s = timings.first_frame_timeout_s if first else timings.frame_timeout_s
+                if time.monotonic() - last < timeout_s:
                     continue
                 raise
-            if picture is None:
+            if pixels is None:
                 return True
             seq, self._seq = self._seq, self._seq + 1
             interval_s = self._source.interval_s
@@ -170,38 +197,38 @@ class Capture:
                 due += interval_s
                 late = time.monotonic() - due
                 if late > interval_s and not skipped:
-                    skipped = True  # A film keeps its pace by leaving out pictures.
+                    skipped = True  # A late video catches up by skipping every other frame.
                     continue
                 skipped = False
-                if late > _TOO_LATE:
+                if late > _MAX_LAG_S:
                     due += late
-                self._pause(-late)
+                self._wait(-late)
             last = time.monotonic()
-            frame = Frame(seq, last, picture)
+            frame = Frame(seq, last, pixels)
             self._check_health(frame)
             self._frames.put(frame)
         return False
 
     def _check_health(self, frame: Frame) -> None:
-        """Take a sound picture as the end of a loss, and one of a broken camera as a loss."""
-        if self._source.interval_s is None and self._health.look(frame):
+        """End an outage with a healthy frame; raise when frames are those of a broken camera."""
+        if self._source.interval_s is None and self._health.check(frame):
             raise CaptureError(
-                f"{self._source.name}: {self._health.doubt}; "
-                "where that is not what it sees, plug it in again or try another cable"
+                f"{self._source.name}: {self._health.error}; unless the scene really looks like "
+                "that, plug the camera in again or try another cable"
             )
-        if self._health.doubt is None:
-            self._wait = _BACKOFF_MIN_S
-            self._losses.recover(self._source.name)
+        if self._health.error is None:
+            self._backoff_s = self._timings.backoff_min_s
+            self._outages.record_recovery(self._source.name)
 
     def _reset_state(self) -> None:
-        self._losses.forget()
-        # It remembers a picture.
-        self._health = FrameHealth()
-        self._wait = _BACKOFF_MIN_S
+        self._outages.reset()
+        # The old one keeps a sample of the last frame.
+        self._health = FrameHealth(self._timings.health)
+        self._backoff_s = self._timings.backoff_min_s
 
-    def _pause(self, seconds: float) -> None:
-        """Wait, with signs of life, unless something is asked for."""
+    def _wait(self, seconds: float) -> None:
+        """Wait, with heartbeats, or until a request."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self._orders.is_set():
+        while (left := until - time.monotonic()) > 0 and not self._requested.is_set():
             self._beat(0.0)
-            self._orders.wait(min(left, _BEAT))
+            self._requested.wait(min(left, _BEAT_INTERVAL_S))

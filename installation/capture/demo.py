@@ -1,4 +1,4 @@
-"""Made-up visitors in a made-up gallery, with known truth: for trying out, testing, measuring."""
+"""Synthetic visitors in a synthetic gallery, with ground truth: for demonstrations and tests."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from installation.capture.source import CaptureError
 from installation.runtime.advice import build_engines
 from installation.scene import Box
 
-# Seconds after which everything happens again; nobody is there at the end of it.
-PERIOD = 32.0
-_FLOOR = 0.86  # where wall and floor meet, as a part of the height
+# Length of the loop; nobody is in view at its end.
+PERIOD_S = 32.0
+_FLOOR = 0.86  # edge between wall and floor, as a fraction of the height
 _NOISE_SEED = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One visitor's walk through the picture.
+    """One visitor's walk through the frame.
 
     Attributes
     ----------
     portrait
-        Whose face.
+        Name of the portrait.
     face
-        Height of the face as a part of the picture's height: how near they stand.
-    stations
-        (seconds, place): where they are when, as a part of the width; straight lines between.
-    turned
-        Seen mirrored.
+        Height of the face as a fraction of the frame's height.
+    waypoints
+        (seconds, x) pairs, x as a fraction of the frame's width; linear in between.
+    mirrored
+        Whether the portrait is mirrored.
     grey
-        In black and white.
+        Whether the portrait is black and white.
     """
 
     portrait: str
     face: float
-    stations: tuple[tuple[float, float], ...]
-    turned: bool = False
+    waypoints: tuple[tuple[float, float], ...]
+    mirrored: bool = False
     grey: bool = False
 
     def at(self, time: float) -> float:
-        """Return the place at a time, a part of the width."""
-        seconds, places = np.array(self.stations).T
-        return float(np.interp(time, seconds, places))
+        """Return x at a time, as a fraction of the width."""
+        seconds, x = np.array(self.waypoints).T
+        return float(np.interp(time, seconds, x))
 
 
 _VISITS = (
@@ -60,16 +60,16 @@ _VISITS = (
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """Where a visitor's face really is.
+    """The true position of a visitor's face.
 
     Attributes
     ----------
     visitor
-        Which visitor, from 0.
+        Index of the visitor.
     box
         xyxy in pixels.
     visible
-        Part of the box that is inside the picture and not behind somebody, 0 to 1.
+        Share of the box that is inside the frame and not behind another visitor, 0 to 1.
     """
 
     visitor: int
@@ -79,24 +79,24 @@ class GroundTruth:
 
 @dataclass(frozen=True, slots=True)
 class _Cutout:
-    """A portrait at the size it is shown: premultiplied colours and what shows through."""
+    """A scaled portrait: premultiplied colours, transparency and box of the face."""
 
     colours: NDArray[np.float32]
-    shows_through: NDArray[np.float32]
+    transparency: NDArray[np.float32]
     face: NDArray[np.float64]
 
 
 class Crowd:
-    """The visitors and their gallery, as a function of time.
+    """The visitors and the gallery, as a function of time.
 
     Parameters
     ----------
     engines
-        Where ``installation engines build`` put ``demo-visitors``.
+        Folder of the engines, which contains ``demo-visitors``.
     width, height
-        Of the picture, pixels.
+        Size of the frame, pixels.
     visits
-        Who comes; later ones are painted over earlier ones.
+        The visitors; later ones are in front of earlier ones.
 
     Raises
     ------
@@ -123,22 +123,22 @@ class Crowd:
         self._noise = noise.astype(np.float32)
 
     def _places(self, time: float) -> list[tuple[float, float]]:
-        """Upper left corner of each cutout."""
+        """Return the upper left corner of each cutout."""
         width, height = self._size
-        time %= PERIOD
+        time %= PERIOD_S
         places = []
         for visit, cutout in zip(self._visits, self._cutouts, strict=True):
             rows, columns = cutout.colours.shape[:2]
             sway = 0.004 * height * np.sin(2.1 * time + 9 * visit.face)
             walking = abs(visit.at(time + 0.05) - visit.at(time - 0.05)) > 1e-3
             step = 0.006 * height * abs(np.sin(5.5 * time)) if walking else 0.0
-            # A little below the edge, so that no step shows where the portrait ends.
+            # Low enough that the lower edge of the portrait never shows.
             top = height - rows * 0.97 + step + 0.25 * sway
             places.append((visit.at(time) * width - columns / 2 + sway, top))
         return places
 
     def paint(self, time: float) -> NDArray[np.uint8]:
-        """Paint the gallery at a time: uint8 (height, width, 3), BGR."""
+        """Paint the frame at a time: uint8 (height, width, 3), BGR."""
         width, height = self._size
         canvas = self._gallery.copy()
         for cutout, (left, top) in zip(self._cutouts, self._places(time), strict=True):
@@ -151,7 +151,7 @@ class Crowd:
             shift = np.array([[1, 0, left - x0 - column], [0, 1, top - y0 - row]])
             size = (x1 - x0 - column, y1 - y0 - row)
             colours = cv2.warpAffine(cutout.colours, shift, size)
-            through = cv2.warpAffine(cutout.shows_through, shift, size, borderValue=(1.0,))
+            through = cv2.warpAffine(cutout.transparency, shift, size, borderValue=(1.0,))
             view = canvas[y0 + row : y1, x0 + column : x1]
             np.multiply(view, through[..., None], out=view)
             view += np.asarray(colours, np.float32)
@@ -160,7 +160,7 @@ class Crowd:
         return np.asarray(cv2.convertScaleAbs(np.clip(canvas, 0, 255)), np.uint8)
 
     def truth(self, time: float) -> tuple[GroundTruth, ...]:
-        """Tell where the faces are at a time; those wholly outside the picture are left out."""
+        """Return the faces at a time; faces entirely outside the frame are omitted."""
         width, height = self._size
         places = self._places(time)
         found = []
@@ -168,10 +168,10 @@ class Crowd:
             x0, y0, x1, y1 = cutout.face + np.tile(place, 2)
             inside = max(min(x1, width) - max(x0, 0), 0) * max(min(y1, height) - max(y0, 0), 0)
             visible = inside / ((x1 - x0) * (y1 - y0))
-            for nearer, (left, top) in list(zip(self._cutouts, places, strict=True))[index + 1 :]:
+            for other, (left, top) in list(zip(self._cutouts, places, strict=True))[index + 1 :]:
                 rows = slice(max(int(y0 - top), 0), max(int(y1 - top), 0))
                 columns = slice(max(int(x0 - left), 0), max(int(x1 - left), 0))
-                hidden = 1 - nearer.shows_through[rows, columns]
+                hidden = 1 - other.transparency[rows, columns]
                 visible -= float(hidden.sum()) / ((x1 - x0) * (y1 - y0))
             if inside > 0:
                 box = (float(x0), float(y0), float(x1), float(y1))
@@ -182,28 +182,28 @@ class Crowd:
 def _cut_out(folder: Path, visit: Visit, faces: dict[str, list[int]], height: int) -> _Cutout:
     image = cv2.imread(str(folder / f"{visit.portrait}.png"), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise ValueError(f"{visit.portrait}.png is no picture")
+        raise ValueError(f"{visit.portrait}.png is not an image")
     face = np.array(faces[visit.portrait], np.float64)
     scale = visit.face * height / (face[3] - face[1])
-    picture = image.astype(np.float32)
-    picture[..., :3] *= picture[..., 3:] / 255
+    pixels = image.astype(np.float32)
+    pixels[..., :3] *= pixels[..., 3:] / 255
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.float32)
+    pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.float32)
     face *= np.tile((size[0] / image.shape[1], size[1] / image.shape[0]), 2)
-    if visit.turned:
-        picture = picture[:, ::-1]
+    if visit.mirrored:
+        pixels = pixels[:, ::-1]
         face[[0, 2]] = size[0] - face[[2, 0]]
     if visit.grey:
-        picture[..., :3] = picture[..., :3] @ np.array([[0.114], [0.587], [0.299]], np.float32)
+        pixels[..., :3] = pixels[..., :3] @ np.array([[0.114], [0.587], [0.299]], np.float32)
     return _Cutout(
-        np.ascontiguousarray(picture[..., :3]),
-        np.ascontiguousarray(1 - picture[..., 3] / 255),
+        np.ascontiguousarray(pixels[..., :3]),
+        np.ascontiguousarray(1 - pixels[..., 3] / 255),
         face,
     )
 
 
 def _paint_gallery(width: int, height: int) -> NDArray[np.float32]:
-    """Paint a wall in warm light, three pictures of plain colour on it, and a floor."""
+    """Paint a wall in warm light with three plain paintings, and a floor."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / height
     lamps = ((x - at) / 0.42 for at in (0.3, 0.9, 1.5))
     light = sum(np.exp(-(across**2) - ((y - 0.30) / 0.55) ** 2) for across in lamps)
@@ -226,11 +226,11 @@ class DemoSource:
     Parameters
     ----------
     engines
-        Where the portraits are, see `Crowd`.
+        See `Crowd`.
     width, height
-        Pixels.
+        Size of the frame, pixels.
     fps
-        Pictures a second.
+        Frames per second.
     """
 
     name = "demo"
@@ -247,14 +247,14 @@ class DemoSource:
         self.crowd = self.crowd or Crowd(*self._arguments)
 
     def read(self) -> NDArray[np.uint8]:
-        """See `Source.read`; picture number n shows the crowd after n / fps seconds."""
+        """See `Source.read`; frame n shows the crowd after n / fps seconds."""
         assert self.crowd is not None
-        picture = self.crowd.paint(self.time_of(self._painted))
+        pixels = self.crowd.paint(self.time_of(self._painted))
         self._painted += 1
-        return picture
+        return pixels
 
     def time_of(self, seq: int) -> float:
-        """Return the crowd's time, in seconds, in picture number ``seq``."""
+        """Return the crowd's time in frame number ``seq``, seconds."""
         return seq / self._fps
 
     def close(self) -> None:

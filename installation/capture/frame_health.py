@@ -1,93 +1,124 @@
-"""Telling the pictures of a working camera from those of one that only seems to work."""
+"""Detects frames of a camera that is broken although it keeps sending."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from installation.scene import Frame
 
-# Looks a second; more would tell no more.
-_LOOKS = 4.0
-# A picture is compared by each so-manieth row; its colours are judged by fewer, and columns too.
-_ROW = 8
-_GRID = 16
-# No sensor is so quiet that two pictures are the same, nor any scene so even: seconds until then.
-_FROZEN = 5.0
-_UNIFORM_AFTER_S = 3.0
-# Where opening has changed nothing it is tried again this often, seconds.
-_RETRY = 60.0
-# Of 255: differences that an even colour may have, and what a dark room or a lens cap may look
-# like. Cameras are quiet and even then.
-_SPREAD = 3
-_DARK = 40
+# Every n-th row is compared with the previous frame; colours are sampled on a coarser grid.
+_ROW_STEP = 8
+_GRID_STEP = 16
+# Thresholds on pixel values, 0 to 255: the spread of a uniform colour, and the brightness and
+# chroma of a dark room or a covered lens, where cameras have little noise.
+_UNIFORM_SPREAD = 3
+_DARK_LEVEL = 40
 _DARK_CHROMA_TOLERANCE = 10
 
 
-class FrameHealth:
-    """Judges the pictures of a live source, one after the other, whether it is reopened or not.
-
-    One that stays exactly the same and one that has a single colour come from a camera that hangs
-    or a transfer that is broken; opening it again may help. They may also be honest: a test
-    picture, a sheet of paper before the lens. So they can be shown while they are in doubt, and
-    where opening has changed nothing it is asked for once a minute only. Darkness is not doubted.
+@dataclass(frozen=True, slots=True)
+class HealthTimings:
+    """When suspicious frames count as those of a broken camera.
 
     Attributes
     ----------
-    doubt
-        What seems wrong with the newest picture; None: nothing.
+    checks_per_s
+        Frames that are checked per second, at most.
+    frozen_after_s
+        How long frames may be identical; no sensor is free of noise.
+    uniform_after_s
+        How long frames may have a single colour.
+    recheck_after_s
+        Interval of further reports if reopening the source changed nothing.
     """
 
-    def __init__(self) -> None:
-        self.doubt: str | None = None
-        self._sample = b""
-        self._next = 0.0
-        self._since = 0.0
-        self._patience: float | None = None
+    checks_per_s: float = 4.0
+    frozen_after_s: float = 5.0
+    uniform_after_s: float = 3.0
+    recheck_after_s: float = 60.0
 
-    def look(self, frame: Frame) -> bool:
-        """Look at the next picture; True: what is in doubt has lasted, open the source again."""
+
+_TIMINGS = HealthTimings()
+
+
+class FrameHealth:
+    """Checks the consecutive frames of a live source, across reopenings.
+
+    Identical frames and frames of a single colour come from a camera that hangs or from a broken
+    transfer; reopening the camera may help. They may also be genuine: a test pattern, a sheet of
+    paper in front of the lens. So they are still shown, and if reopening has changed nothing, it is
+    requested only once a minute. Dark frames are never suspicious.
+
+    Parameters
+    ----------
+    timings
+        When suspicious frames are reported.
+
+    Attributes
+    ----------
+    error
+        What seems wrong with the newest frame; None if nothing does.
+    """
+
+    def __init__(self, timings: HealthTimings = _TIMINGS) -> None:
+        self.error: str | None = None
+        self._timings = timings
+        self._sample = b""
+        self._next_check_at = 0.0
+        self._since = 0.0
+        self._recheck_after_s: float | None = None
+
+    def check(self, frame: Frame) -> bool:
+        """Check the next frame; return True if the source should be reopened."""
         at = frame.captured_at
-        if at < self._next:
+        if at < self._next_check_at:
             return False
-        self._next = at + 1 / _LOOKS
-        doubt, patience = self._judge(frame)
-        if doubt is None:
-            self.doubt = self._patience = None
+        self._next_check_at = at + 1 / self._timings.checks_per_s
+        error, tolerated_s = self._examine(frame)
+        if error is None:
+            self.error = self._recheck_after_s = None
             return False
-        if self.doubt != doubt:
-            self.doubt, self._since = doubt, at
-        if at - self._since < (self._patience or patience):
+        if self.error != error:
+            self.error, self._since = error, at
+        if at - self._since < (self._recheck_after_s or tolerated_s):
             return False
-        self._since, self._patience = at, _RETRY
+        self._since, self._recheck_after_s = at, self._timings.recheck_after_s
         return True
 
-    def _judge(self, frame: Frame) -> tuple[str | None, float]:
-        """Return what seems wrong, and for how many seconds it may."""
-        before, self._sample = self._sample, frame.pixels[::_ROW].tobytes()
-        colours = _colours(frame)
-        even = all(int(np.ptp(each)) <= _SPREAD for each in colours)
-        if not (even or self._sample == before) or _dark(frame, colours):
+    def _examine(self, frame: Frame) -> tuple[str | None, float]:
+        """Return what seems wrong with a frame, and for how many seconds that is tolerated."""
+        before, self._sample = self._sample, frame.pixels[::_ROW_STEP].tobytes()
+        channels = _sample_channels(frame)
+        uniform = all(int(np.ptp(channel)) <= _UNIFORM_SPREAD for channel in channels)
+        if not (uniform or self._sample == before) or _is_dark(frame, channels):
             return None, 0.0
-        if even:
-            return "sends pictures of a single colour", _UNIFORM_AFTER_S
-        return "sends the same picture again and again", _FROZEN
+        if uniform:
+            return "sends frames of a single colour", self._timings.uniform_after_s
+        return "sends the same frame again and again", self._timings.frozen_after_s
 
 
-def _colours(frame: Frame) -> tuple[NDArray[np.uint8], ...]:
-    """Return blue, green and red, or luma and both chromas, as seen through a coarse grid."""
+def _sample_channels(frame: Frame) -> tuple[NDArray[np.uint8], ...]:
+    """Return blue, green and red, or luma and both chroma channels, sampled on a coarse grid."""
     pixels = frame.pixels
     if frame.layout == "BGR":
-        return tuple(np.moveaxis(pixels[::_GRID, ::_GRID], -1, 0))
+        return tuple(np.moveaxis(pixels[::_GRID_STEP, ::_GRID_STEP], -1, 0))
     if frame.layout == "YUYV":
-        coarse = pixels[::_GRID]
-        return coarse[:, ::_GRID, 0], coarse[:, ::_GRID, 1], coarse[:, 1::_GRID, 1]
+        rows = pixels[::_GRID_STEP]
+        return rows[:, ::_GRID_STEP, 0], rows[:, ::_GRID_STEP, 1], rows[:, 1::_GRID_STEP, 1]
     luma, chroma = np.split(pixels, [frame.height])
-    return luma[::_GRID, ::_GRID], chroma[::_ROW, ::_GRID], chroma[::_ROW, 1::_GRID]
+    return (
+        luma[::_GRID_STEP, ::_GRID_STEP],
+        chroma[::_ROW_STEP, ::_GRID_STEP],
+        chroma[::_ROW_STEP, 1::_GRID_STEP],
+    )
 
 
-def _dark(frame: Frame, colours: tuple[NDArray[np.uint8], ...]) -> bool:
-    bright, tints = (colours, ()) if frame.layout == "BGR" else (colours[:1], colours[1:])
-    return all(int(each.max()) <= _DARK for each in bright) and all(
-        int(np.abs(each.astype(np.int16) - 128).max()) <= _DARK_CHROMA_TOLERANCE for each in tints
+def _is_dark(frame: Frame, channels: tuple[NDArray[np.uint8], ...]) -> bool:
+    bright, chroma = (channels, ()) if frame.layout == "BGR" else (channels[:1], channels[1:])
+    return all(int(channel.max()) <= _DARK_LEVEL for channel in bright) and all(
+        int(np.abs(channel.astype(np.int16) - 128).max()) <= _DARK_CHROMA_TOLERANCE
+        for channel in chroma
     )

@@ -1,6 +1,6 @@
-"""The webcams that are here, and what each can send.
+"""Lists the connected webcams and their modes.
 
-Requests and layouts are those of ``linux/videodev2.h``, as in `v4l2`.
+Requests and struct layouts are those of ``linux/videodev2.h``, as in `v4l2`.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from installation.capture import v4l2
 _ENUM_FMT = 0xC0405602
 _ENUM_FRAMESIZES = 0xC02C564A
 _ENUM_FRAMEINTERVALS = 0xC034564B
-# Kinds of buffers: for pixels in one plane, and in several.
-_TYPES = (1, 9)
+# V4L2_BUF_TYPE_VIDEO_CAPTURE and V4L2_BUF_TYPE_VIDEO_CAPTURE_MPLANE.
+_BUF_TYPES = (1, 9)
 _DISCRETE = 1
-# What a driver that counts on and on is believed.
-_MOST = 200
-# Names that camera.format has for what a camera calls by four letters; several planes, one name.
+# Limit for drivers that never end an enumeration.
+_MAX_ENTRIES = 200
+# Values of camera.format by FourCC; NM12 is NV12 in several planes.
 _FORMATS = {"MJPG": "mjpg", "YUYV": "yuyv", "NV12": "nv12", "NM12": "nv12"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """What a camera can send.
+    """A format and size that a camera offers.
 
     Attributes
     ----------
     format
-        Four letters, such as ``MJPG``.
+        FourCC, such as ``MJPG``.
     width, height
-        Pixels; of those that can be had in steps, the largest.
+        Pixels; the largest size of a stepwise range.
     rates
-        Pictures a second, the highest first; of those that can be had in steps, the highest.
+        Frames per second, highest first; only the highest of a stepwise range.
     """
 
     format: str
@@ -49,22 +49,22 @@ class Mode:
 
 @dataclass(frozen=True, slots=True)
 class Webcam:
-    """A camera that is plugged in.
+    """A connected camera.
 
     Attributes
     ----------
     name
-        As it calls itself.
+        Name that the device reports.
     node
-        ``/dev/videoN``, which another may have tomorrow.
+        ``/dev/videoN``; the kernel may give it to another camera.
     links
-        Names it keeps: first by what it is, then by where it is plugged in.
+        Stable names: by device, then by USB port.
     bus
-        Where it is plugged in, as the driver says it.
+        Bus info that the driver reports.
     modes
-        What it can send; empty where it does not tell.
-    trouble
-        Why it could not be asked; None: it was.
+        Modes that the camera offers; empty if it lists none.
+    error
+        Why the camera could not be queried; None if it could.
     """
 
     name: str
@@ -72,25 +72,25 @@ class Webcam:
     links: tuple[Path, ...]
     bus: str
     modes: tuple[Mode, ...]
-    trouble: str | None = None
+    error: str | None = None
 
     @property
     def source(self) -> Path:
-        """How it is best written in the config."""
+        """Value for ``camera.source``."""
         return self.links[0] if self.links else self.node
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for programs."""
+        """Return the object that ``cameras --json`` prints."""
         paths = {"node": str(self.node), "links": [str(link) for link in self.links]}
         return {"source": str(self.source), **asdict(self), **paths}
 
     def as_text(self) -> Iterator[str]:
-        """Say all of it, a line at a time."""
+        """Return the lines that ``cameras`` prints."""
         yield f"{self.name} ({self.node}{f', {self.bus}' if self.bus else ''})"
         for link in self.links:
             yield f"  {link}"
-        if self.trouble is not None:
-            yield f"  {self.trouble}"
+        if self.error is not None:
+            yield f"  {self.error}"
         for mode in self.modes:
             rates = ", ".join(f"{rate:g}" for rate in mode.rates)
             at = f" at {rates}" if rates else ""
@@ -99,15 +99,15 @@ class Webcam:
         yield f"  in config.yaml: source: {self.source}"
 
 
-def webcams() -> list[Webcam]:
-    """Find all cameras; those in use can be asked too, and are not disturbed."""
-    return [_ask(node) for node in v4l2.nodes() if v4l2.captures(node)]
+def list_webcams() -> list[Webcam]:
+    """Query all cameras, without disturbing those that are in use."""
+    return [_query(node) for node in v4l2.nodes() if v4l2.is_capture_node(node)]
 
 
-def _ask(node: Path) -> Webcam:
+def _query(node: Path) -> Webcam:
     links = tuple(v4l2.links_to(node))
     try:
-        with v4l2.Opened(node) as file:
+        with v4l2.open_device(node) as file:
             name, bus = v4l2.names(file)
             return Webcam(name, node, links, bus, tuple(_modes(file)))
     except OSError as error:
@@ -115,20 +115,20 @@ def _ask(node: Path) -> Webcam:
 
 
 def _modes(file: int) -> Iterator[Mode]:
-    for kind in _TYPES:
-        for answer in _counted(file, _ENUM_FMT, struct.Struct("II4x32x4x16x"), kind):
-            (code,) = struct.unpack_from("I", answer, 44)
+    for kind in _BUF_TYPES:
+        for reply in _enumerate(file, _ENUM_FMT, struct.Struct("II4x32x4x16x"), kind):
+            (code,) = struct.unpack_from("I", reply, 44)
             letters = struct.pack("I", code & 0x7FFFFFFF).decode("ascii", "replace").strip()
             for width, height in _sizes(file, code):
                 yield Mode(letters, width, height, _rates(file, code, width, height))
 
 
 def _sizes(file: int, code: int) -> Iterator[tuple[int, int]]:
-    for answer in _counted(file, _ENUM_FRAMESIZES, struct.Struct("II36x"), code):
-        kind, first, second = struct.unpack_from("3I", answer, 8)
+    for reply in _enumerate(file, _ENUM_FRAMESIZES, struct.Struct("II36x"), code):
+        kind, first, second = struct.unpack_from("3I", reply, 8)
         if kind != _DISCRETE:
-            # From so many to so many, in steps: the largest, and that is all.
-            yield struct.unpack_from("I", answer, 16) + struct.unpack_from("I", answer, 28)
+            # A stepwise range: yield the largest size only.
+            yield struct.unpack_from("I", reply, 16) + struct.unpack_from("I", reply, 28)
             return
         yield first, second
 
@@ -136,8 +136,8 @@ def _sizes(file: int, code: int) -> Iterator[tuple[int, int]]:
 def _rates(file: int, code: int, width: int, height: int) -> tuple[float, ...]:
     rates = set()
     request = struct.Struct("4I36x")
-    for answer in _counted(file, _ENUM_FRAMEINTERVALS, request, code, width, height):
-        kind, seconds, parts = struct.unpack_from("3I", answer, 16)
+    for reply in _enumerate(file, _ENUM_FRAMEINTERVALS, request, code, width, height):
+        kind, seconds, parts = struct.unpack_from("3I", reply, 16)
         if seconds:
             rates.add(round(parts / seconds, 2))
         if kind != _DISCRETE:
@@ -145,11 +145,11 @@ def _rates(file: int, code: int, width: int, height: int) -> tuple[float, ...]:
     return tuple(sorted(rates, reverse=True))
 
 
-def _counted(file: int, request: int, layout: struct.Struct, *asked: int) -> Iterator[bytes]:
-    """Ask for the first, the second, … until there is none."""
-    for index in range(_MOST):
+def _enumerate(file: int, request: int, layout: struct.Struct, *arguments: int) -> Iterator[bytes]:
+    """Send an enumeration request for index 0, 1, … until the driver reports the end."""
+    for index in range(_MAX_ENTRIES):
         try:
-            yield fcntl.ioctl(file, request, layout.pack(index, *asked))
+            yield fcntl.ioctl(file, request, layout.pack(index, *arguments))
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.ENOTTY, errno.ENODATA):
                 return

@@ -1,4 +1,4 @@
-"""The losses of a source, counted and told to technicians: a line an event, however many."""
+"""Counts and logs the outages of a source, with a limited number of log lines."""
 
 from __future__ import annotations
 
@@ -8,51 +8,51 @@ from collections import deque
 
 log = logging.getLogger(__name__)
 
-# A loss that lasts is told again this often, seconds; of a source that comes and goes, no more
-# losses than so many in that time.
-_LOG_EVERY = 60.0
-_LOG_AT_MOST = 5
+# An outage that lasts is logged again at this interval; within one interval at most so many outages
+# of an unreliable source are logged.
+_LOG_INTERVAL_S = 60.0
+_MAX_LINES = 5
 
 
 class OutageLog:
-    """What became of a source; written by one thread, read by any.
+    """The outages of a source; written by one thread, read by any.
 
     Attributes
     ----------
-    trouble
-        Why there are no pictures now, or none to rely on, in one line; None: all is well.
+    error
+        Why there are no reliable frames now, in one line; None if there are.
     count
-        How many times that began.
+        Number of outages so far.
     """
 
     def __init__(self) -> None:
-        self.trouble: str | None = None
+        self.error: str | None = None
         self.count = 0
         self._since = 0.0
-        self._told = False
-        self._lines: deque[float] = deque([float("-inf")] * _LOG_AT_MOST, _LOG_AT_MOST)
+        self._logged = False
+        self._logged_at: deque[float] = deque([float("-inf")] * _MAX_LINES, _MAX_LINES)
 
-    def lose(self, trouble: str) -> None:
-        """Note that the source is lost, or still is."""
+    def record_loss(self, error: str) -> None:
+        """Record that the source is lost, or still is."""
         now = time.monotonic()
-        if self.trouble is None:
+        if self.error is None:
             self.count += 1
             self._since = now
-            self._told = False
-        self.trouble = trouble
-        last = self._lines[-1] if self._told else self._lines[0]
-        if now - last >= _LOG_EVERY:
-            lasting = f" (lost {now - self._since:.0f} s ago)" if self._told else ""
-            log.error("%s%s", trouble, lasting)
-            self._told = True
-            self._lines.append(now)
+            self._logged = False
+        self.error = error
+        last = self._logged_at[-1] if self._logged else self._logged_at[0]
+        if now - last >= _LOG_INTERVAL_S:
+            duration = f" (lost {now - self._since:.0f} s ago)" if self._logged else ""
+            log.error("%s%s", error, duration)
+            self._logged = True
+            self._logged_at.append(now)
 
-    def recover(self, name: str) -> None:
-        """Note that all is well with the source."""
-        if self.trouble is not None and self._told:
+    def record_recovery(self, name: str) -> None:
+        """Record that the source works."""
+        if self.error is not None and self._logged:
             log.info("%s: back after %.1f s", name, time.monotonic() - self._since)
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Note that the source is not wanted any more, lost or not."""
-        self.trouble = None
+    def reset(self) -> None:
+        """End an outage without a log line, because the source is no longer wanted."""
+        self.error = None

@@ -1,4 +1,4 @@
-"""Pictures from files."""
+"""Image files, single or as a source."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from installation.errors import printable
 
 log = logging.getLogger(__name__)
 
-# More cannot come from a camera, and decoding it could take all memory.
+# No camera has more, and decoding larger images could exhaust the memory.
 _MAX_PIXELS = 150_000_000
-_SECONDS_EACH = 6.0
-# Pixels of a side that every graphics card can draw, and no screen shows more.
-_LONGEST_SHOWN = 8192
-_LONGEST_REASON = 200
+_SHOW_EACH_S = 6.0
+# Maximum texture size that all GPUs support.
+_MAX_SIDE_PX = 8192
+_MAX_REASON_LENGTH = 200
 _PATH = re.compile(r"(^|\s|['\"])/\w")
 
-# The format that a name's ending stands for.
+# Image format by file name suffix.
 FORMATS = {
     ".bmp": "BMP",
     ".gif": "GIF",
@@ -45,32 +45,32 @@ FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-# What files may hold whatever their ending. Pillow knows more, but hands EPS to Ghostscript, which
-# keeps what it draws in a file, and finds pictures of any size inside ICO.
+# Formats that are read, whatever the suffix. Of the others that Pillow supports, EPS starts
+# Ghostscript, which writes the image to a file, and ICO may contain images of any size.
 _READABLE = (*sorted(set(FORMATS.values())), "AVIF", "JPEG2000", "PPM")
-_NO_FILES = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+_FILE_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
-Image.MAX_IMAGE_PIXELS = None  # our own, lower limit speaks more clearly
-# libtiff writes what is wrong with a file to standard error, past the log.
+Image.MAX_IMAGE_PIXELS = None  # _MAX_PIXELS is lower and has a clearer message
+# libtiff would print errors to standard error.
 with suppress(AttributeError, OSError):
     ctypes.CDLL(PIL._imaging.__file__).TIFFSetErrorHandler(None)
 
 
-def is_picture(path: Path) -> bool:
-    """Tell a picture from a film by its name."""
+def is_image_file(path: Path) -> bool:
+    """Return whether a file is an image, judging by its suffix."""
     return path.suffix.lower() in FORMATS
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """Read a picture file as people see it.
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read an image file.
 
-    Turned upright as EXIF says; transparency over white; 16-bit, grey and CMYK converted.
+    The image is rotated according to EXIF; transparency is blended over white; 16-bit, greyscale
+    and CMYK images are converted.
 
     Parameters
     ----------
     path
-        JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000 or PPM; of several pictures in it the
-        first.
+        JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000 or PPM; of several images in it the first.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     Raises
     ------
     CaptureError
-        Missing, not a picture, damaged or larger than 150 megapixels; whatever is wrong with it.
+        The file is missing, not an image, damaged, or larger than 150 megapixels.
     """
     try:
         with _opened(path) as file:
@@ -90,21 +90,21 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
                 warnings.simplefilter("ignore")
                 with Image.open(file, formats=_readable()) as image:
                     _check_size(path, image)
-                    return as_seen(image)
+                    return decode(image)
     except CaptureError:
         raise
     except FileNotFoundError:
         raise CaptureError(f"{path}: no such file") from None
     except UnidentifiedImageError:
-        raise CaptureError(f"{path}: not a picture in a format known here") from None
+        raise CaptureError(f"{path}: not an image in a supported format") from None
     except Exception as error:
-        raise CaptureError(f"{path}: cannot be read: {reason(error)}") from error
+        raise CaptureError(f"{path}: cannot be read: {explain_error(error)}") from error
 
 
 def _opened(path: Path) -> BufferedReader:
-    """Open a file; nothing else is even touched, as that can hang, or start something."""
+    """Open a regular file; opening other kinds could hang or have side effects."""
     _check_kind(path, path.stat())
-    # In case it has become a pipe meanwhile. Of some files in /proc, too, reading never ends.
+    # O_NONBLOCK in case it has just been replaced by a pipe, or is a file in /proc that never ends.
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
     try:
         _check_kind(path, os.fstat(file.fileno()))
@@ -117,7 +117,7 @@ def _opened(path: Path) -> BufferedReader:
 def _check_kind(path: Path, status: os.stat_result) -> None:
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
-        raise CaptureError(f"{path}: {_NO_FILES.get(kind, 'a device')}, not a picture")
+        raise CaptureError(f"{path}: {_FILE_KINDS.get(kind, 'a device')}, not an image")
 
 
 def _check_size(path: Path, image: Image.Image) -> None:
@@ -128,47 +128,47 @@ def _check_size(path: Path, image: Image.Image) -> None:
             f"scale it down to {_MAX_PIXELS // 10**6} megapixels or fewer"
         )
     if pixels <= 0:
-        raise CaptureError(f"{path}: {image.width} x {image.height} pixels are none at all")
+        raise CaptureError(f"{path}: it has no pixels ({image.width} x {image.height})")
 
 
 @cache
 def _readable() -> tuple[str, ...]:
-    """Return what this Pillow was built to read of `_READABLE`."""
+    """Return the formats of `_READABLE` that the installed Pillow supports."""
     Image.init()
     return tuple(each for each in _READABLE if each in Image.OPEN)
 
 
-def reason(error: Exception) -> str:
-    """Say in a few words why a library cannot do something with a picture.
+def explain_error(error: Exception) -> str:
+    """Return a short message for an exception that an image library raised.
 
-    Decoders and encoders raise almost anything on odd data. What is no message for people, such as
-    the key of a `KeyError` or a path inside a library, is left out.
+    Decoders and encoders raise almost anything on invalid data. Texts that are no messages, such as
+    the key of a `KeyError` or a path inside a library, are replaced.
     """
     if isinstance(error, MemoryError):
-        return "it takes more memory than there is"
+        return "not enough memory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    said = printable(" ".join(str(error).split()))[:_LONGEST_REASON]
-    # Pillow has no better words for what libtiff found.
-    said = re.sub("^(?=decoder error -)", "it is damaged, ", said)
-    told = isinstance(error, (OSError, ValueError, SyntaxError, EOFError))
-    if said and told and not isinstance(error, UnicodeError) and not _PATH.search(said):
-        return said
-    return f"it is damaged or of a rare kind ({type(error).__name__})"
+    message = printable(" ".join(str(error).split()))[:_MAX_REASON_LENGTH]
+    # Pillow reports libtiff's errors as numbers.
+    message = re.sub("^(?=decoder error -)", "it is damaged, ", message)
+    readable = isinstance(error, (OSError, ValueError, SyntaxError, EOFError))
+    if message and readable and not isinstance(error, UnicodeError) and not _PATH.search(message):
+        return message
+    return f"it is damaged or of an unsupported kind ({type(error).__name__})"
 
 
-def as_seen(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the pixels of an open picture as people see them; see `read_picture`.
+def decode(image: Image.Image) -> NDArray[np.uint8]:
+    """Decode an open image to uint8 (height, width, 3), BGR; see `read_image`.
 
-    Decoders raise almost anything on damaged data.
+    May raise almost anything on damaged data.
     """
-    # Not left to what turns it: that would go on without.
+    # Decode first: exif_transpose ignores decoding errors.
     image.load()
     return _to_bgr(_upright(image))
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn a picture as its EXIF says; damaged EXIF spoils no picture."""
+    """Rotate an image according to its EXIF data; damaged EXIF data is ignored."""
     try:
         return ImageOps.exif_transpose(image)
     except Exception:
@@ -186,39 +186,39 @@ def _to_bgr(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def _to_grey(values: NDArray[np.float32], mode: str) -> NDArray[np.uint8]:
-    """Bring numbers to 0 to 255, black being 0; they are overwritten."""
+    """Scale values to 0..255, in place; 0 is black."""
     if not np.isfinite(values).all():
-        raise ValueError("it has pixels that are NaN or infinite; save it with 8 or 16 bits")
-    # What is white is not told: 16 bits are used in full, or more than these, or 0 to 1.
+        raise ValueError("it contains NaN or infinite values; save it with 8 or 16 bits")
+    # The white level is unknown: the full 16 bits, or the maximum if higher, or 1.0 for floats.
     white = max(float(values.max()), 1.0 if mode == "F" else 65535.0)
     np.clip(values, 0, white, out=values)
     values *= 255 / white
     return values.astype(np.uint8)
 
 
-def _fit_to_draw(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = picture.shape[:2]
-    scale = _LONGEST_SHOWN / max(height, width)
+def _limit_size(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    scale = _MAX_SIDE_PX / max(height, width)
     if scale >= 1:
-        return picture
+        return image
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class Stills:
-    """A picture, or a folder of pictures one after the other, six seconds each.
+    """An image, or the images of a folder in turn, six seconds each.
 
-    In a folder, what cannot be read is left out, and told once. Pictures that graphics cards cannot
-    draw are scaled down.
+    Files in a folder that cannot be read are skipped and logged once. Images that are too large for
+    a GPU are scaled down.
 
     Parameters
     ----------
     path
         File or folder.
     fps
-        Pictures a second; a still is repeated.
+        Frames per second; each image is repeated.
     loop
-        Begin again at the end.
+        Whether to start again at the end.
     """
 
     def __init__(self, path: Path, fps: float, loop: bool) -> None:
@@ -226,47 +226,47 @@ class Stills:
         self.interval_s: float | None = 1 / fps
         self._path = path
         self._loop = loop
-        self._times = max(round(_SECONDS_EACH * fps), 1)
-        self._queue: list[Path] = []
-        self._showing: Iterator[NDArray[np.uint8]] = iter(())
-        self._left_out: dict[Path, str] = {}
+        self._repeats = max(round(_SHOW_EACH_S * fps), 1)
+        self._remaining: list[Path] = []
+        self._current: Iterator[NDArray[np.uint8]] = iter(())
+        self._skipped: dict[Path, str] = {}
 
     def open(self) -> None:
         """See `Source.open`."""
-        # Unlike the method of a path, this is False also for what may not be looked at.
+        # Unlike Path.is_dir, os.path.isdir returns False if access is denied.
         folder = os.path.isdir(self._path)  # noqa: PTH112
         try:
-            self._queue = sorted(filter(is_picture, self._path.iterdir())) if folder else []
+            self._remaining = sorted(filter(is_image_file, self._path.iterdir())) if folder else []
         except OSError as error:
             raise CaptureError(f"{self.name}: cannot be read: {error.strerror}") from error
         if not folder:
-            self._showing = self._repeat(self._path)
+            self._current = self._repeat(self._path)
         elif not self._next():
-            raise CaptureError(f"{self.name}: no pictures in this folder that can be read")
+            raise CaptureError(f"{self.name}: no readable images in this folder")
 
     def _repeat(self, path: Path) -> Iterator[NDArray[np.uint8]]:
-        return repeat(_fit_to_draw(read_picture(path)), self._times)
+        return repeat(_limit_size(read_image(path)), self._repeats)
 
     def _next(self) -> bool:
-        """Go on to the next readable picture of the folder, if there is one."""
-        while self._queue:
-            path = self._queue.pop(0)
+        """Advance to the next readable image of the folder; return False if there is none."""
+        while self._remaining:
+            path = self._remaining.pop(0)
             try:
-                self._showing = self._repeat(path)
+                self._current = self._repeat(path)
             except CaptureError as error:
-                if self._left_out.get(path) != str(error):
-                    log.warning("%s; left out", error)
-                self._left_out[path] = str(error)
+                if self._skipped.get(path) != str(error):
+                    log.warning("%s; skipped", error)
+                self._skipped[path] = str(error)
             else:
-                self._left_out.pop(path, None)
+                self._skipped.pop(path, None)
                 return True
         return False
 
     def read(self) -> NDArray[np.uint8] | None:
         """See `Source.read`."""
-        picture = next(self._showing, None)
-        if picture is not None:
-            return picture
+        image = next(self._current, None)
+        if image is not None:
+            return image
         if not self._next():
             if not self._loop:
                 return None
@@ -275,5 +275,5 @@ class Stills:
 
     def close(self) -> None:
         """See `Source.close`."""
-        self._queue.clear()
-        self._showing = iter(())
+        self._remaining.clear()
+        self._current = iter(())

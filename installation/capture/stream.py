@@ -1,4 +1,4 @@
-"""Network cameras, through FFmpeg inside OpenCV."""
+"""Network cameras, with OpenCV's FFmpeg backend."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from installation.capture.source import CaptureError, received
+from installation.capture.source import CaptureError, read_frame
 from installation.runtime.redact import redact_url
 
-# Milliseconds until a network camera that does not answer, or sends nothing, counts as lost. Less
-# would never see one that begins in between two key frames.
-_STREAM_TIMEOUT = 4000
+# A shorter timeout might miss every key frame of a camera that sends them seldom.
+_TIMEOUT_MS = 4000
 
 
 class Stream:
@@ -20,37 +19,43 @@ class Stream:
     Parameters
     ----------
     url
-        ``rtsp://``, ``http://`` or whatever FFmpeg knows. As ``name`` it is shown without what
-        may be secret.
+        ``rtsp://``, ``http://`` or any other URL that FFmpeg supports. The attribute ``name`` is
+        the URL without its secrets.
+    timeout_ms
+        Time after which a camera that does not respond or sends nothing counts as lost,
+        milliseconds.
     """
 
     interval_s: float | None = None
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_ms: int = _TIMEOUT_MS) -> None:
         self.name = redact_url(url)
         self._url = url
+        self._timeout_ms = timeout_ms
         self._capture: cv2.VideoCapture | None = None
 
     def open(self) -> None:
         """See `Source.open`."""
         self.close()
-        # FFmpeg would take a URL to end at a NUL; OpenCV crashes at half a surrogate pair.
+        # FFmpeg cuts a URL off at a NUL character; OpenCV crashes on a lone surrogate.
         if not self._url.isprintable():
-            raise CaptureError(f"{self.name}: not a URL; camera.source has unprintable characters")
-        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _STREAM_TIMEOUT]
-        timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _STREAM_TIMEOUT]
+            raise CaptureError(
+                f"{self.name}: not a URL; camera.source contains unprintable characters"
+            )
+        timeouts = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, self._timeout_ms]
+        timeouts += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, self._timeout_ms]
         self._capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, timeouts)
         if not self._capture.isOpened():
-            raise CaptureError(f"{self.name}: no stream there; check address, user and password")
+            raise CaptureError(f"{self.name}: no stream; check address, user and password")
 
     def read(self) -> NDArray[np.uint8]:
-        """See `Source.read`; a stream has no end, and one that is silent for long is lost."""
+        """See `Source.read`; a stream has no end, and counts as lost after the timeout."""
         if self._capture is None:
             raise CaptureError(f"{self.name}: not open")
-        picture = received(self._capture)
-        if picture is None:
-            raise CaptureError(f"{self.name}: the stream has broken off; is the camera still on?")
-        return picture
+        pixels = read_frame(self._capture)
+        if pixels is None:
+            raise CaptureError(f"{self.name}: the stream broke off; is the camera still on?")
+        return pixels
 
     def close(self) -> None:
         """See `Source.close`."""

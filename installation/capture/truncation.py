@@ -1,7 +1,7 @@
-"""Files that are shorter than they say.
+"""Detects truncated video files.
 
-Decoders notice a missing end only where it lies in the middle of a packet. These containers state
-their own size, which tells in every case.
+Decoders notice a missing end only if it cuts through a packet. The containers below state their own
+size, so that truncation can always be detected.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-# Boxes of an MP4 or QuickTime file whose end matters; others may be padding (ISO/IEC 14496-12).
+# Top-level boxes of MP4 and QuickTime files that must be complete; others may be padding (ISO/IEC
+# 14496-12).
 _MP4_BOXES = frozenset({b"ftyp", b"mdat", b"moov", b"moof"})
 # Element IDs of Matroska and WebM (RFC 8794, RFC 9559).
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def is_truncated(path: Path) -> bool:
-    """Tell whether a video file ends before its container does.
+    """Return whether a video file is shorter than its container states.
 
     Parameters
     ----------
     path
-        Known so far: MP4, QuickTime, Matroska and WebM; any other file counts as complete.
+        MP4, QuickTime, Matroska or WebM; any other file counts as complete.
     """
     try:
         with path.open("rb") as file:
@@ -39,7 +40,7 @@ def is_truncated(path: Path) -> bool:
 
 
 def _mp4_end(file: BinaryIO, size: int) -> int:
-    """Return where the last known box ends, bytes."""
+    """Return the offset of the end of the last known box, bytes."""
     at = end = 0
     while at < size:
         file.seek(at)
@@ -47,7 +48,7 @@ def _mp4_end(file: BinaryIO, size: int) -> int:
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        # 0 stands for "to the end of the file"; less than its own head is no box.
+        # 0 means "to the end of the file"; other lengths below 8 are invalid.
         if length < 8 or len(head) < 8:
             break
         at += length
@@ -57,7 +58,7 @@ def _mp4_end(file: BinaryIO, size: int) -> int:
 
 
 def _matroska_end(file: BinaryIO) -> int:
-    """Return where the segment ends, bytes; 0 where that is unknown."""
+    """Return the offset of the segment's end, bytes; 0 if unknown."""
     while True:
         identifier = file.read(4)
         if identifier not in (_EBML, _SEGMENT):
@@ -71,11 +72,11 @@ def _matroska_end(file: BinaryIO) -> int:
 
 
 def _ebml_size(file: BinaryIO) -> int | None:
-    """Read a variable-size integer; None where it stands for an unknown size."""
+    """Read a variable-size integer; None if it means "unknown size"."""
     first = file.read(1)
     if not first or not first[0]:
         return None
-    # As many bytes follow as there are zeros before the highest set bit.
+    # The number of leading zero bits is the number of bytes that follow.
     more = 8 - first[0].bit_length()
     value = int.from_bytes(first + file.read(more), "big")
     ones = (1 << (7 * (more + 1))) - 1

@@ -1,8 +1,8 @@
-"""Video files, through FFmpeg's libraries (PyAV).
+"""Video files, with FFmpeg's libraries (PyAV).
 
-PyAV rather than OpenCV: it gives each frame's presentation time and the shape of its pixels, and
-tells the end of a file from a decoding error. OpenCV computes times from an average rate and knows
-the end only from the frame count that the container promises, which many sound files miss.
+Unlike OpenCV, PyAV returns each frame's presentation time and pixel aspect ratio, and distinguishes
+the end of a file from a decoding error. OpenCV derives times from an average rate and the end from
+the container's frame count, which is wrong in many intact files.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from installation.capture.truncation import is_truncated
 
 log = logging.getLogger(__name__)
 
-# Frames per second where the file states none, or none that can be true.
+# Frame rate if the file states none or an implausible one.
 _DEFAULT_FPS = 25.0
 _MIN_FPS, _MAX_FPS = 1.0, 240.0
-# A frame that stays longer is delivered again, this often, seconds: without new frames the camera
-# would count as lost.
+# A frame that is shown for longer is delivered repeatedly at this interval; otherwise the source
+# would seem to hang.
 _REPEAT_S = 0.5
-# A file ends in damage if fewer packets than this were decoded after the last error: decoders
-# deliver a few frames late.
+# A file is damaged at its end if fewer packets than this follow the last error, because decoders
+# return frames with a delay of a few packets.
 _INTACT_PACKETS = 3
-# A longer gap in a transport stream is a new time base, not a still picture, seconds.
+# A longer gap in a transport stream is a jump of its clock, not a long frame.
 _MAX_GAP_S = 10.0
-# Pixels that are further from square than this are an error in the file.
+# A more extreme pixel aspect ratio is an error in the file.
 _MAX_PIXEL_ASPECT = 4.0
 
 
-# Presentation time, and pixels.
+# Presentation time in seconds, and pixels.
 _Frames = Generator[tuple[float, NDArray[np.uint8]], None, None]
 
 
 class TruncatedError(CaptureError):
-    """A video file ends before its time; the frames up to there are sound."""
+    """A video file is truncated; the frames before that point are valid."""
 
 
 def decode(path: Path) -> _Frames:
@@ -54,8 +54,8 @@ def decode(path: Path) -> _Frames:
     Parameters
     ----------
     path
-        The file, in any format that FFmpeg knows. Where it holds several videos, FFmpeg's choice of
-        the best is taken; cover art only if there is nothing else.
+        Video file in any format that FFmpeg supports. Of several video streams FFmpeg's choice is
+        decoded; cover art only if there is nothing else.
 
     Yields
     ------
@@ -67,13 +67,13 @@ def decode(path: Path) -> _Frames:
     Raises
     ------
     TruncatedError
-        After the last frame: the file is cut short or damaged at its end.
+        After the last frame: the file is truncated or damaged at its end.
     CaptureError
-        It cannot be read, or holds no frame that can be decoded.
+        The file cannot be read, or contains no frame that can be decoded.
     """
     _check_regular_file(path)
     try:
-        # With the prefix, a colon in the name does not make it another protocol's address.
+        # The prefix keeps FFmpeg from taking a colon in the name for a protocol.
         container = av.open(f"file:{path}", metadata_errors="replace")
     except av.FFmpegError as error:
         if isinstance(error, OSError):
@@ -84,7 +84,7 @@ def decode(path: Path) -> _Frames:
     with container:
         stream = _video_stream(container)
         if stream is None:
-            raise CaptureError(f"{path}: there is no video in it")
+            raise CaptureError(f"{path}: it contains no video")
         clock = _Clock(container, stream)
         count, time_s, intact, damaged = 0, 0.0, _INTACT_PACKETS, 0
         packets = container.demux(stream)
@@ -115,22 +115,22 @@ def decode(path: Path) -> _Frames:
                     pixels = _upright(frame, stream)
                 except (av.FFmpegError, ValueError, MemoryError) as error:
                     shape = f"{frame.width} x {frame.height} {frame.format.name}"
-                    raise CaptureError(f"{path}: a frame of {shape} cannot be shown") from error
+                    raise CaptureError(f"{path}: a frame of {shape} cannot be converted") from error
                 yield time_s, pixels
     if count == 0:
         raise CaptureError(f"{path}: no frame in it can be decoded; is it a video?")
     if intact < _INTACT_PACKETS or is_truncated(path):
         raise TruncatedError(
-            f"{path}: breaks off after {count} frames ({time_s:.1f} s); "
-            "the file is cut short or damaged"
+            f"{path}: ends prematurely after {count} frames ({time_s:.1f} s); "
+            "the file is truncated or damaged"
         )
     if damaged:
-        log.warning("%s: %d frames are damaged and were left out", path, damaged)
+        log.warning("%s: %d damaged frames were skipped", path, damaged)
 
 
 def _check_regular_file(path: Path) -> None:
     try:
-        # Before it is opened: a pipe would block until somebody writes to it.
+        # Checked before opening, because opening a pipe blocks until somebody writes to it.
         regular = stat.S_ISREG(path.stat().st_mode)
         if regular:
             path.open("rb").close()
@@ -145,7 +145,7 @@ def _check_regular_file(path: Path) -> None:
 
 
 def _video_stream(container: InputContainer) -> VideoStream | None:
-    """Choose FFmpeg's best video stream; cover art only where there is nothing else."""
+    """Return FFmpeg's choice of video stream; cover art only if there is nothing else."""
     streams = container.streams
     if not streams.video:
         return None
@@ -168,28 +168,27 @@ def _fps(stream: VideoStream) -> float:
 
 
 class _Clock:
-    """Presentation times of one stream, from 0 and never backwards."""
+    """Presentation times of one stream, starting at 0 and never decreasing."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._time_base = float(stream.time_base or 0)
-        # Sound may begin a few milliseconds before 0, to be left out by its decoder.
+        # Sound may start a few milliseconds before 0, which its decoder drops.
         self._origin_s = max(container.start_time or 0, 0) / av.time_base
         self._frame_s = 1 / _fps(stream)
-        # AVI stores when frames are decoded, not when they are shown: the n-th frame shown takes
-        # the n-th time.
+        # AVI has decoding times only: the n-th frame shown gets the n-th of them.
         self._decode_order = container.format.name == "avi"
         self._pending: list[int] = []
-        # Transport streams that were recorded one after the other jump in time.
+        # The clock jumps in concatenated transport streams.
         self._may_jump = container.format.name in ("mpegts", "mpeg")
         self._last_s: float | None = None
 
     def add(self, dts: int | None) -> None:
-        """Take note of a packet's decoding time, in the stream's time base."""
+        """Record a packet's decoding time, in the stream's time base."""
         if self._decode_order and dts is not None:
             heapq.heappush(self._pending, dts)
 
     def time_of(self, frame: VideoFrame) -> float:
-        """Return a frame's presentation time, seconds; to be called once for each, in order."""
+        """Return a frame's presentation time, seconds. Call it once for each frame, in order."""
         pts = frame.pts
         if self._decode_order:
             pts = heapq.heappop(self._pending) if self._pending else None
@@ -206,7 +205,7 @@ class _Clock:
 
 
 def _upright(frame: VideoFrame, stream: VideoStream) -> NDArray[np.uint8]:
-    """Convert a frame to BGR with square pixels, turned as the file says."""
+    """Convert a frame to BGR with square pixels, rotated as the file specifies."""
     width, height = frame.width, frame.height
     aspect = float(stream.sample_aspect_ratio or 1)
     if 1 <= aspect <= _MAX_PIXEL_ASPECT:
@@ -218,14 +217,14 @@ def _upright(frame: VideoFrame, stream: VideoStream) -> NDArray[np.uint8]:
 
 
 class VideoFile:
-    """A video file as a source: its frames in their own time.
+    """A video file as a source, at its own pace.
 
     Parameters
     ----------
     path
         The file; see `decode`.
     loop
-        Start again at its end. A damaged end is reported once, and then is an end like any other.
+        Whether to start again at the end. A damaged end is logged once.
     """
 
     def __init__(self, path: Path, loop: bool) -> None:
@@ -251,12 +250,12 @@ class VideoFile:
         self._count = 0
 
     def read(self) -> NDArray[np.uint8] | None:
-        """See `Source.read`; a frame that stays long is delivered again meanwhile."""
+        """See `Source.read`; a frame that is shown for long is delivered repeatedly."""
         if self._next is None:
             if not self._loop:
                 return None
             if self._count == 1:
-                # Cover art, say: nothing would change by decoding it again.
+                # Such as cover art: there is no need to decode it again.
                 self.interval_s = _REPEAT_S
                 return self._current
             self.open()

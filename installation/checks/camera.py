@@ -58,13 +58,13 @@ def check_camera(config: Config) -> Iterator[Finding]:
 def check_camera_name(config: Config) -> Iterator[Finding]:
     """Check that the configured name stays the same camera's."""
     name, node = "camera name", _device_node(config)
-    number = v4l2.number(_device(config)) if node is not None else None
+    number = v4l2.node_number(_device(config)) if node is not None else None
     if node is None or number is None:
         return
     link = v4l2.link_to(node)
     if link is None:
         yield ok(name, f"{node}, its only name")
-    elif sum(map(v4l2.captures, v4l2.nodes())) > 1:
+    elif sum(map(v4l2.is_capture_node, v4l2.nodes())) > 1:
         message = f"{node} may be another camera after a restart: there are several"
         yield warning(name, message, f"set camera.source: {link}")
     else:
@@ -81,8 +81,8 @@ def _device_node(config: Config) -> Path | None:
     if config.camera.path is not None or "://" in config.camera.source:
         return None
     device = _device(config)
-    number = v4l2.number(device)
-    found = device if number is None else v4l2.webcam(number)
+    number = v4l2.node_number(device)
+    found = device if number is None else v4l2.find_webcam(number)
     return found.resolve() if found is not None and found.exists() else None
 
 
@@ -167,14 +167,14 @@ def _read_frames(source: Source) -> tuple[list[Frame], str | None]:
         if pixels is None:
             raise CaptureError(f"{source.name}: has ended")
         frames.append(Frame(len(frames), now, pixels))
-        health.look(frames[-1])
+        health.check(frames[-1])
         # A gap at the start is not part of the rate.
         while len(frames) > 1 and frames[1].captured_at - frames[0].captured_at > _SETTLE_S:
             frames.pop(0)
         frames = [each for each in frames if now - each.captured_at <= _MEASURE_S]
         elapsed_s = now - started_at
         if (elapsed_s > _SETTLE_S + _MEASURE_S and len(frames) > 1) or elapsed_s > _MAX_S:
-            return frames, health.doubt
+            return frames, health.error
 
 
 def _check_exposure(frame: Frame, fault: str | None) -> Finding:

@@ -92,9 +92,11 @@ def _check_server(settings: Inference) -> Finding:
     with open_engines(settings, (settings.detector, settings.classifier)) as engines:
         remote = [engine for engine in engines if isinstance(engine, KserveEngine)]
         for engine in remote:
-            if engine.trouble:
+            if engine.unavailable_reason:
                 remedy = "see docs/scale.md; until then the CPU takes over"
-                return warning(name, f"server {settings.server}: {engine.trouble}", remedy)
+                return warning(
+                    name, f"server {settings.server}: {engine.unavailable_reason}", remedy
+                )
         count = f"{len(remote)} of {len(engines)} engines"
         return ok(name, f"{count} on the server {settings.server}")
 

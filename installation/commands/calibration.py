@@ -14,13 +14,13 @@ from engines.fetch import sha256_of
 from engines.manifest import Manifest, load_manifest
 from engines.precision import quantise
 from installation.capture.source import CaptureError
-from installation.capture.stills import is_picture, read_picture
+from installation.capture.stills import is_image_file, read_image
 from installation.config.model import Config
 from installation.errors import InstallationError
 from installation.inference.cpu import CpuEngine
 from installation.inference.crop import crop_resize
 from installation.inference.engine import Engine
-from installation.scene import Faces
+from installation.scene import Faces, Frame
 from installation.vision.boxes import iou
 from installation.vision.classifier import context_regions
 from installation.vision.detector import Detector, tile_regions
@@ -34,10 +34,8 @@ _MIN_FACE_PX, _THRESHOLD = 32, 0.5
 # Two boxes that overlap this much are of the same face.
 _SAME_FACE_IOU = 0.5
 
-# uint8 (height, width, 3), BGR.
-Image = NDArray[np.uint8]
 # Images, each with float32 (N, 4) regions, xyxy.
-ImageRegions = list[tuple[Image, NDArray[np.float32]]]
+ImageRegions = list[tuple[Frame, NDArray[np.float32]]]
 
 
 def calibrate(config: Config, name: str, folder: Path) -> tuple[bytes, str]:
@@ -88,15 +86,15 @@ def calibrate(config: Config, name: str, folder: Path) -> tuple[bytes, str]:
     return network, _label_loss(original, quantised, test)
 
 
-def _read_images(folder: Path) -> list[Image]:
+def _read_images(folder: Path) -> list[Frame]:
     try:
-        paths = sorted(path for path in folder.iterdir() if is_picture(path))
+        paths = sorted(path for path in folder.iterdir() if is_image_file(path))
     except OSError as error:
         raise InstallationError(f"{folder}: cannot be read: {error.strerror}") from error
     images = []
     for path in paths:
         try:
-            images.append(read_picture(path))
+            images.append(Frame.from_image(read_image(path)))
         except CaptureError as error:
             log.warning("%s; skipped", error)
     return images
@@ -110,11 +108,11 @@ def _detector(engine: Engine) -> Detector:
     return Detector(engine, _MIN_FACE_PX, _THRESHOLD)
 
 
-def _regions(manifest: Manifest, detector: Detector, images: list[Image]) -> ImageRegions:
+def _regions(manifest: Manifest, detector: Detector, images: list[Frame]) -> ImageRegions:
     """Return images with the regions in which the engine runs."""
     found = []
     for image in images:
-        height, width = image.shape[:2]
+        width, height = image.width, image.height
         if manifest.task == "detect":
             size = manifest.input.width, manifest.input.height
             regions = tile_regions(width, height, size, _MIN_FACE_PX)
@@ -124,9 +122,9 @@ def _regions(manifest: Manifest, detector: Detector, images: list[Image]) -> Ima
     return found
 
 
-def _sample(manifest: Manifest, image: Image, region: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sample(manifest: Manifest, image: Frame, region: NDArray[np.float32]) -> NDArray[np.float32]:
     spec = manifest.input
-    pixels = crop_resize(image, region, spec.width, spec.height).astype(np.float32)
+    pixels = crop_resize(image.bgr, region, spec.width, spec.height).astype(np.float32)
     if spec.colour == "rgb":
         pixels = pixels[..., ::-1]
     pixels = (pixels - np.array(spec.mean, np.float32)) * np.array(spec.scale, np.float32)
@@ -144,7 +142,7 @@ def _label_loss(original: Engine, quantised: Engine, test: ImageRegions) -> str:
     return f"{same.mean():.0%} of {same.size} faces keep their best label"
 
 
-def _detection_loss(original: Detector, quantised: Detector, images: list[Image]) -> str:
+def _detection_loss(original: Detector, quantised: Detector, images: list[Frame]) -> str:
     found = [(original.find(image), quantised.find(image)) for image in images]
     kept = sum(_count_matches(before, after) for before, after in found)
     added = sum(len(after) - _count_matches(after, before) for before, after in found)

@@ -1,4 +1,4 @@
-"""``installation cameras``: the webcams that are plugged in."""
+"""``installation cameras``: the list_webcams that are plugged in."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def add_parser(commands: Subparsers) -> None:
 
 
 def _cameras(arguments: argparse.Namespace) -> int:
-    from installation.capture.list_cameras import webcams
+    from installation.capture.list_cameras import list_webcams
 
-    found = webcams()
+    found = list_webcams()
     if arguments.json:
         print(json.dumps([webcam.as_json() for webcam in found]))
         return OK

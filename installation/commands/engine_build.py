@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines import imagenet22k
-from engines.build import Recipe, build, make
+from engines.build import Recipe, build, build_one
 from engines.manifest import load_manifest
 from engines.plan_cache import PlanCache, Target
 from engines.precision import Precision
@@ -84,13 +84,13 @@ def build_all(config: Config, options: BuildOptions, report: Report, progress: P
         _build_authentic(built, options.network, options.weights, report)
     build(built, report)
     names = select_engines(built, options.names)
-    plans = PlanCache(built, must_keep=True)
-    plans.sweep()
+    plans = PlanCache(built, strict_writes=True)
+    plans.remove_temporary()
     if options.precision == "int8":
         _quantise(config, names, options, plans, report)
     elif options.precision is not None:
         for name in names:
-            plans.choose(name, load_manifest(built / name), options.precision)
+            plans.convert(name, load_manifest(built / name), options.precision)
     for library, target in _targets(config, options.target_sms, report):
         for name in names:
             make_plan(plans, name, library, target, progress)
@@ -115,7 +115,7 @@ def _build_authentic(built: Path, network: str, weights: Path | None, report: Re
     report(f"building {_AUTHENTIC}")
     # Reads the weights with the caller's rights, before anything is written.
     write = imagenet22k.prepare(network, weights, report)
-    make(Recipe(_AUTHENTIC, 1, lambda folder, _read: write(folder)), built)
+    build_one(Recipe(_AUTHENTIC, 1, lambda folder, _read: write(folder)), built)
     report(f"to show its labels, set inference.classifier to {_AUTHENTIC}")
 
 
@@ -134,7 +134,7 @@ def _targets(
             raise InferenceError(f"inference.device is gpu, but {error}") from error
         report(f"no plans are needed: {error}")
         return []
-    return [(found.library, Target.here(found.library, found.card))]
+    return [(found.library, Target.here(found.library, found.device))]
 
 
 def _ahead_targets(target_sms: Sequence[int]) -> list[tuple[Library, Target]]:

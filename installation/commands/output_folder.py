@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from installation.capture.source import CaptureError
-from installation.capture.stills import FORMATS, read_picture, reason
+from installation.capture.stills import FORMATS, explain_error, read_image
 from installation.config.model import Theme
 from installation.display.draw_still import paint
 from installation.errors import EXPECTED_ERRORS, InstallationError
@@ -45,7 +45,7 @@ class FileResult(ImageResult):
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``classify --json`` prints."""
-        height, width = self.picture.shape[:2]
+        height, width = self.image.shape[:2]
         return {
             "image": str(self.path),
             "width": width,
@@ -77,10 +77,10 @@ def classify_file(classifier: ImageClassifier, path: Path) -> FileResult:
     CaptureError
         It is not a usable image.
     """
-    image = read_picture(path)
+    image = read_image(path)
     with _name_file_in_errors(path, "cannot be classified"):
-        result = classifier.look(image, always_whole=True)
-    return FileResult(result.picture, result.faces, result.whole, path)
+        result = classifier.classify(image, always_whole=True)
+    return FileResult(result.image, result.faces, result.whole, path)
 
 
 class OutputError(InstallationError):
@@ -138,7 +138,7 @@ class OutputFolder:
         """
         original = result.path
         with _name_file_in_errors(original, "cannot be drawn"):
-            drawn = paint(result.picture, result.scene(), self._theme)
+            drawn = paint(result.image, result.scene(), self._theme)
             image = Image.fromarray(drawn[..., ::-1])
         with _name_file_in_errors(original, "cannot be saved"):
             data, suffix = _encode(image, original.suffix)
@@ -197,4 +197,4 @@ def _name_file_in_errors(path: Path, failure: str) -> Iterator[None]:
     except EXPECTED_ERRORS:
         raise
     except Exception as error:
-        raise CaptureError(f"{path}: {failure}: {reason(error)}") from error
+        raise CaptureError(f"{path}: {failure}: {explain_error(error)}") from error

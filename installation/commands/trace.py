@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from installation.commands.arguments import Subparsers, add_command, load_config, path_or_url
 from installation.commands.exit_status import OK
 from installation.commands.terminal import ProgressBar
+from installation.vision.pipeline import open_pipeline
 
 if TYPE_CHECKING:
     from installation.config.model import Config
@@ -45,12 +46,11 @@ def _scenes(config: Config, video: Path, progress: Progress) -> Iterator[Scene]:
     """Yield a scene for each frame; its ``at`` counts seconds from the beginning of the video."""
     from installation.capture.video import decode
     from installation.scene import Frame
-    from installation.vision.pipeline import open_observer
 
     # A file that cannot be read fails here, before the engines are opened, which takes long.
     frames = decode(video)
     first = next(frames)
-    with contextlib.closing(frames), open_observer(config, progress) as observer:
+    with contextlib.closing(frames), open_pipeline(config, progress) as observer:
         for seq, (time_s, pixels) in enumerate(itertools.chain([first], frames)):
             yield observer.observe(Frame(seq, time_s, pixels))
 

@@ -16,7 +16,7 @@ from installation.config.files import merge_documents
 from installation.config.loader import LAST_GOOD, validate
 from installation.config.model import RESTART_REQUIRED, Config
 from installation.config.strict_yaml import ConfigError, dump, parse
-from installation.runtime.files import write_whole
+from installation.runtime.files import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ class ConfigFile:
             up_to_date = self._copy.exists() and self._copy.read_text(encoding="utf-8") == text
             if not up_to_date or self._copy.stat().st_mode & 0o077:
                 # It contains the config's tokens and passwords.
-                write_whole(self._copy, text.encode(), 0o600)
+                write_atomic(self._copy, text.encode(), 0o600)
         except (OSError, UnicodeDecodeError) as error:
             log.warning("%s: cannot write the copy of the config (%s)", self._copy, error)
 

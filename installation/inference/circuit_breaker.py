@@ -1,8 +1,8 @@
-"""Whether to trust the GPU: three runs that went wrong within an hour, and it is left alone.
+"""A circuit breaker for the GPU: after three failed runs within an hour it is no longer used.
 
-A driver can fail in ways that leave nobody to tell of it. So each run is written down when it
-begins and crossed out when it ends in order; what is left and no longer running went wrong. A
-restart of the machine, which is what mends a driver, begins a new page.
+A GPU driver can fail in ways that end the process without an exception. So every run is recorded in
+a file when it begins and removed when it ends normally; a recorded run whose process no longer
+exists has failed. Rebooting resets the breaker, because a reboot is what repairs a driver.
 """
 
 from __future__ import annotations
@@ -16,105 +16,112 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from installation.runtime.files import as_owner, write_whole
+from installation.runtime.files import as_owner, write_atomic
 
 log = logging.getLogger(__name__)
 
-FAILURES = 3
-# Seconds.
-WINDOW = 3600.0
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+MAX_FAILURES = 3
+WINDOW_S = 3600.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class CircuitBreaker:
-    """The page for one machine.
+    """Counts failed GPU runs of one machine, across processes.
 
     Parameters
     ----------
     path
-        Where it is kept. If it cannot be written, every run is trusted.
+        File that holds the runs. If it cannot be written, the breaker never opens.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._me = {"pid": os.getpid(), "started": _started(os.getpid())}
+        self._process = {"pid": os.getpid(), "started": _start_time(os.getpid())}
 
     def open_reason(self) -> str:
-        """Say why the GPU is left alone for now; empty if it is trusted."""
-        failures = [run for run in self._runs() if not _running(run)]
-        if len(failures) < FAILURES:
+        """Return why the GPU is not used for now; empty if the breaker is closed."""
+        failures = [run for run in self._runs() if not _is_running(run)]
+        if len(failures) < MAX_FAILURES:
             return ""
         last = failures[-1]
-        minutes = (failures[-FAILURES]["at"] + WINDOW - _now()) / 60
+        minutes = (failures[-MAX_FAILURES]["at"] + WINDOW_S - _now()) / 60
         return (
-            f"the GPU failed {len(failures)} times within the hour, the last time: {last['why']}; "
-            f"it is tried again in {max(minutes, 1):.0f} min or after a restart of the machine"
+            f"the GPU failed {len(failures)} times within the last hour, most recently: "
+            f"{last['reason']}; it will be used again in {max(minutes, 1):.0f} min "
+            "or after a reboot"
         )
 
     def begin(self) -> None:
-        """Write down that this process uses the GPU from now on."""
-        run = self._me | {"boot": _boot(), "at": _now(), "why": "it ended without a word"}
-        self._change(lambda others: [*others, run])
+        """Record that this process has started to use the GPU."""
+        run = self._run("process ended unexpectedly")
+        self._rewrite(lambda others: [*others, run])
 
     def end(self) -> None:
-        """Cross it out: all went well."""
-        self._change(lambda others: others)
+        """Remove this process's run: it ended normally."""
+        self._rewrite(lambda others: others)
 
-    def fail(self, why: str) -> None:
-        """Leave it, with a reason."""
-        run = self._me | {"boot": _boot(), "at": _now(), "why": why, "over": True}
-        self._change(lambda others: [*others, run])
+    def fail(self, reason: str) -> None:
+        """Record that this process's run failed, and why."""
+        run = self._run(reason) | {"failed": True}
+        self._rewrite(lambda others: [*others, run])
+
+    def _run(self, reason: str) -> dict[str, Any]:
+        return self._process | {"boot": _boot_id(), "at": _now(), "reason": reason}
 
     def _others(self) -> list[dict[str, Any]]:
-        return [run for run in self._runs() if run.get("over") or not _same(run, self._me)]
+        return [
+            run
+            for run in self._runs()
+            if run.get("failed") or not _same_process(run, self._process)
+        ]
 
     def _runs(self) -> list[dict[str, Any]]:
-        """Return the runs that count: of the last hour, since the machine was started."""
+        """Return the runs of the last hour, as far as they are later than the last boot."""
         try:
             runs = json.loads(self._path.read_text(encoding="utf-8"))
-            boot, now = _boot(), _now()
+            boot, now = _boot_id(), _now()
             return [
                 run
                 for run in runs
-                if {"pid", "started", "why"} <= run.keys()
+                if {"pid", "started", "reason"} <= run.keys()
                 and run["boot"] == boot
-                and 0 <= now - run["at"] < WINDOW
+                and 0 <= now - run["at"] < WINDOW_S
             ]
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return []
 
-    def _change(self, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
-        """Rewrite the page, given the runs of others; nobody else does at the same time."""
+    def _rewrite(self, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+        """Replace the file, under a lock, by what `change` makes of the other processes' runs."""
         try:
             with as_owner(self._path.parent):
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 with self._path.with_suffix(".lock").open("w") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX)
-                    write_whole(self._path, json.dumps(change(self._others())).encode())
+                    write_atomic(self._path, json.dumps(change(self._others())).encode())
         except OSError as error:
-            log.warning("%s: GPU failures are not counted (%s)", self._path, error.strerror)
+            log.warning("%s: GPU failures cannot be recorded (%s)", self._path, error.strerror)
 
 
 def _now() -> float:
-    """Seconds since the machine was started, sleep included."""
+    """Return the seconds since boot, including time asleep."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def _boot() -> str:
-    return _BOOT.read_text(encoding="ascii").strip()
+def _boot_id() -> str:
+    return _BOOT_ID.read_text(encoding="ascii").strip()
 
 
-def _started(pid: int) -> str:
-    """Return when a process was started, as the kernel counts; empty if there is none (proc(5))."""
+def _start_time(pid: int) -> str:
+    """Return a process's start time in clock ticks since boot (proc(5)); empty if it is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
     except OSError:
         return ""
 
 
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def _same_process(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return (one["pid"], one["started"]) == (other["pid"], other["started"])
 
 
-def _running(run: dict[str, Any]) -> bool:
-    return not run.get("over") and _started(run["pid"]) == run["started"]
+def _is_running(run: dict[str, Any]) -> bool:
+    return not run.get("failed") and _start_time(run["pid"]) == run["started"]

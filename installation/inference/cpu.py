@@ -1,4 +1,4 @@
-"""Engines on the CPU, through OpenVINO."""
+"""Engines on the CPU, with OpenVINO."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from numpy.typing import NDArray
 from engines.manifest import Manifest
 from installation.inference.crop import crop_batch
 from installation.inference.engine import InferenceError
+from installation.scene import Frame
 
-# Read while OpenVINO is imported: hwloc's remarks on containers are not for technicians.
+# Must be set before OpenVINO is imported: hwloc prints warnings about containers.
 os.environ.setdefault("HWLOC_HIDE_ERRORS", "2")
-# OpenVINO reports its use over the network and marks the machine with a number, both at import,
-# unless this module is missing. A gallery is nobody's telemetry.
+# At import OpenVINO assigns the machine an identifier and sends usage data over the network, unless
+# this module is missing.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 import openvino as ov  # noqa: E402
 from openvino.preprocess import PrePostProcessor  # noqa: E402
 
-# Engines of the same network share it while any of them is open: it takes tens of megabytes, and
-# looks one after the other, each with all processors, beat looks that contend for them.
-_networks: WeakValueDictionary[tuple[Path, str], ov.CompiledModel] = WeakValueDictionary()
-_opening = threading.Lock()
+# Engines with the same network share its compiled model, which takes tens of megabytes. It runs one
+# inference at a time on all cores, which is faster than several that compete for them.
+_models: WeakValueDictionary[tuple[Path, str], ov.CompiledModel] = WeakValueDictionary()
+_models_lock = threading.Lock()
 
 
 class CpuEngine:
-    """An ONNX network compiled for the CPU, its normalisation fused into the graph.
+    """An ONNX network compiled for the CPU, with its normalisation fused into the graph.
 
-    Not to be shared between threads.
+    Not thread-safe.
 
     Parameters
     ----------
     folder
-        Where the engine lives.
+        The engine's folder.
     manifest
-        Its manifest.
+        The engine's manifest.
     fallback
-        Whether something better was asked for.
+        Whether a GPU was asked for and cannot be used.
 
     Raises
     ------
@@ -58,19 +59,19 @@ class CpuEngine:
         self.fallback = fallback
         path = folder / manifest.onnx
         try:
-            self._network = self._shared(path)
-            self._request = self._network.create_infer_request()
+            self._model = self._shared_model(path)
+            self._request = self._model.create_infer_request()
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise InferenceError(f"{path}: OpenVINO refused it: {reason}") from error
+            raise InferenceError(f"{path}: OpenVINO cannot load it: {reason}") from error
 
-    def _shared(self, path: Path) -> ov.CompiledModel:
+    def _shared_model(self, path: Path) -> ov.CompiledModel:
         key = path, self.manifest.model_dump_json()
-        with _opening:
-            network = _networks.get(key)
-            if network is None:
-                network = _networks[key] = self._compile(path)
-            return network
+        with _models_lock:
+            model = _models.get(key)
+            if model is None:
+                model = _models[key] = self._compile(path)
+            return model
 
     def _compile(self, path: Path) -> ov.CompiledModel:
         core = ov.Core()
@@ -79,11 +80,11 @@ class CpuEngine:
         return core.compile_model(model, "CPU", hints)
 
     def _with_preprocessing(self, model: ov.Model) -> ov.Model:
-        # The order of colours is not left to OpenVINO, which silently forgets it in networks that
-        # ask for their shape.
+        # Colours are swapped in crop_batch: OpenVINO silently drops a colour conversion in networks
+        # that read the shape of their input.
         spec = self.manifest.input
-        # One region at a time: a batch is no faster on a CPU, and each size of batch would take
-        # tens of megabytes for good.
+        # One region at a time: batches are no faster on a CPU, and each batch size would take tens
+        # of megabytes permanently.
         model.reshape([1, 3, spec.height, spec.width])
         steps = PrePostProcessor(model)
         steps.input().tensor().set_element_type(ov.Type.u8).set_layout(ov.Layout("NHWC"))
@@ -92,20 +93,19 @@ class CpuEngine:
         convert.mean(list(spec.mean)).scale([1 / factor for factor in spec.scale])
         return steps.build()
 
-    def run(
-        self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
-        answers = [self._infer(patch) for patch in crop_batch(frame, regions, self.manifest.input)]
+        batch = crop_batch(frame.bgr, regions, self.manifest.input)
+        results = [self._infer(patch) for patch in batch]
         return {
-            name: np.concatenate([answer[name] for answer in answers])
+            name: np.concatenate([result[name] for result in results])
             for name in self.manifest.outputs
         }
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, float]:
         """See `Engine.timed`."""
         began = time.perf_counter()
-        batch = crop_batch(frame, regions, self.manifest.input)
+        batch = crop_batch(frame.bgr, regions, self.manifest.input)
         prepared = time.perf_counter()
         for patch in batch:
             self._infer(patch)
@@ -117,4 +117,4 @@ class CpuEngine:
         return {name: np.array(request.get_tensor(name).data) for name in self.manifest.outputs}
 
     def close(self) -> None:
-        """See `Engine.close`; OpenVINO frees what is no longer referred to."""
+        """See `Engine.close`; OpenVINO frees a model with its last reference."""

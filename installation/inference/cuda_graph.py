@@ -1,4 +1,4 @@
-"""Record work on a CUDA stream once, replay it with one call; pycuda has no words for that.
+"""CUDA graphs, which pycuda does not offer: work recorded once and replayed with one call.
 
 See "CUDA Graphs" in NVIDIA's CUDA C++ programming guide.
 """
@@ -9,48 +9,48 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-# CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads allocate meanwhile is no concern of ours.
+# CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: other threads may allocate memory during the capture.
 _THREAD_LOCAL = 1
 
 
 class NoGraphError(Exception):
-    """The driver or the work does not allow recording; the text says at which step."""
+    """The work cannot be captured with this driver; the message names the step that failed."""
 
 
 class CudaGraph:
-    """Recorded work.
+    """Captured work of one stream.
 
     Parameters
     ----------
     driver
-        The driver's library.
+        The driver library.
     stream
-        pycuda's; idle.
+        An idle pycuda stream.
     work
-        Puts the work on that stream, with addresses that stay.
+        Enqueues the work on that stream. Memory it uses must stay at the same addresses.
 
     Raises
     ------
     NoGraphError
-        It cannot be recorded; the stream is as before.
+        The work cannot be captured; the stream is unchanged.
     """
 
     def __init__(self, driver: ctypes.CDLL, stream: Any, work: Callable[[], None]) -> None:
         self._driver = driver
         self._stream = ctypes.c_void_p(stream.handle)
         self._graph = ctypes.c_void_p()
-        self._ready = ctypes.c_void_p()
+        self._executable = ctypes.c_void_p()
         self._check("cuStreamBeginCapture_v2", self._stream, _THREAD_LOCAL)
         try:
             work()
         except Exception as error:
-            self._end()
+            self._abort_capture()
             raise NoGraphError(str(error)) from error
         self._check("cuStreamEndCapture", self._stream, ctypes.byref(self._graph))
         try:
             self._check(
                 "cuGraphInstantiateWithFlags",
-                ctypes.byref(self._ready),
+                ctypes.byref(self._executable),
                 self._graph,
                 ctypes.c_ulonglong(0),
             )
@@ -58,7 +58,7 @@ class CudaGraph:
             self.free()
             raise
 
-    def _end(self) -> None:
+    def _abort_capture(self) -> None:
         driver = self._driver
         driver.cuStreamEndCapture(self._stream, ctypes.byref(self._graph))
         self.free()
@@ -72,13 +72,13 @@ class CudaGraph:
             raise NoGraphError(f"{function} failed with error {code}")
 
     def launch(self) -> int:
-        """Put the work on the stream again; returns the driver's error, 0 for none."""
-        return int(self._driver.cuGraphLaunch(self._ready, self._stream))
+        """Enqueue the work again and return the driver's error code, 0 for success."""
+        return int(self._driver.cuGraphLaunch(self._executable, self._stream))
 
     def free(self) -> None:
-        """Give the graph back."""
-        if self._ready:
-            self._driver.cuGraphExecDestroy(self._ready)
+        """Destroy the graph."""
+        if self._executable:
+            self._driver.cuGraphExecDestroy(self._executable)
         if self._graph:
             self._driver.cuGraphDestroy(self._graph)
-        self._ready = self._graph = ctypes.c_void_p()
+        self._executable = self._graph = ctypes.c_void_p()

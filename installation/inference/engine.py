@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engines.manifest import Manifest, ManifestError
 from installation.errors import InstallationError
+from installation.scene import Frame
 
 __all__ = ["Engine", "InferenceError", "Manifest", "ManifestError", "OverloadedError"]
 
@@ -18,40 +19,38 @@ class InferenceError(InstallationError):
 
 
 class OverloadedError(InferenceError):
-    """The server has too much to do just now; come again."""
+    """The inference server is overloaded; try again later."""
 
 
 class Engine(Protocol):
-    """A network that looks at regions of a frame.
+    """A network that runs on regions of a frame.
 
     Attributes
     ----------
     manifest
-        What it is; ``manifest.input`` tells the size regions are brought to.
+        Describes the network; regions are resized to ``manifest.input``.
     """
 
     manifest: Manifest
 
     @property
     def device(self) -> str:
-        """What it runs on by now, as a technician would say."""
+        """What the engine runs on now, as a technician would name it."""
 
     @property
     def fallback(self) -> bool:
-        """Whether that is the CPU for now, though something better was asked for."""
+        """Whether the CPU currently replaces a GPU or a server that was asked for."""
 
-    def run(
-        self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Crop, resize and normalise N regions of a frame and infer them as one batch.
 
         Parameters
         ----------
         frame
-            uint8 (height, width, 3), BGR.
+            In any pixel layout. Backends that need BGR convert it.
         regions
-            float32 (N, 4), xyxy in pixels of the frame. Each is stretched to the input size; what
-            lies outside the frame is black.
+            float32 (N, 4), xyxy in pixels of the frame. Each is stretched to the input size;
+            pixels outside the frame are black.
 
         Returns
         -------
@@ -59,11 +58,12 @@ class Engine(Protocol):
             The manifest's outputs by name, float32, leading dimension N.
         """
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
-        """Do what `run` does, answers aside, and return the seconds each step took.
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, float]:
+        """Run like `run`, discard the outputs and return the seconds each step took.
 
-        Steps are ``upload``, ``preprocess``, ``infer`` and ``download``, where there are any.
+        The steps are ``upload``, ``preprocess``, ``infer`` and ``download``, as far as the backend
+        has them.
         """
 
     def close(self) -> None:
-        """Free what the engine holds; to be called on the thread that opened it."""
+        """Free the engine's resources. Call it on the thread that opened the engine."""

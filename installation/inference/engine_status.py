@@ -1,4 +1,4 @@
-"""How engines, plans and the device stand."""
+"""The state of engines, plans and the device."""
 
 from __future__ import annotations
 
@@ -12,36 +12,34 @@ from installation.inference.open_engines import NoGpuError, circuit_breaker_for,
 
 
 def engine_names(built: Path) -> list[str]:
-    """Return the names of the engines that have been built."""
+    """Return the names of all built engines."""
     return sorted(path.parent.name for path in built.glob(f"[!.]*/{MANIFEST}"))
 
 
 def engine_status(config: Config) -> list[tuple[str, str, str]]:
-    """Tell how every engine and every plan stands.
+    """Return the state of every engine, every plan and the device.
 
     Returns
     -------
     list
-        Of name, what is wrong (empty if nothing is) and what else there is to know.
+        Tuples of name, error (empty if there is none) and description.
     """
     built = config.inference.engines
-    lines = [(each.name, each.wrong, each.about) for each in survey(built)]
+    lines = [(each.name, each.error, each.description) for each in survey(built)]
     plans = PlanCache(built)
-    lines += [(f"plans/{kept.file}", kept.wrong, kept.about) for kept in plans.survey()]
-    if config.inference.server:
-        return [*lines, ("device", "", f"server {config.inference.server_address}")]
+    lines += [(f"plans/{plan.file}", plan.error, plan.description) for plan in plans.survey()]
     if config.inference.device == "cpu":
         return [*lines, ("device", "", "CPU, as inference.device says")]
     try:
-        found = find_gpu()
+        gpu = find_gpu()
     except NoGpuError as error:
-        wrong = str(error) if config.inference.device == "gpu" else ""
-        return [*lines, ("device", wrong, f"CPU: {error}")]
-    target = Target.here(found.library, found.card)
-    usable = {name for name, wrong, _ in lines if not wrong}
+        failure = str(error) if config.inference.device == "gpu" else ""
+        return [*lines, ("device", failure, f"CPU: {error}")]
+    target = Target.here(gpu.library, gpu.device)
+    usable = {name for name, error, _ in lines if not error}
     for name in engine_names(built):
         if name in usable:
-            wrong = plans.standing(name, load_manifest(built / name), target)
-            if wrong:
-                lines.append((f"{name} on the GPU", f"will be built: {wrong}", ""))
-    return [*lines, ("device", circuit_breaker_for(built).open_reason(), str(found))]
+            reason = plans.stale_reason(name, load_manifest(built / name), target)
+            if reason:
+                lines.append((f"{name} on the GPU", f"will be built: {reason}", ""))
+    return [*lines, ("device", circuit_breaker_for(built).open_reason(), str(gpu))]

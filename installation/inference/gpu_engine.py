@@ -1,7 +1,7 @@
-"""Engines on an NVIDIA card, through TensorRT.
+"""Engines on an NVIDIA GPU, with TensorRT.
 
-Where the driver allows, all that follows the upload of a frame is recorded once for each size of
-batch and replayed with a single call.
+Where the driver allows it, everything that follows the upload of a frame is captured in a CUDA
+graph, one for each batch size, and replayed with a single call.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ from installation.inference.gpu import (
     OutputBuffer,
     translate_cuda_errors,
 )
+from installation.scene import Frame
 
 log = logging.getLogger(__name__)
 
 
 class PlanRejectedError(InferenceError):
-    """A plan is of no use, though it is what was built: it has to be built again."""
+    """TensorRT cannot use an undamaged plan; it has to be built again."""
 
 
 class _Bucket:
-    """A network ready for batches of one size."""
+    """An execution context for one batch size."""
 
     def __init__(self, size: int, context: Any) -> None:
         self.size = size
@@ -43,46 +44,46 @@ class _Bucket:
 
 
 class GpuEngine:
-    """A plan on the card.
+    """A TensorRT plan on the GPU.
 
-    Not to be shared between threads.
+    Not thread-safe.
 
     Parameters
     ----------
     gpu
-        The card.
+        The GPU.
     manifest
-        The engine's.
+        The engine's manifest.
     trt
-        TensorRT's module, the one that built the plan.
+        The TensorRT module that built the plan.
     plan
-        The plan, checked by whoever read it: TensorRT trusts it.
-    most
-        The largest batch it was built for.
+        The plan, already verified: TensorRT crashes on a damaged one.
+    max_batch
+        Largest batch the plan was built for.
 
     Raises
     ------
-    RefusedError
-        TensorRT refused the plan, or it is not of this engine.
+    PlanRejectedError
+        TensorRT rejected the plan, or it belongs to another engine.
     InferenceError
         TensorRT does not work.
     GpuError
-        The card failed.
+        The GPU failed.
     """
 
     fallback = False
 
     def __init__(
-        self, gpu: GpuContext, manifest: Manifest, trt: Any, plan: bytes, most: int
+        self, gpu: GpuContext, manifest: Manifest, trt: Any, plan: bytes, max_batch: int
     ) -> None:
         self.manifest = manifest
-        self.device = gpu.card.name
+        self.device = gpu.device.name
         self._gpu = gpu
         self._trt = trt
-        self._most = most
+        self._max_batch = max_batch
         self._buckets: list[_Bucket] = []
         self._outputs: list[OutputBuffer] = []
-        self._feed: Any = None
+        self._input_buffer: Any = None
         self._logger = make_logger(trt)
         self._runtime: Any = None
         self._engine: Any = None
@@ -100,10 +101,15 @@ class GpuEngine:
             self._runtime = self._trt.Runtime(self._logger)
             self._engine = self._runtime.deserialize_cuda_engine(plan)
         except Exception as error:
-            # The bindings raise what they please.
+            # The bindings document no exceptions.
             raise InferenceError(f"TensorRT cannot work: {self._reason() or error}") from error
         if self._engine is None:
-            raise PlanRejectedError(f"TensorRT refused the plan: {self._reason() or 'silently'}")
+            reason = self._reason()
+            raise PlanRejectedError(
+                f"TensorRT rejected the plan: {reason}"
+                if reason
+                else "TensorRT rejected the plan without an error message"
+            )
 
     def _reason(self) -> str:
         return " ".join("; ".join(self._logger.errors[-2:]).split())
@@ -124,12 +130,16 @@ class GpuEngine:
             or tuple(engine.get_tensor_shape(inputs[0]))[1:] != shape
             or outputs != set(self.manifest.outputs)
         ):
-            raise PlanRejectedError(f"the plan is not of this engine: it has {', '.join(names)}")
-        self._input = inputs[0]
-        dtype = types[engine.get_tensor_dtype(self._input)]
-        self._feed = InputBuffer(self._gpu, self.manifest, dtype == np.float16, self._most)
-        sizes = [1 << power for power in range(self._most.bit_length())]
-        for size in sorted({*(size for size in sizes if size < self._most), self._most}):
+            raise PlanRejectedError(
+                f"the plan belongs to another engine: its tensors are {', '.join(names)}"
+            )
+        self._input_name = inputs[0]
+        dtype = types[engine.get_tensor_dtype(self._input_name)]
+        self._input_buffer = InputBuffer(
+            self._gpu, self.manifest, dtype == np.float16, self._max_batch
+        )
+        sizes = [1 << power for power in range(self._max_batch.bit_length())]
+        for size in sorted({*(size for size in sizes if size < self._max_batch), self._max_batch}):
             self._buckets.append(_Bucket(size, self._context(size, shape)))
         largest = self._buckets[-1].context
         for name in self.manifest.outputs:
@@ -137,7 +147,7 @@ class GpuEngine:
             output_type = types[engine.get_tensor_dtype(name)]
             self._outputs.append(OutputBuffer(name, output_shape, output_type))
         for bucket in self._buckets:
-            bucket.context.set_tensor_address(self._input, self._feed.planes)
+            bucket.context.set_tensor_address(self._input_name, self._input_buffer.address)
             for output in self._outputs:
                 bucket.context.set_tensor_address(output.name, output.address)
 
@@ -145,38 +155,36 @@ class GpuEngine:
         engine, context = self._engine, None
         strategies = getattr(self._trt, "DynamicShapesKernelSpecializationStrategy", None)
         if strategies is not None:
-            # TensorRT-RTX would go on to look for faster kernels in the background, and a recorded
-            # graph would never get to see them.
+            # TensorRT-RTX would otherwise compile faster kernels in the background, which a
+            # captured graph would never use.
             config = engine.create_runtime_config()
             config.dynamic_shapes_kernel_specialization_strategy = strategies.EAGER
             context = engine.create_execution_context(config)
         else:
             context = engine.create_execution_context()
-        if context is None or not context.set_input_shape(self._input, (size, *shape)):
-            raise GpuError(f"TensorRT refused batches of {size}: {self._reason()}")
+        if context is None or not context.set_input_shape(self._input_name, (size, *shape)):
+            raise GpuError(f"TensorRT rejected a batch size of {size}: {self._reason()}")
         return context
 
     def _warm_up(self) -> None:
-        """Run every size of batch once, and record it where the driver allows."""
-        self._gpu.upload(np.zeros((2, 2, 3), np.uint8))
+        """Run every batch size once, and capture it as a CUDA graph if possible."""
+        self._gpu.upload(Frame.from_image(np.zeros((2, 2, 3), np.uint8)))
         for bucket in self._buckets:
-            self._feed.fill(np.zeros((0, 4), np.float32))
+            self._input_buffer.fill(np.zeros((0, 4), np.float32))
             self._enqueue(bucket)
             self._gpu.stream.synchronize()
             try:
                 work = partial(self._enqueue, bucket)
                 bucket.graph = CudaGraph(self._gpu.driver, self._gpu.stream, work)
             except NoGraphError as error:
-                log.info("batches of %d go without a CUDA graph: %s", bucket.size, error)
+                log.info("batch size %d runs without a CUDA graph: %s", bucket.size, error)
 
-    def run(
-        self, frame: NDArray[np.uint8], regions: NDArray[np.float32]
-    ) -> dict[str, NDArray[np.float32]]:
+    def run(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """See `Engine.run`."""
         self._gpu.upload(frame)
         parts = [
-            self._run_batch(regions[start : start + self._most])
-            for start in range(0, len(regions), self._most)
+            self._run_batch(regions[start : start + self._max_batch])
+            for start in range(0, len(regions), self._max_batch)
         ]
         return {
             output.name: np.concatenate([part[output.name] for part in parts])
@@ -186,29 +194,29 @@ class GpuEngine:
     def _run_batch(self, regions: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         bucket = self._bucket(len(regions))
         with translate_cuda_errors("an engine ran"):
-            self._feed.fill(regions)
+            self._input_buffer.fill(regions)
             if bucket.graph is None:
                 self._enqueue(bucket)
             elif code := bucket.graph.launch():
                 raise GpuError(f"the GPU failed while an engine ran: error {code}")
             self._gpu.stream.synchronize()
-        answers = {
+        outputs = {
             output.name: np.array(output.host[: len(regions)], np.float32)
             for output in self._outputs
         }
-        if not all(np.isfinite(answer).all() for answer in answers.values()):
-            raise GpuError("the GPU failed while an engine ran: its answers are no numbers")
-        return answers
+        if not all(np.isfinite(output).all() for output in outputs.values()):
+            raise GpuError("the GPU failed while an engine ran: its outputs contain NaN or Inf")
+        return outputs
 
-    def timed(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> dict[str, float]:
-        """See `Engine.timed`; the seconds are the card's own."""
-        return dict(self._feed.timed(frame, regions, self.steps))
+    def timed(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, float]:
+        """See `Engine.timed`; measured by the GPU."""
+        return dict(self._input_buffer.timed(frame, regions, self.steps))
 
     def steps(self, count: int) -> dict[str, Callable[[], None]]:
-        """Return what it takes to run a batch, in order, each put on the stream when called."""
+        """Return the steps that run a batch, in order; calling one enqueues it."""
         bucket = self._bucket(count)
         return {
-            "preprocess": lambda: self._feed.write(bucket.size),
+            "preprocess": lambda: self._input_buffer.write(bucket.size),
             "infer": lambda: self._infer(bucket),
             "download": lambda: self._fetch(bucket.size),
         }
@@ -229,7 +237,7 @@ class GpuEngine:
             output.fetch(size, self._gpu.stream)
 
     def close(self) -> None:
-        """Free everything, in order, on the thread that opened it."""
+        """Free everything in order. Call it on the thread that opened the engine."""
         for bucket in self._buckets:
             if bucket.graph is not None:
                 bucket.graph.free()
@@ -239,6 +247,6 @@ class GpuEngine:
         for output in self._outputs:
             output.free()
         self._outputs.clear()
-        if self._feed is not None:
-            self._feed.free()
-        self._feed = None
+        if self._input_buffer is not None:
+            self._input_buffer.free()
+        self._input_buffer = None

@@ -1,6 +1,7 @@
-"""Compile CUDA source for one card, with NVIDIA's run-time compiler (NVRTC, its manual, 13.0).
+"""Compile CUDA source for one GPU with NVIDIA's run-time compiler (NVRTC, manual of version 13.0).
 
-Compiled on the machine it runs on, because older drivers refuse what newer compilers make.
+The kernels are compiled on the machine they run on, because older drivers reject the output of
+newer compilers.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ _SONAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so.11.2")
 
 
 class CompilerError(InstallationError):
-    """NVRTC is not there, or refused the source."""
+    """NVRTC is not installed, or cannot compile the source."""
 
 
-def _places() -> Iterator[str]:
-    """Yield where NVRTC may be: the loader's sight, the toolkit, Python packages of NVIDIA's."""
+def _library_paths() -> Iterator[str]:
+    """Yield where NVRTC may be: the loader's search path, the CUDA toolkit, NVIDIA's packages."""
     spec = importlib.util.find_spec("nvidia")
     packages = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
     for soname in _SONAMES:
@@ -31,41 +32,41 @@ def _places() -> Iterator[str]:
 
 
 def _libraries(cuda: int) -> Iterator[ctypes.CDLL]:
-    """Yield the compilers that are here, first those no newer than the driver."""
-    for place in sorted(_places(), key=lambda each: int(each.split(".so.")[1][:2]) > cuda):
+    """Yield the installed compilers, those no newer than the driver first."""
+    for path in sorted(_library_paths(), key=lambda each: int(each.split(".so.")[1][:2]) > cuda):
         try:
-            # NVIDIA's Python packages leave it to others to find what it needs beside it.
-            for part in sorted(Path(place).parent.glob("libnvrtc-builtins.so.*")):
+            # NVRTC in NVIDIA's Python packages does not find the library beside it by itself.
+            for part in sorted(Path(path).parent.glob("libnvrtc-builtins.so.*")):
                 ctypes.CDLL(str(part))
-            yield ctypes.CDLL(place)
+            yield ctypes.CDLL(path)
         except OSError:
             continue
 
 
 def compile_source(source: str, compute_capability: int, cuda: int) -> Iterator[bytes]:
-    """Compile CUDA C++ to a cubin, with each compiler that is here until one will do.
+    """Compile CUDA C++ to a cubin with each installed compiler in turn.
 
     Parameters
     ----------
     source
-        Self-contained; nothing is included from elsewhere.
+        CUDA C++ without includes.
     compute_capability
-        Of the card: 86 for ``sm_86``.
+        Of the GPU: 86 for ``sm_86``.
     cuda
-        Major version of CUDA that the driver speaks: it may not load what newer compilers make,
-        so they come last.
+        Major CUDA version that the driver supports. Newer compilers are tried last, because the
+        driver may not load their output.
 
     Yields
     ------
     bytes
-        What ``cuModuleLoadData`` takes, for cards of that kind alone.
+        A cubin for ``cuModuleLoadData``, for that compute capability only.
 
     Raises
     ------
     CompilerError
-        NVRTC is missing, or none that is here knows the card or likes the source.
+        NVRTC is missing, or no installed NVRTC can compile the source for this GPU.
     """
-    refused = CompilerError(
+    failure = CompilerError(
         "the CUDA compiler NVRTC is not installed: pip install nvidia-cuda-nvrtc"
     )
     yielded = False
@@ -73,12 +74,12 @@ def compile_source(source: str, compute_capability: int, cuda: int) -> Iterator[
         try:
             cubin = _compile(library, source, f"--gpu-architecture=sm_{compute_capability}")
         except CompilerError as error:
-            refused = error
+            failure = error
         else:
             yielded = True
             yield cubin
     if not yielded:
-        raise refused
+        raise failure
 
 
 def _compile(nvrtc: ctypes.CDLL, source: str, option: str) -> bytes:
@@ -87,8 +88,8 @@ def _compile(nvrtc: ctypes.CDLL, source: str, option: str) -> bytes:
 
     def check(code: int) -> None:
         if code:
-            words = nvrtc.nvrtcGetErrorString(code).decode(errors="replace")
-            raise CompilerError(f"NVRTC refused the kernels: {words}{_log(nvrtc, program)}")
+            reason = nvrtc.nvrtcGetErrorString(code).decode(errors="replace")
+            raise CompilerError(f"NVRTC cannot compile the kernels: {reason}{_log(nvrtc, program)}")
 
     check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), source.encode(), None, 0, None, None))
     try:

@@ -1,4 +1,4 @@
-"""Where the engines run: on a GPU, on a server, or on this machine's CPU."""
+"""Open engines on a GPU, on an inference server or on the local CPU."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from installation.config.model import Inference
 from installation.errors import EXPECTED_ERRORS, InstallationError
 from installation.inference.circuit_breaker import CircuitBreaker
 from installation.inference.engine import Engine, InferenceError
+from installation.inference.server_timings import ServerTimings
 from installation.runtime.background import run_in_thread
 
 __all__ = [
@@ -36,41 +37,45 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-# Receives what is being prepared and how much of it is done, 0 to 1; returns False to cancel.
+_SERVER_TIMINGS = ServerTimings()
+
+# Called with what is being prepared and the share that is done, 0 to 1; returns False to cancel.
 Progress = Callable[[str, float], bool]
 
 
 class NoGpuError(InstallationError):
-    """The GPU is not used; the message says why."""
+    """No usable GPU; the message says why."""
 
 
 class DeviceError(InferenceError):
-    """The GPU that the config asks for cannot be used by this process; another one may."""
+    """The GPU that the config requires cannot be used; another process may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuInfo:
-    """A card and a TensorRT that agree."""
+    """A GPU and a TensorRT that supports it."""
 
-    card: CudaDevice
+    device: CudaDevice
     library: Library
 
     def __str__(self) -> str:
-        card = self.card
-        return f"GPU {card.name} (sm_{card.compute_capability}, {card.driver}), {self.library}"
+        device = self.device
+        return (
+            f"GPU {device.name} (sm_{device.compute_capability}, {device.driver}), {self.library}"
+        )
 
 
 def find_gpu() -> GpuInfo:
-    """Find the GPU to use.
+    """Find the GPU and the TensorRT to use.
 
     Raises
     ------
     NoGpuError
-        Driver, card, TensorRT and pycuda are not all there.
+        The driver, the GPU, TensorRT or pycuda is missing.
     """
     try:
-        card = find_device()
-        library = find_library(card)
+        device = find_device()
+        library = find_library(device)
     except (NoDeviceError, NoLibraryError) as error:
         raise NoGpuError(str(error)) from error
     try:
@@ -79,39 +84,43 @@ def find_gpu() -> GpuInfo:
         missing = error.name in ("pycuda", "pycuda.driver")
         reason = "is not installed" if missing else f"cannot be imported ({error})"
         raise NoGpuError(f"pycuda {reason}") from error
-    return GpuInfo(card, library)
+    return GpuInfo(device, library)
 
 
 def circuit_breaker_for(built: Path) -> CircuitBreaker:
-    """Return the page on which GPU failures are counted."""
+    """Return the circuit breaker that counts GPU failures for a folder of engines."""
     return CircuitBreaker(built / "plans" / "gpu.json")
 
 
 def mark_clean_exit(built: Path) -> None:
-    """Note that this process ends without having closed the GPU, for which that is not to blame."""
+    """Record that this process exits without closing the GPU, which does not count as a failure."""
     if (built / "plans").is_dir():
         circuit_breaker_for(built).end()
 
 
-def prepare(built: Path, name: str, found: GpuInfo, progress: Progress) -> tuple[Network, bytes]:
-    """Return an engine's network and plan for the GPU that was found; see `make_plan`."""
-    target = Target.here(found.library, found.card)
-    return make_plan(PlanCache(built), name, found.library, target, progress)
+def prepare(built: Path, name: str, gpu: GpuInfo, progress: Progress) -> tuple[Network, bytes]:
+    """Return an engine's network and plan for a GPU; see `make_plan`."""
+    target = Target.here(gpu.library, gpu.device)
+    return make_plan(PlanCache(built), name, gpu.library, target, progress)
 
 
 def make_plan(
     plans: PlanCache, name: str, library: Library, target: Target, progress: Progress
 ) -> tuple[Network, bytes]:
-    """Return an engine's network and plan for a target, built now if need be.
+    """Return an engine's network and plan for a target; build the plan if necessary.
 
     Parameters
     ----------
-    plans, name
-        Where the engine lives, and what it is called.
-    library, target
-        What builds it, and what for.
+    plans
+        The plan cache.
+    name
+        Name of the engine.
+    library
+        TensorRT that builds the plan.
+    target
+        What the plan is for.
     progress
-        Told when something has to be built, on another thread.
+        Called from another thread while a plan is being built.
 
     Raises
     ------
@@ -121,7 +130,7 @@ def make_plan(
 
     def work(cancelled: threading.Event) -> tuple[Network, bytes]:
         def begin(reason: str) -> ProgressCallback:
-            log.info("%s: building a plan for %s: %s", name, target.who, reason)
+            log.info("%s: building a plan for %s: %s", name, target.label, reason)
             return lambda done: progress(label, done) and not cancelled.is_set()
 
         return plans.plan(name, library, target, begin)
@@ -131,7 +140,7 @@ def make_plan(
 
 
 def rebuild_damaged(built: Path, names: Collection[str]) -> None:
-    """Build what is missing or damaged of these folders again, from packages that were kept.
+    """Rebuild missing or damaged engine folders from the packages that were downloaded before.
 
     Raises
     ------
@@ -146,51 +155,55 @@ def open_engines(
     settings: Inference,
     names: Sequence[str],
     progress: Progress = lambda _what, _done: True,
-    waits: bool = False,
+    raise_overload: bool = False,
+    server_timings: ServerTimings = _SERVER_TIMINGS,
 ) -> Iterator[list[Engine]]:
-    """Open engines on the device that a config asks for; all on the same, if it is this machine's.
+    """Open engines where the config says; close them on exit, on the same thread.
 
-    What they hold is freed on leaving, on the same thread.
+    Without a server, all engines run on the same device.
 
     Parameters
     ----------
     settings
-        ``device`` says where: ``auto`` takes the GPU when all that it needs is there and works.
+        ``device`` chooses the device; ``auto`` uses the GPU if everything it needs works.
     names
-        Of the engines' folders.
+        Folder names of the engines.
     progress
-        Told when something has to be built, which may take minutes.
-    waits
-        Whether the caller would rather hear that a server is busy (`OverloadedError`) than be
-        answered by this machine's CPU.
+        Called while a plan is being built, which may take minutes.
+    raise_overload
+        Whether to raise `OverloadedError` when a server is overloaded, instead of using the CPU.
+    server_timings
+        Timeouts and retry delays for a server.
 
     Raises
     ------
     ManifestError
-        An engine is missing, or is not what its manifest says.
+        An engine is missing, or does not match its manifest.
     InferenceError
-        A backend refused an engine.
+        A backend cannot open an engine.
     DeviceError
-        ``gpu`` was asked for and is not there.
+        The config requires the GPU, and it cannot be used.
     CancelledError
-        `progress` asked for it.
+        `progress` returned False.
     """
     with ExitStack() as stack:
         engines, fallback = None, False
         if settings.server:
-            engines = stack.enter_context(_on_server(settings, names, waits))
+            engines = stack.enter_context(
+                _on_server(settings, names, raise_overload, server_timings)
+            )
         elif settings.device != "cpu":
             try:
-                found = find_gpu()
+                gpu = find_gpu()
                 if reason := circuit_breaker_for(settings.engines).open_reason():
                     raise InferenceError(reason)
-                engines = stack.enter_context(_on_gpu(settings, names, found, progress))
+                engines = stack.enter_context(_on_gpu(settings, names, gpu, progress))
             except CancelledError:
                 raise
             except EXPECTED_ERRORS as error:
                 if settings.device == "gpu":
                     raise DeviceError(f"inference.device is gpu, but {error}") from error
-                # A machine without a GPU has what it was bought for.
+                # On a machine without a GPU the CPU is no fallback.
                 fallback = not isinstance(error, NoGpuError) or isinstance(
                     error.__cause__, DriverError
                 )
@@ -205,24 +218,28 @@ def open_engines(
 
 @contextmanager
 def _on_cpu(built: Path, names: Sequence[str], fallback: bool) -> Iterator[list[Engine]]:
-    # OpenVINO takes a second to import; what needs no engine need not wait for it.
+    # Importing OpenVINO takes a second.
     from installation.inference.cpu import CpuEngine
 
     yield [CpuEngine(built / name, load_manifest(built / name), fallback) for name in names]
 
 
 @contextmanager
-def _on_server(settings: Inference, names: Sequence[str], waits: bool) -> Iterator[list[Engine]]:
-    from installation.inference.kserve import KserveClient, KserveEngine
+def _on_server(
+    settings: Inference, names: Sequence[str], raise_overload: bool, timings: ServerTimings
+) -> Iterator[list[Engine]]:
+    # The gRPC client is needed on few machines, and takes memory.
+    from installation.inference.kserve import KserveEngine
+    from installation.inference.kserve_client import KserveClient
 
     with ExitStack() as stack:
         local = stack.enter_context(_on_cpu(settings.engines, names, fallback=False))
-        connection = KserveClient(settings)
-        stack.callback(connection.close)
+        client = KserveClient(settings)
+        stack.callback(client.close)
         engines: list[Engine] = []
         for name, engine in zip(names, local, strict=True):
             if engine.manifest.task == "classify" or settings.offload == "both":
-                engine = KserveEngine(connection, name, engine, waits)
+                engine = KserveEngine(client, name, engine, raise_overload, timings)
             stack.callback(engine.close)
             engines.append(engine)
         yield engines
@@ -230,50 +247,50 @@ def _on_server(settings: Inference, names: Sequence[str], waits: bool) -> Iterat
 
 @contextmanager
 def _on_gpu(
-    settings: Inference, names: Sequence[str], found: GpuInfo, progress: Progress
+    settings: Inference, names: Sequence[str], gpu: GpuInfo, progress: Progress
 ) -> Iterator[list[Engine]]:
     from installation.inference.gpu import GpuError
 
-    plans = {name: prepare(settings.engines, name, found, progress) for name in names}
-    trust = circuit_breaker_for(settings.engines)
-    trust.begin()
+    plans = {name: prepare(settings.engines, name, gpu, progress) for name in names}
+    breaker = circuit_breaker_for(settings.engines)
+    breaker.begin()
     try:
         with ExitStack() as around, ExitStack() as stack:
-            engines = _open_on_gpu(settings.engines, plans, found, stack)
+            engines = _open_on_gpu(settings.engines, plans, gpu, stack)
             precisions = dict.fromkeys(network.precision for network, _ in plans.values())
             plans.clear()
-            log.info("inference on the %s, %s", found, "/".join(precisions))
+            log.info("inference on the %s, %s", gpu, "/".join(precisions))
             try:
                 yield engines
             except GpuError:
-                # pycuda would complain about each thing that cannot be freed any more.
+                # pycuda prints a warning for everything that can no longer be freed.
                 around.enter_context(_stderr_suppressed())
                 raise
     except GpuError as error:
-        trust.fail(str(error))
+        breaker.fail(str(error))
         raise
     except BaseException:
-        trust.end()
+        breaker.end()
         raise
-    trust.end()
+    breaker.end()
 
 
 def _open_on_gpu(
-    built: Path, plans: dict[str, tuple[Network, bytes]], found: GpuInfo, stack: ExitStack
+    built: Path, plans: dict[str, tuple[Network, bytes]], gpu: GpuInfo, stack: ExitStack
 ) -> list[Engine]:
     from installation.inference.gpu import GpuContext, GpuError
     from installation.inference.gpu_engine import GpuEngine, PlanRejectedError
 
     engines: list[Engine] = []
     try:
-        gpu = GpuContext(found.card)
-        stack.callback(gpu.close)
+        context = GpuContext(gpu.device)
+        stack.callback(context.close)
         for name, (_, plan) in plans.items():
             manifest = load_manifest(built / name)
             try:
-                engine = GpuEngine(gpu, manifest, found.library.module, plan, BATCHES.most)
+                engine = GpuEngine(context, manifest, gpu.library.module, plan, BATCHES.max)
             except PlanRejectedError:
-                PlanCache(built).discard(name, Target.here(found.library, found.card))
+                PlanCache(built).discard(name, Target.here(gpu.library, gpu.device))
                 raise
             stack.callback(engine.close)
             engines.append(engine)
@@ -286,14 +303,14 @@ def _open_on_gpu(
 
 @contextmanager
 def _stderr_suppressed() -> Iterator[None]:
-    """Keep back what is written to standard error, by C++ too."""
+    """Discard what is written to standard error, also by native code."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    saved = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

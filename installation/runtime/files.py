@@ -1,6 +1,6 @@
-"""Write files atomically, and as the owner of their folder."""
+"""Writing files atomically, and as the owner of their folder."""
 
-# Shared with `engines`, which imports nothing from here.
-from engines.files import as_owner, write_whole
+# `engines` does so, too, and imports nothing from `installation`.
+from engines.files import as_owner, write_atomic
 
-__all__ = ["as_owner", "write_whole"]
+__all__ = ["as_owner", "write_atomic"]

@@ -1,1 +1,1 @@
-"""Frame to Scene: finds faces, follows them, and finds a word for each."""
+"""Frame to Scene: detects faces, tracks them and labels each of them."""

@@ -1,4 +1,4 @@
-"""Arithmetic on boxes; all are xyxy in pixels."""
+"""Geometry of boxes; all boxes are xyxy in pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of every box in one set with every box in another.
+    """Compute the intersection over union of every pair of boxes from two sets.
 
     Parameters
     ----------
@@ -24,18 +24,18 @@ def iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     >>> iou(np.float32([[0, 0, 2, 2]]), np.float32([[1, 0, 3, 2], [5, 5, 6, 6]])).round(2).tolist()
     [[0.33000001311302185, 0.0]]
     """
-    shared = _shared(a, b)
-    union = _areas(a)[:, None] + _areas(b)[None, :] - shared
-    return np.asarray(shared / np.maximum(union, 1e-9), np.float32)
+    intersections = _intersections(a, b)
+    union = _areas(a)[:, None] + _areas(b)[None, :] - intersections
+    return np.asarray(intersections / np.maximum(union, 1e-9), np.float32)
 
 
 def overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Share of the smaller box that lies in the other; shapes as for `iou`."""
+    """Compute the share of the smaller box that lies in the other one; shapes as for `iou`."""
     smaller = np.minimum(_areas(a)[:, None], _areas(b)[None, :])
-    return np.asarray(_shared(a, b) / np.maximum(smaller, 1e-9), np.float32)
+    return np.asarray(_intersections(a, b) / np.maximum(smaller, 1e-9), np.float32)
 
 
-def _shared(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+def _intersections(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     return np.asarray(np.clip(high - low, 0, None).prod(2), np.float32)
@@ -46,14 +46,14 @@ def _areas(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def squares(xyxy: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Squares around boxes, sharing their centres.
+    """Return squares with the same centres as boxes.
 
     Parameters
     ----------
     xyxy
         float32 (N, 4).
     factor
-        Side of the square in multiples of the box's longer side.
+        Side of a square in multiples of the box's longer side.
 
     Returns
     -------
@@ -66,14 +66,14 @@ def squares(xyxy: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
 
 
 def shift_inside(squares: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    """Move squares into a picture, shrinking those that are too large for it.
+    """Move squares into a frame, shrinking those that are too large for it.
 
     Parameters
     ----------
     squares
         float32 (N, 4), xyxy.
     width, height
-        Of the picture, pixels.
+        Size of the frame, pixels.
 
     Returns
     -------

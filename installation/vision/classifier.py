@@ -1,4 +1,4 @@
-"""Regions to words: what the network makes of a face, or of the whole picture."""
+"""Regions to labels: scores for faces, or for a whole frame."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from installation.inference.engine import Engine, ManifestError
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import Synset, load_synsets
 from installation.runtime.advice import build_engines
-from installation.scene import Label
+from installation.scene import Frame, Label
 from installation.vision.boxes import shift_inside, squares
 
-# The network sees a square this many times the face: hair, collar and shoulders say more to a
-# network that learned objects than the face alone.
+# Side of the region around a face, in multiples of the face: hair, collar and shoulders tell a
+# network trained on objects more than the face alone.
 CONTEXT = 2.6
 
 
 def context_regions(xyxy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    """Regions to look at for the faces in a picture.
+    """Return the regions to classify for the faces in a frame.
 
-    Squares, inside the picture: a black edge says "screen" to the network, not "edge".
+    They are squares inside the frame: the network mistakes a black border for a screen.
 
     Parameters
     ----------
     xyxy
-        Faces, float32 (N, 4).
+        Boxes of the faces, float32 (N, 4).
     width, height
-        Of the picture, pixels.
+        Size of the frame, pixels.
 
     Returns
     -------
@@ -40,23 +40,23 @@ def context_regions(xyxy: NDArray[np.float32], width: int, height: int) -> NDArr
 
 
 class Classifier:
-    """Scores the labels a policy allows.
+    """Scores the labels that a policy allows.
 
     Parameters
     ----------
     engine
-        A classifying engine.
+        A classifier.
     wnids
-        What its outputs stand for, in order.
+        The synsets of the engine's outputs, in order.
     policy
-        Excluded labels are gone before anything is chosen.
+        Labels that it excludes are removed before any is chosen.
     glosses
-        What labels mean, by wnid; nothing where nobody wants to know.
+        Dictionary definitions by wnid; None for no glosses.
 
     Attributes
     ----------
     synsets
-        The L labels that can be given, in the order of the scores.
+        The L allowed labels, in the order of the scores.
     """
 
     def __init__(
@@ -66,34 +66,37 @@ class Classifier:
         policy: Policy,
         glosses: Mapping[str, str] | None = None,
     ) -> None:
-        if engine.manifest.decoder != "log-probabilities":
+        decoder = engine.manifest.decoder
+        if decoder != "log-probabilities":
             raise ManifestError(
-                f"a classifier is needed, but the engine's decoder is {engine.manifest.decoder!r}; "
-                "set inference.classifier to a classifying engine"
+                f"the classifier must be a classifying engine, but its decoder is {decoder!r}; "
+                "set inference.classifier to another engine"
             )
         known = {synset.wnid: synset for synset in load_synsets()}
         if unknown := [wnid for wnid in wnids if wnid not in known]:
-            raise ManifestError(f"the classifier's label file names {unknown[0]}, no person synset")
+            raise ManifestError(
+                f"the classifier's label file contains {unknown[0]}, which is not a person synset"
+            )
         synsets = tuple(known[wnid] for wnid in wnids)
         self._engine = engine
         self._glosses = glosses or {}
         self._allowed = allowed(synsets, policy)
         self.synsets: tuple[Synset, ...] = tuple(
-            synset for synset, shown in zip(synsets, self._allowed, strict=True) if shown
+            synset for synset, allow in zip(synsets, self._allowed, strict=True) if allow
         )
 
     @property
     def fallback(self) -> bool:
-        """Whether it runs on the CPU for now, though something better was asked for."""
+        """See `Engine.fallback`."""
         return self._engine.fallback
 
-    def score(self, frame: NDArray[np.uint8], regions: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Score every allowed label for every region.
+    def score(self, frame: Frame, regions: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score all allowed labels for regions of a frame.
 
         Parameters
         ----------
         frame
-            uint8 (height, width, 3), BGR.
+            The frame.
         regions
             float32 (N, 4), xyxy in pixels of the frame.
 
@@ -108,7 +111,7 @@ class Classifier:
         outputs = self._engine.run(frame, regions)[name]
         if outputs.shape[1] != len(self._allowed):
             raise ManifestError(
-                f"the classifier answers with {outputs.shape[1]} scores, but its label file has "
+                f"the classifier returns {outputs.shape[1]} scores, but its label file has "
                 f"{len(self._allowed)} lines; run `{build_engines()}`"
             )
         scores = outputs[:, self._allowed]
@@ -116,25 +119,22 @@ class Classifier:
         total = top + np.log(np.exp(scores - top).sum(1, keepdims=True))
         return np.asarray(scores - total, np.float32)
 
-    def score_faces(
-        self, frame: NDArray[np.uint8], xyxy: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        """Score faces, given their boxes; see `score`."""
-        height, width = frame.shape[:2]
-        return self.score(frame, context_regions(xyxy, width, height))
+    def score_faces(self, frame: Frame, xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score faces, given their boxes, float32 (N, 4); see `score`."""
+        return self.score(frame, context_regions(xyxy, frame.width, frame.height))
 
-    def score_whole(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Score the whole frame, float32 (L,)."""
-        height, width = frame.shape[:2]
-        (scores,) = self.score(frame, np.array([[0, 0, width, height]], np.float32))
+    def score_whole(self, frame: Frame) -> NDArray[np.float32]:
+        """Score the whole frame; returns float32 (L,)."""
+        whole = np.array([[0, 0, frame.width, frame.height]], np.float32)
+        (scores,) = self.score(frame, whole)
         return np.asarray(scores, np.float32)
 
     def label(self, index: int, score: float) -> Label:
-        """Put one of the L labels into words, with its score."""
+        """Return one of the L labels with a score."""
         synset = self.synsets[index]
         return Label(synset.wnid, synset.words, score, self._glosses.get(synset.wnid, ""))
 
     def best(self, scores: NDArray[np.float32], count: int) -> list[Label]:
-        """Put the best of L log-probabilities into words, best first."""
+        """Return the labels with the highest log-probabilities, best first."""
         order = np.argsort(-scores, kind="stable")[:count]
         return [self.label(int(index), float(np.exp(scores[index]))) for index in order]

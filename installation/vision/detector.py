@@ -1,4 +1,4 @@
-"""Frame to Faces: looks at a frame at several scales and decodes what CenterFace answers.
+"""Frame to Faces: runs CenterFace on a frame at several scales and decodes its outputs.
 
 Decoding follows Xu et al. 2019, "CenterFace" (arXiv:1911.03599).
 """
@@ -10,37 +10,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from installation.inference.engine import Engine, ManifestError
-from installation.scene import Faces
+from installation.scene import Faces, Frame
 from installation.vision.boxes import overlap
 
-# The network is reliable down to faces of about this many pixels of its input.
-_SMALLEST_IN_INPUT = 16
-# Regions overlap by this many pixels of the input: twice what the coarser scale still sees.
-_OVERLAP = 48
-# The closest look takes in a frame's longer side in no more than this many inputs side by side:
-# beyond 6,400 pixels small faces cost minutes and are seldom what a picture is of.
-_MOST_INPUTS = 8
+# The network detects faces down to about this size reliably, in pixels of its input.
+_MIN_FACE_INPUT_PX = 16
+# Overlap of regions in pixels of the input: twice the size that the next coarser scale detects.
+_OVERLAP_INPUT_PX = 48
+# At the finest scale the frame's longer side spans at most this many inputs. Searching larger
+# images for tiny faces takes minutes, and those faces are seldom the subject.
+_MAX_TILES = 8
 _BATCH = 8
-# Two boxes show one face when they share this much of the smaller one.
-_SAME_FACE = 0.5
+# Two boxes are the same face if their intersection is this share of the smaller one.
+_SAME_FACE_OVERLAP = 0.5
 
 
 def tile_regions(
-    width: int, height: int, input_wh: tuple[int, int], smallest_face: int
+    width: int, height: int, input_wh: tuple[int, int], min_face_px: int
 ) -> NDArray[np.float32]:
-    """Lay out the regions of a frame that show every face large enough to the network.
+    """Return the regions of a frame in which the network detects all faces of a minimum size.
 
-    The first region is the whole frame. Where that shrinks the smallest face too much, a grid of
-    overlapping regions at twice the scale follows, and so on. All have the input's aspect ratio.
+    The first region is the whole frame. If the smallest faces are too small in it, overlapping
+    tiles at twice the scale follow, and so on. All regions have the aspect ratio of the input.
 
     Parameters
     ----------
     width, height
-        Of the frame, pixels.
+        Size of the frame, pixels.
     input_wh
-        Of the network's input, pixels.
-    smallest_face
-        Pixels of the frame.
+        Size of the network's input, pixels.
+    min_face_px
+        Minimum face size, pixels of the frame.
 
     Returns
     -------
@@ -49,25 +49,25 @@ def tile_regions(
 
     Examples
     --------
-    >>> tile_regions(1280, 704, (640, 352), smallest_face=32).tolist()
+    >>> tile_regions(1280, 704, (640, 352), min_face_px=32).tolist()
     [[0.0, 0.0, 1280.0, 704.0]]
     """
     input_w, input_h = input_wh
     whole = min(input_w / width, input_h / height)
     regions = [(0.0, 0.0, input_w / whole, input_h / whole)]
-    closest = _MOST_INPUTS * input_w / max(width, height)
-    enough = min(_SMALLEST_IN_INPUT / smallest_face, 1.0, max(closest, whole))
+    finest = _MAX_TILES * input_w / max(width, height)
+    needed = min(_MIN_FACE_INPUT_PX / min_face_px, 1.0, max(finest, whole))
     scale = whole
-    while scale < enough * 0.95:
-        scale = min(scale * 2, max(enough, whole))
-        across = _starts(width, input_w / scale, _OVERLAP / scale)
-        down = _starts(height, input_h / scale, _OVERLAP / scale)
+    while scale < needed * 0.95:
+        scale = min(scale * 2, max(needed, whole))
+        across = _starts(width, input_w / scale, _OVERLAP_INPUT_PX / scale)
+        down = _starts(height, input_h / scale, _OVERLAP_INPUT_PX / scale)
         regions += [(x, y, x + input_w / scale, y + input_h / scale) for y in down for x in across]
     return np.array(regions, np.float32)
 
 
 def _starts(length: float, window: float, overlap: float) -> list[float]:
-    """Place windows evenly along a length so that neighbours overlap."""
+    """Return evenly spaced starts of windows that cover a length and overlap."""
     if window >= length:
         return [0.0]
     count = int(np.ceil((length - overlap) / (window - overlap)))
@@ -75,63 +75,59 @@ def _starts(length: float, window: float, overlap: float) -> list[float]:
 
 
 class Detector:
-    """Finds faces.
+    """Detects faces.
 
     Parameters
     ----------
     engine
-        A detecting engine whose decoder is ``centerface``.
-    smallest_face
-        Faces whose longer side is below this many pixels of the frame are left out.
+        An engine with the decoder ``centerface``.
+    min_face_px
+        Minimum length of a face's longer side, pixels of the frame.
     threshold
-        Faces the network is less sure of are left out, 0 to 1.
+        Minimum score, 0 to 1.
     """
 
-    def __init__(self, engine: Engine, smallest_face: int, threshold: float) -> None:
-        if engine.manifest.decoder != "centerface":
+    def __init__(self, engine: Engine, min_face_px: int, threshold: float) -> None:
+        decoder = engine.manifest.decoder
+        if decoder != "centerface":
             raise ManifestError(
-                f"a detector is needed, but the engine's decoder is {engine.manifest.decoder!r}; "
-                "set inference.detector to a detecting engine"
+                f"the detector must be a detecting engine, but its decoder is {decoder!r}; "
+                "set inference.detector to another engine"
             )
         self._engine = engine
-        self._smallest_face = smallest_face
+        self._min_face_px = min_face_px
         self._threshold = threshold
 
     @property
     def fallback(self) -> bool:
-        """Whether it runs on the CPU for now, though something better was asked for."""
+        """See `Engine.fallback`."""
         return self._engine.fallback
 
-    def find(self, frame: NDArray[np.uint8]) -> Faces:
+    def find(self, frame: Frame) -> Faces:
         """Find the faces in a frame.
-
-        Parameters
-        ----------
-        frame
-            uint8 (height, width, 3), BGR.
 
         Returns
         -------
         Faces
-            Surest first, in pixels of the frame and inside it.
+            In descending order of score; boxes lie inside the frame.
         """
-        height, width = frame.shape[:2]
+        width, height = frame.width, frame.height
         spec = self._engine.manifest.input
-        regions = tile_regions(width, height, (spec.width, spec.height), self._smallest_face)
+        regions = tile_regions(width, height, (spec.width, spec.height), self._min_face_px)
         parts = []
         for start in range(0, len(regions), _BATCH):
             batch = regions[start : start + _BATCH]
             outputs = self._engine.run(frame, batch)
             for index, region in enumerate(batch):
-                answer = {name: output[index] for name, output in outputs.items()}
-                parts.append(self._decode(answer, region, width, height))
+                region_outputs = {name: output[index] for name, output in outputs.items()}
+                parts.append(self._decode(region_outputs, region, width, height))
         faces = Faces(
             np.concatenate([part.xyxy for part in parts]),
             np.concatenate([part.scores for part in parts]),
             np.concatenate([part.landmarks for part in parts]),
         )
         sides = (faces.xyxy[:, 2:] - faces.xyxy[:, :2]).max(1, initial=0)
-        return _suppress(faces[sides >= self._smallest_face])
+        return _suppress(faces[sides >= self._min_face_px])
 
     def _decode(
         self,
@@ -140,15 +136,15 @@ class Detector:
         width: int,
         height: int,
     ) -> Faces:
-        """Read one region's outputs into frame pixels."""
+        """Convert one region's outputs to faces in pixels of the frame."""
         heat = outputs["heatmap"][0]
-        # A face is a hill in the heatmap; its summit stands for it.
-        summits = heat == cv2.dilate(heat, np.ones((3, 3), np.uint8))
-        rows, columns = np.nonzero(summits & (heat > self._threshold))
+        # Each local maximum of the heatmap is a face.
+        maxima = heat == cv2.dilate(heat, np.ones((3, 3), np.uint8))
+        rows, columns = np.nonzero(maxima & (heat > self._threshold))
         cells = np.stack([columns, rows], 1).astype(np.float32)
         spec = self._engine.manifest.input
         stride = spec.width / heat.shape[1]
-        # The network speaks y before x; [::-1] turns that round.
+        # The network's outputs have y before x; [::-1] swaps them.
         offset = outputs["offset"][::-1, rows, columns].T
         size = np.exp(outputs["size"][::-1, rows, columns].T) * stride
         low = (cells + offset + 0.5) * stride - size / 2
@@ -156,20 +152,20 @@ class Detector:
         scale = (region[2:] - region[:2]) / np.array([spec.width, spec.height], np.float32)
         xyxy = np.concatenate([low, low + size], 1) * np.tile(scale, 2) + np.tile(region[:2], 2)
         landmarks = (points * size[:, None] + low[:, None]) * scale + region[:2]
-        # What an inner edge of the region cuts may look like another, smaller face. It is whole
-        # in a neighbour or at a coarser scale: leave to those all that touches the edge, and all
-        # whose centre is nearer to it than half the overlap.
+        # A face that is cut off by an inner edge of the region may look like another, smaller face.
+        # It is complete in a neighbouring region or at a coarser scale; so drop boxes that touch
+        # the edge, and boxes whose centre is closer to it than half the overlap.
         inner = np.concatenate([region[:2] > 1, region[2:] < np.array([width, height]) - 1])
-        touching, near = 2 * scale, _OVERLAP / 2 * scale
+        touching, near = 2 * scale, _OVERLAP_INPUT_PX / 2 * scale
         centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2
-        left_out = np.concatenate(
+        at_edge = np.concatenate(
             [
                 (xyxy[:, :2] < region[:2] + touching) | (centre < region[:2] + near),
                 (xyxy[:, 2:] > region[2:] - touching) | (centre > region[2:] - near),
             ],
             1,
         )
-        keep = ~(left_out & inner).any(1)
+        keep = ~(at_edge & inner).any(1)
         limits = np.array([width, height, width, height], np.float32)
         return Faces(
             np.clip(xyxy, 0, limits).astype(np.float32)[keep],
@@ -179,11 +175,11 @@ class Detector:
 
 
 def _suppress(faces: Faces) -> Faces:
-    """Keep the surest of those boxes that show the same face, or part of it."""
+    """Keep the face with the highest score among overlapping ones (non-maximum suppression)."""
     order = np.argsort(-faces.scores, kind="stable")
-    alike = overlap(faces.xyxy, faces.xyxy)
+    overlaps = overlap(faces.xyxy, faces.xyxy)
     keep: list[int] = []
     for index in order:
-        if not (alike[index, keep] > _SAME_FACE).any():
+        if not (overlaps[index, keep] > _SAME_FACE_OVERLAP).any():
             keep.append(index)
     return faces[np.array(keep, np.intp)]

@@ -1,4 +1,4 @@
-"""Frame to Scene: the detector, the tracker, the classifier and the ballots at work together."""
+"""Frame to Scene: detector, tracker, classifier and votes combined."""
 
 from __future__ import annotations
 
@@ -21,93 +21,98 @@ from installation.vision.verdict import VoteAccumulator
 
 log = logging.getLogger(__name__)
 
-# Detections down to this certainty may continue a track, though not begin one.
+# Minimum score of a detection; low scores may continue a track but not start one.
 _THRESHOLD = 0.3
-# Seconds between votes, until a word settles and after; and how many faces vote in one batch.
-_VOTE_SOON = 0.2
-_VOTE_LATER = 2.0
+# Time between votes for a face, before and after its label has settled; and faces per batch.
+_VOTE_INTERVAL_S = 0.2
+_SETTLED_VOTE_INTERVAL_S = 2.0
 _BATCH = 8
-# Ballots of faces out of view are kept this long, for when the track is found again.
-_REMEMBERED = 3.0
-# Nobody must have been seen for this long before the picture as a whole gets a word.
-_ALONE = 1.0
+# How long the votes for a lost track are kept, in case it is found again.
+_KEEP_VOTES_S = 3.0
+# How long no face must have been in view before the whole frame gets a label.
+_EMPTY_AFTER_S = 1.0
 
 
 @dataclass(slots=True)
 class _TrackVotes:
-    """A ballot and when it was last used."""
+    """The votes for one track, and when the last one was cast."""
 
-    ballot: VoteAccumulator = field(default_factory=VoteAccumulator)
+    votes: VoteAccumulator = field(default_factory=VoteAccumulator)
     voted_at: float = -np.inf
     seen_at: float = -np.inf
 
-    def due(self, at: float) -> float:
-        """Seconds since the next vote was due; negative while there is time."""
-        return at - self.voted_at - (_VOTE_LATER if self.ballot.settled else _VOTE_SOON)
+    def overdue(self, at: float) -> float:
+        """Return for how many seconds the next vote has been due; negative if it is not due yet."""
+        return (
+            at
+            - self.voted_at
+            - (_SETTLED_VOTE_INTERVAL_S if self.votes.settled else _VOTE_INTERVAL_S)
+        )
 
 
 class VisionPipeline:
     """Turns frames into scenes.
 
-    Its only clock is the frames' own: the same frames give the same scenes, however fast they come.
+    Its clock is the frames' capture times: the same frames give the same scenes at any speed. Not
+    thread-safe.
 
     Parameters
     ----------
-    finding, naming
-        The engines, used from the calling thread alone.
+    detector, classifier
+        The engines.
     config
-        How to look, and which words may be given.
+        Minimum face size, allowed labels and glosses.
     """
 
-    def __init__(self, finding: Engine, naming: Engine, config: Config) -> None:
-        self._engines = finding, naming
-        self._use(config)
+    def __init__(self, detector: Engine, classifier: Engine, config: Config) -> None:
+        self._engines = detector, classifier
+        self._build(config)
         self._tracker = Tracker()
-        self._polls: dict[int, _TrackVotes] = {}
+        self._votes: dict[int, _TrackVotes] = {}
         self._whole = _TrackVotes()
-        self._someone_at = -np.inf
+        self._face_seen_at = -np.inf
 
     @property
     def device(self) -> str:
-        """What the engines run on, by now."""
-        finding, naming = (engine.device for engine in self._engines)
-        # Such as "CPU" and "CPU (server … is gone)".
-        return naming if naming.startswith(finding) else f"{finding} and {naming}"
+        """What the engines run on now; see `Engine.device`."""
+        detector, classifier = (engine.device for engine in self._engines)
+        # Such as "CPU" and "CPU (server … is unavailable)".
+        return classifier if classifier.startswith(detector) else f"{detector} and {classifier}"
 
     @property
     def fallback(self) -> bool:
-        """Whether that is the CPU for now, though something better was asked for."""
+        """Whether any engine is on its fallback; see `Engine.fallback`."""
         return any(engine.fallback for engine in self._engines)
 
-    def use(self, config: Config) -> None:
-        """Go on by another config, with the same engines; faces keep their tracks.
+    def apply_config(self, config: Config) -> None:
+        """Use another config with the same engines and tracks.
 
-        Where other words may be given, all are voted on anew.
+        Voting starts again if the allowed labels have changed.
         """
-        words = self._config.labels
-        self._use(config)
-        if config.labels != words:
-            self._polls.clear()
+        labels = self._config.labels
+        self._build(config)
+        if config.labels != labels:
+            self._votes.clear()
             self._whole = _TrackVotes()
 
-    def _use(self, config: Config) -> None:
-        smallest_face = config.vision.min_face_px
-        made = _build(*self._engines, config, smallest_face, _THRESHOLD)
-        self._detector, self._classifier = made
+    def _build(self, config: Config) -> None:
+        self._detector, self._classifier = _build(
+            *self._engines, config, config.vision.min_face_px, _THRESHOLD
+        )
         self._config = config
 
     def observe(self, frame: Frame) -> Scene:
-        """Look at a frame, captured later than the last one."""
+        """Process a frame, captured later than the last one."""
         at = frame.captured_at
-        tracks = self._tracker.update(self._detector.find(frame.bgr), at)
+        tracks = self._tracker.update(self._detector.find(frame), at)
         if tracks:
-            self._someone_at = at
+            self._face_seen_at = at
             self._whole = _TrackVotes()
         for track in tracks:
-            self._polls.setdefault(track.id, _TrackVotes()).seen_at = at
+            self._votes.setdefault(track.id, _TrackVotes()).seen_at = at
         self._vote(frame, tracks)
-        self._polls = {
-            id_: poll for id_, poll in self._polls.items() if at - poll.seen_at <= _REMEMBERED
+        self._votes = {
+            id_: votes for id_, votes in self._votes.items() if at - votes.seen_at <= _KEEP_VOTES_S
         }
         return Scene(
             seq=frame.seq,
@@ -115,50 +120,48 @@ class VisionPipeline:
             width=frame.width,
             height=frame.height,
             tracks=tuple(
-                replace(track, verdict=self._verdict(self._polls[track.id].ballot))
+                replace(track, verdict=self._verdict(self._votes[track.id].votes))
                 for track in tracks
             ),
             whole=None if tracks else self._score_whole_frame(frame),
         )
 
     def _vote(self, frame: Frame, tracks: tuple[Track, ...]) -> None:
-        """Let the faces vote whose turn has come, those that waited longest first."""
+        """Classify the faces whose next vote is due, the longest overdue first."""
         at = frame.captured_at
-        due = [track for track in tracks if self._polls[track.id].due(at) >= 0]
-        due.sort(key=lambda track: -self._polls[track.id].due(at))
-        voters = due[:_BATCH]
-        boxes = np.array([track.box for track in voters], np.float32).reshape(-1, 4)
-        for track, scores in zip(
-            voters, self._classifier.score_faces(frame.bgr, boxes), strict=True
-        ):
-            self._polls[track.id].ballot.cast(scores, at)
-            self._polls[track.id].voted_at = at
+        due = [track for track in tracks if self._votes[track.id].overdue(at) >= 0]
+        due.sort(key=lambda track: -self._votes[track.id].overdue(at))
+        batch = due[:_BATCH]
+        boxes = np.array([track.box for track in batch], np.float32).reshape(-1, 4)
+        for track, scores in zip(batch, self._classifier.score_faces(frame, boxes), strict=True):
+            self._votes[track.id].votes.cast(scores, at)
+            self._votes[track.id].voted_at = at
 
     def _score_whole_frame(self, frame: Frame) -> Verdict | None:
         at = frame.captured_at
-        if at - self._someone_at < _ALONE:
+        if at - self._face_seen_at < _EMPTY_AFTER_S:
             return None
-        if self._whole.due(at) >= 0:
-            self._whole.ballot.cast(self._classifier.score_whole(frame.bgr), at)
+        if self._whole.overdue(at) >= 0:
+            self._whole.votes.cast(self._classifier.score_whole(frame), at)
             self._whole.voted_at = at
-        return self._verdict(self._whole.ballot)
+        return self._verdict(self._whole.votes)
 
-    def _verdict(self, ballot: VoteAccumulator) -> Verdict | None:
-        if ballot.winner < 0:
+    def _verdict(self, votes: VoteAccumulator) -> Verdict | None:
+        if votes.winner < 0:
             return None
         label = self._classifier.label
         return Verdict(
-            label(ballot.winner, ballot.share(ballot.winner)),
-            ballot.settled,
-            tuple(label(index, ballot.share(index)) for index in ballot.candidates),
+            label(votes.winner, votes.share(votes.winner)),
+            votes.settled,
+            tuple(label(index, votes.share(index)) for index in votes.candidates),
         )
 
 
 def _build(
-    finding: Engine, naming: Engine, config: Config, smallest_face: int, threshold: float
+    detector: Engine, classifier: Engine, config: Config, min_face_px: int, threshold: float
 ) -> tuple[Detector, Classifier]:
     settings = config.inference
-    labels = naming.manifest.labels
+    labels = classifier.manifest.labels
     path = settings.engines / settings.classifier
     try:
         wnids = (path / labels).read_text(encoding="utf-8").split() if labels else []
@@ -167,13 +170,13 @@ def _build(
         raise ManifestError(f"{path}/{labels}: cannot be read ({reason})") from error
     glosses = load_glosses(settings.engines) if config.theme.gloss else {}
     return (
-        Detector(finding, smallest_face, threshold),
-        Classifier(naming, tuple(wnids), config.labels.choice, glosses),
+        Detector(detector, min_face_px, threshold),
+        Classifier(classifier, tuple(wnids), config.labels.choice, glosses),
     )
 
 
-def _mend(config: Config) -> None:
-    """Have what is missing or damaged of what a config needs built again."""
+def _rebuild_damaged(config: Config) -> None:
+    """Rebuild missing or damaged folders that a config needs."""
     needed = {config.inference.detector, config.inference.classifier}
     if config.theme.gloss:
         needed.add("person-glosses")
@@ -185,26 +188,36 @@ def _mend(config: Config) -> None:
 @contextmanager
 def open_vision(
     config: Config,
-    smallest_face: int,
+    min_face_px: int,
     threshold: float,
     progress: Progress = lambda _what, _done: True,
-    waits: bool = False,
+    raise_overload: bool = False,
 ) -> Iterator[tuple[Detector, Classifier]]:
-    """Open the detector and the classifier a config names; see `open_engines`."""
+    """Open the detector and the classifier that a config names.
+
+    Parameters
+    ----------
+    config
+        Names the engines and the label policy.
+    min_face_px, threshold
+        See `Detector`.
+    progress, raise_overload
+        See `open_engines`, which also lists the errors.
+    """
     settings = config.inference
     names = settings.detector, settings.classifier
-    _mend(config)
-    with open_engines(settings, names, progress, waits) as (finding, naming):
-        yield _build(finding, naming, config, smallest_face, threshold)
+    _rebuild_damaged(config)
+    with open_engines(settings, names, progress, raise_overload) as (detector, classifier):
+        yield _build(detector, classifier, config, min_face_px, threshold)
 
 
 @contextmanager
-def open_observer(
+def open_pipeline(
     config: Config, progress: Progress = lambda _what, _done: True
 ) -> Iterator[VisionPipeline]:
-    """Open both engines a config names and an observer over them; see `open_engines`."""
+    """Open the engines that a config names and a pipeline that uses them; see `open_engines`."""
     settings = config.inference
-    _mend(config)
+    _rebuild_damaged(config)
     with open_engines(settings, (settings.detector, settings.classifier), progress) as engines:
-        finding, naming = engines
-        yield VisionPipeline(finding, naming, config)
+        detector, classifier = engines
+        yield VisionPipeline(detector, classifier, config)

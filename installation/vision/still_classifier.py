@@ -1,4 +1,4 @@
-"""Find and label the faces of one image, without tracking."""
+"""Detect and label the faces of single images, without tracking."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from numpy.typing import NDArray
 
 from installation.config.model import Config
 from installation.inference.open_engines import Progress
-from installation.scene import Box, Label, Scene, Track, Verdict
+from installation.scene import Box, Frame, Label, Scene, Track, Verdict
 from installation.vision.classifier import Classifier
 from installation.vision.detector import Detector
 from installation.vision.pipeline import open_vision
 
-# Faces of 24 pixels and more are to be found; the network's idea of their size varies a little.
-_SMALLEST_FACE = 20
+# Faces of 24 pixels are to be found; the detected size varies a little.
+_MIN_FACE_PX = 20
 _THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class NamedFace:
-    """One face of a picture.
+class LabelledFace:
+    """One face of an image.
 
     Attributes
     ----------
     box
-        xyxy in pixels of the upright picture.
+        xyxy in pixels of the upright image.
     score
-        How sure the detector is, 0 to 1.
+        The detector's score, 0 to 1.
     labels
-        Best first.
+        The best labels, best first.
     """
 
     box: Box
@@ -42,25 +42,25 @@ class NamedFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageResult:
-    """What was found in one picture.
+    """The result for one image.
 
     Attributes
     ----------
-    picture
+    image
         uint8 (height, width, 3), BGR, upright.
     faces
-        From left to right.
+        The faces, from left to right.
     whole
-        Labels for the picture as a whole, best first; empty where there are faces and nobody asked.
+        Labels for the whole image, best first; empty if there are faces and it was not asked for.
     """
 
-    picture: NDArray[np.uint8]
-    faces: tuple[NamedFace, ...]
+    image: NDArray[np.uint8]
+    faces: tuple[LabelledFace, ...]
     whole: tuple[Label, ...]
 
     def scene(self) -> Scene:
-        """Return faces and best labels as a scene to draw over the image."""
-        height, width = self.picture.shape[:2]
+        """Return the faces and their best labels as a scene, for drawing."""
+        height, width = self.image.shape[:2]
         still = (0.0, 0.0, 0.0, 0.0)
         tracks = tuple(
             Track(index + 1, 0.0, face.box, still, Verdict(face.labels[0], True))
@@ -71,14 +71,14 @@ class ImageResult:
 
 
 class ImageClassifier:
-    """Finds and names the faces in pictures.
+    """Detects and labels the faces of images. Not thread-safe.
 
     Parameters
     ----------
     detector, classifier
-        Used from the calling thread alone.
+        The models.
     top
-        How many labels to give each face.
+        Number of labels for each face.
     """
 
     def __init__(self, detector: Detector, classifier: Classifier, top: int) -> None:
@@ -88,35 +88,36 @@ class ImageClassifier:
 
     @property
     def fallback(self) -> bool:
-        """Whether it runs on the CPU for now, though something better was asked for."""
+        """Whether any engine is on its fallback; see `Engine.fallback`."""
         return self._detector.fallback or self._classifier.fallback
 
-    def look(self, picture: NDArray[np.uint8], *, always_whole: bool = False) -> ImageResult:
-        """Find and name the faces in a picture.
+    def classify(self, image: NDArray[np.uint8], *, always_whole: bool = False) -> ImageResult:
+        """Detect and label the faces of an image.
 
         Parameters
         ----------
-        picture
+        image
             uint8 (height, width, 3), BGR.
         always_whole
-            Whether to name the picture as a whole also where it has faces.
+            Whether to label the whole image even if it has faces.
         """
-        faces = self._detector.find(picture)
+        frame = Frame.from_image(image)
+        faces = self._detector.find(frame)
         faces = faces[np.argsort(faces.xyxy[:, 0], kind="stable")]
-        scores = self._classifier.score_faces(picture, faces.xyxy)
-        named = tuple(
-            NamedFace(
+        scores = self._classifier.score_faces(frame, faces.xyxy)
+        labelled = tuple(
+            LabelledFace(
                 (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-                float(certainty),
+                float(score),
                 tuple(self._classifier.best(row, self._top)),
             )
-            for box, certainty, row in zip(faces.xyxy, faces.scores, scores, strict=True)
+            for box, score, row in zip(faces.xyxy, faces.scores, scores, strict=True)
         )
         whole: tuple[Label, ...] = ()
-        if always_whole or not named:
-            scores = self._classifier.score_whole(picture)
+        if always_whole or not labelled:
+            scores = self._classifier.score_whole(frame)
             whole = tuple(self._classifier.best(scores, self._top))
-        return ImageResult(picture, named, whole)
+        return ImageResult(image, labelled, whole)
 
 
 @contextmanager
@@ -124,9 +125,9 @@ def open_image_classifier(
     config: Config,
     top: int,
     progress: Progress = lambda _what, _done: True,
-    waits: bool = False,
+    raise_overload: bool = False,
 ) -> Iterator[ImageClassifier]:
-    """Open the engines and follow the policy a config names; see `open_vision`."""
-    opened = open_vision(config, _SMALLEST_FACE, _THRESHOLD, progress, waits)
+    """Open an image classifier with a config's engines and policy; see `open_vision`."""
+    opened = open_vision(config, _MIN_FACE_PX, _THRESHOLD, progress, raise_overload)
     with opened as (detector, classifier):
         yield ImageClassifier(detector, classifier, top)

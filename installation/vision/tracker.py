@@ -1,12 +1,12 @@
-"""Faces to tracks: who in this frame is who in the last.
+"""Faces to tracks: which face of this frame is which of the last one.
 
-Detections are matched in two passes, sure ones first, so that a face the detector is briefly
-unsure of keeps its track (Zhang et al. 2022, "ByteTrack"). Boxes are smoothed and carried on by
-Kalman filters of constant velocity, whose noise is told in parts of the face: near faces move and
-err by more pixels than far ones. Where a face may be by now grows with the time it was hidden, and
-so does what is taken for it.
+Detections are matched in two passes, high scores first, so that a face with a briefly low score
+keeps its track (Zhang et al. 2022, "ByteTrack"). Boxes are filtered and predicted by Kalman filters
+with a constant-velocity model. Their noise is relative to the size of the face, because near faces
+move and jitter by more pixels than far ones. The position variance grows while a face is hidden,
+and with it the area in which detections are matched.
 
-``python -m tests.benchmarks.tracking`` is where the constants come from.
+The constants were tuned with ``python -m tests.benchmarks.tracking``.
 """
 
 from __future__ import annotations
@@ -18,103 +18,112 @@ from numpy.typing import NDArray
 
 from installation.scene import Box, Faces, Track
 
-# Only faces the detector is this sure of may begin a track; the others may continue one.
+# Only detections with this score may start a track; lower ones may continue one.
 _HIGH_SCORE = 0.5
-# A track is believed when it was seen twice and the certainties add up to this: what is no face is
-# found with little certainty, and seldom three times. Until then nobody hears of it.
+# A track is confirmed when it has been detected twice and the scores add up to this: false
+# detections have low scores and seldom occur three times. Unconfirmed tracks are not reported.
 _CONFIRM_SCORE = 1.3
-# Seconds without a detection: first the box disappears, and who is not believed is forgotten; then
-# the track is. A second more brings few more back, and more get somebody else's id.
+# How long a track coasts, that is, is reported without a detection; unconfirmed tracks are deleted
+# then. Confirmed ones can be found again until _MAX_LOST_S: a second more recovers few tracks and
+# more often gives a track to somebody else.
 _MAX_COAST_S = 0.2
 _MAX_LOST_S = 2.0
-# Nor is a track believed over a longer pause, whoever stands there now.
-_KEPT_SEEN = 6.0
-# What the detector is off, standard deviations in faces: about twice what was measured, for what
-# it is off at one moment it mostly still is at the next.
+# Maximum pause between detections, if the detector is slow, across which a track may continue.
+_MAX_PAUSE_S = 6.0
+# Standard deviations of detections, in face sizes: about twice the measured ones, because errors of
+# consecutive detections are correlated.
 _POSITION_MEASUREMENT_STD = 0.02
-_SIZE_NOISE = 0.03
-# How suddenly faces walk and grow otherwise than before: variance of speed gained in a second,
-# faces² / s². Those who stand hardly do; of those who walk this much of their speed squared more.
+_SIZE_MEASUREMENT_STD = 0.03
+# Process noise: variance of the velocity gained in one second, faces² / s². Standing people hardly
+# change their velocity; for walking ones this multiple of their squared speed is added.
 _POSITION_PROCESS_NOISE = 0.15
-_WALK_CHANGES = 0.3
-_SIZE_CHANGES = 0.02
-# How fast somebody new may be walking and growing, standard deviations in faces a second.
-_PLACE_PACE = 1.0
-_SIZE_PACE = 0.2
-# When a detection is compared with a track, a face half hidden may be off by this much, in faces;
-# the size, as a logarithm, by this much; and the sum of both squared by this much in all.
-_PLACE_UNLIKE = 0.15
-_SIZE_UNLIKE = 0.1
+_WALKING_PROCESS_NOISE = 0.3
+_SIZE_PROCESS_NOISE = 0.02
+# Standard deviations of a new track's velocity and growth, faces / s.
+_INITIAL_SPEED_STD = 1.0
+_INITIAL_GROWTH_STD = 0.2
+# Additional deviation of detections when matching, because faces may be partly hidden: of the
+# position, in face sizes, and of the logarithm of the size. Pairs whose squared normalised distance
+# exceeds the gate are not matched.
+_POSITION_MATCH_STD = 0.15
+_SIZE_MATCH_STD = 0.1
 _GATE = 8.0
 
 
 @dataclass(slots=True)
 class _Covariance:
-    """Covariance of a place and its speed, faces² and seconds, the same across and down."""
+    """Covariance of a value and its rate of change, in face sizes and seconds; same for x and y."""
 
-    place: float
-    both: float
-    speed: float
+    value: float
+    cross: float
+    rate: float
 
-    def grow(self, seconds: float, changes: float) -> None:
-        self.place += seconds * (2 * self.both + seconds * (self.speed + changes * seconds / 3))
-        self.both += seconds * (self.speed + changes * seconds / 2)
-        self.speed += seconds * changes
+    def predict(self, seconds: float, process_noise: float) -> None:
+        self.value += seconds * (
+            2 * self.cross + seconds * (self.rate + process_noise * seconds / 3)
+        )
+        self.cross += seconds * (self.rate + process_noise * seconds / 2)
+        self.rate += seconds * process_noise
 
-    def shrink(self, noise: float) -> tuple[float, float]:
-        """Return how much of a surprise moves the place, and by how much a second the speed."""
-        gain, push = self.place / (self.place + noise), self.both / (self.place + noise)
-        self.speed -= push * self.both
-        self.place *= 1 - gain
-        self.both *= 1 - gain
-        return gain, push
+    def update(self, measurement_noise: float) -> tuple[float, float]:
+        """Return the Kalman gains for the value and for its rate."""
+        gain = self.value / (self.value + measurement_noise)
+        rate_gain = self.cross / (self.value + measurement_noise)
+        self.rate -= rate_gain * self.cross
+        self.value *= 1 - gain
+        self.cross *= 1 - gain
+        return gain, rate_gain
 
 
 @dataclass(slots=True)
 class _TrackState:
-    """A face and where it is going: its centre, width and height, and how fast they change."""
+    """State of one Kalman filter: a face's centre, width and height, and their rates of change."""
 
     id: int
     state: list[float]
-    certainty: float
+    total_score: float
     at: float
-    seen_at: float
-    speed: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0])
-    place: _Covariance = field(
-        default_factory=lambda: _Covariance(_POSITION_MEASUREMENT_STD**2, 0.0, _PLACE_PACE**2)
+    detected_at: float
+    velocity: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0, 0.0])
+    position: _Covariance = field(
+        default_factory=lambda: _Covariance(
+            _POSITION_MEASUREMENT_STD**2, 0.0, _INITIAL_SPEED_STD**2
+        )
     )
-    growing: _Covariance = field(
-        default_factory=lambda: _Covariance(_SIZE_NOISE**2, 0.0, _SIZE_PACE**2)
+    size: _Covariance = field(
+        default_factory=lambda: _Covariance(_SIZE_MEASUREMENT_STD**2, 0.0, _INITIAL_GROWTH_STD**2)
     )
-    # What was last told of it, once it is believed.
+    # The latest reported track; None until the track is confirmed.
     track: Track | None = None
 
-    def carry_on(self, at: float) -> None:
+    def predict(self, at: float) -> None:
         seconds = at - self.at
-        (x, y, w, h), (vx, vy, vw, vh) = self.state, self.speed
-        # A box that shrank because it was being hidden must not shrink to nothing meanwhile.
+        (x, y, w, h), (vx, vy, vw, vh) = self.state, self.velocity
+        # The box of a face that is being hidden shrinks; it must not be extrapolated to nothing.
         w, h = max(w + vw * seconds, w / 2), max(h + vh * seconds, h / 2)
         self.state = [x + vx * seconds, y + vy * seconds, w, h]
-        walk = (vx * vx + vy * vy) / ((w + h) / 2) ** 2
-        self.place.grow(seconds, _POSITION_PROCESS_NOISE + _WALK_CHANGES * walk)
-        self.growing.grow(seconds, _SIZE_CHANGES)
+        squared_speed = (vx * vx + vy * vy) / ((w + h) / 2) ** 2
+        self.position.predict(
+            seconds, _POSITION_PROCESS_NOISE + _WALKING_PROCESS_NOISE * squared_speed
+        )
+        self.size.predict(seconds, _SIZE_PROCESS_NOISE)
         self.at = at
 
-    def correct(self, found: list[float], score: float, period: float) -> None:
-        (x, y, w, h), (vx, vy, vw, vh) = self.state, self.speed
-        dx, dy, dw, dh = found[0] - x, found[1] - y, found[2] - w, found[3] - h
-        gain, push = self.place.shrink(_POSITION_MEASUREMENT_STD**2)
-        x, y, vx, vy = x + gain * dx, y + gain * dy, vx + push * dx, vy + push * dy
-        gain, push = self.growing.shrink(_SIZE_NOISE**2)
-        w, h, vw, vh = w + gain * dw, h + gain * dh, vw + push * dw, vh + push * dh
-        self.state, self.speed = [x, y, w, h], [vx, vy, vw, vh]
-        self.seen_at = self.at
-        self.certainty += score
-        if self.certainty >= _CONFIRM_SCORE:
+    def update(self, detection: list[float], score: float, period: float) -> None:
+        (x, y, w, h), (vx, vy, vw, vh) = self.state, self.velocity
+        dx, dy, dw, dh = detection[0] - x, detection[1] - y, detection[2] - w, detection[3] - h
+        gain, rate_gain = self.position.update(_POSITION_MEASUREMENT_STD**2)
+        x, y, vx, vy = x + gain * dx, y + gain * dy, vx + rate_gain * dx, vy + rate_gain * dy
+        gain, rate_gain = self.size.update(_SIZE_MEASUREMENT_STD**2)
+        w, h, vw, vh = w + gain * dw, h + gain * dh, vw + rate_gain * dw, vh + rate_gain * dh
+        self.state, self.velocity = [x, y, w, h], [vx, vy, vw, vh]
+        self.detected_at = self.at
+        self.total_score += score
+        if self.total_score >= _CONFIRM_SCORE:
             self.track = self._to_track(period)
 
     def _to_track(self, period: float) -> Track:
-        box, velocity = _sides(self.state), _sides(self.speed)
+        box, velocity = _sides(self.state), _sides(self.velocity)
         last = self.track
         if last is None or self.at - last.at > _MAX_COAST_S:
             return Track(self.id, self.at, box, velocity, None)
@@ -129,86 +138,87 @@ class _TrackState:
 
 
 class Tracker:
-    """Follows faces; ids count up from 1 and are never used twice."""
+    """Follows faces; ids count up from 1 and are never reused."""
 
     def __init__(self) -> None:
-        self._paths: list[_TrackState] = []
+        self._states: list[_TrackState] = []
         self._next_id = 1
-        self._looked_at = -np.inf
+        self._updated_at = -np.inf
 
     def update(self, faces: Faces, at: float) -> tuple[Track, ...]:
-        """Take in what was found in a frame.
+        """Match a frame's faces to tracks.
 
         Parameters
         ----------
         faces
-            Of this frame.
+            Faces detected in the frame.
         at
-            When it was captured, monotonic seconds; later than the last.
+            When the frame was captured, monotonic seconds; later than the last one.
 
         Returns
         -------
         tuple of Track
-            The faces believed to be in view, by id, without verdicts.
+            Confirmed tracks in view, in order of id, without verdicts.
         """
-        self._paths = [path for path in self._paths if self._remembered(path, at)]
-        period = at - self._looked_at
-        self._looked_at = at
-        for path in self._paths:
-            path.carry_on(at)
-        found = np.concatenate(
+        self._states = [state for state in self._states if self._is_alive(state, at)]
+        period = at - self._updated_at
+        self._updated_at = at
+        for state in self._states:
+            state.predict(at)
+        detections = np.concatenate(
             [(faces.xyxy[:, :2] + faces.xyxy[:, 2:]) / 2, faces.xyxy[:, 2:] - faces.xyxy[:, :2]], 1
         ).astype(np.float64)
-        sure = faces.scores >= _HIGH_SCORE
-        waiting, new = self._match(self._paths, found[sure], faces.scores[sure], period)
-        self._match(waiting, found[~sure], faces.scores[~sure], period)
-        for box, score in new:
-            self._paths.append(_TrackState(self._next_id, box, score, at, at))
+        high = faces.scores >= _HIGH_SCORE
+        unmatched, new = self._match(self._states, detections[high], faces.scores[high], period)
+        self._match(unmatched, detections[~high], faces.scores[~high], period)
+        for detection, score in new:
+            self._states.append(_TrackState(self._next_id, detection, score, at, at))
             self._next_id += 1
         return tuple(
-            path.track
-            for path in self._paths
-            if path.track is not None and at - path.seen_at <= _MAX_COAST_S
+            state.track
+            for state in self._states
+            if state.track is not None and at - state.detected_at <= _MAX_COAST_S
         )
 
-    def _remembered(self, path: _TrackState, at: float) -> bool:
-        # Should the clock be set back, all begins anew.
-        if at < self._looked_at:
+    def _is_alive(self, state: _TrackState, at: float) -> bool:
+        # Start over if time runs backwards.
+        if at < self._updated_at:
             return False
-        # A slow detector is no reason to forget those it saw the last time it looked.
-        if path.seen_at == self._looked_at:
-            return at - path.seen_at <= _KEPT_SEEN
-        return at - path.seen_at <= (_MAX_LOST_S if path.track else _MAX_COAST_S)
+        # A slow detector is no reason to drop tracks that it detected last time.
+        if state.detected_at == self._updated_at:
+            return at - state.detected_at <= _MAX_PAUSE_S
+        return at - state.detected_at <= (_MAX_LOST_S if state.track else _MAX_COAST_S)
 
     @staticmethod
     def _match(
-        paths: list[_TrackState],
-        found: NDArray[np.float64],
+        states: list[_TrackState],
+        detections: NDArray[np.float64],
         scores: NDArray[np.float32],
         period: float,
     ) -> tuple[list[_TrackState], list[tuple[list[float], float]]]:
-        """Pair paths with faces, the likest first; return the paths and faces left over."""
-        faces = list(zip(found.tolist(), scores.tolist(), strict=True))
-        if not paths or not faces:
-            return paths, faces
-        states = np.array([path.state for path in paths])
-        doubts = np.array([path.place.place for path in paths])[:, None] + _PLACE_UNLIKE**2
-        sizes = states[:, 2:].sum(1)[:, None]
-        off = (states[:, None, :2] - found[:, :2]) / (sizes[..., None] / 2)
-        grown = np.log(found[:, 2:].sum(1) / sizes)
-        unlike = (off * off).sum(2) / doubts + grown * grown / _SIZE_UNLIKE**2
-        # The likeliest is not the nearest in deviations: who may be anywhere is likely nowhere.
-        # Best first errs no oftener here than the best of all assignments, and is quicker.
-        cost = np.where(unlike < _GATE, unlike + np.log(doubts), np.inf)
+        """Update states with the detections that match them; return what was not matched."""
+        faces = list(zip(detections.tolist(), scores.tolist(), strict=True))
+        if not states or not faces:
+            return states, faces
+        boxes = np.array([state.state for state in states])
+        variances = np.array([state.position.value for state in states])[:, None]
+        variances = variances + _POSITION_MATCH_STD**2
+        sizes = boxes[:, 2:].sum(1)[:, None]
+        offsets = (boxes[:, None, :2] - detections[:, :2]) / (sizes[..., None] / 2)
+        growth = np.log(detections[:, 2:].sum(1) / sizes)
+        distances = (offsets * offsets).sum(2) / variances + growth * growth / _SIZE_MATCH_STD**2
+        # The negative log-likelihood: the logarithm penalises tracks that may be anywhere. Greedy
+        # matching makes no more errors here than the optimal assignment, and is faster.
+        cost = np.where(distances < _GATE, distances + np.log(variances), np.inf)
         order = np.argsort(cost, axis=None, kind="stable")
-        free_paths, free_faces = set(range(len(paths))), set(range(len(faces)))
-        for pair in order[: int((unlike < _GATE).sum())].tolist():
+        free_states, free_faces = set(range(len(states))), set(range(len(faces)))
+        for pair in order[: int((distances < _GATE).sum())].tolist():
             row, column = divmod(pair, len(faces))
-            if row in free_paths and column in free_faces:
-                paths[row].correct(*faces[column], period)
-                free_paths.remove(row)
+            if row in free_states and column in free_faces:
+                states[row].update(*faces[column], period)
+                free_states.remove(row)
                 free_faces.remove(column)
-        return [paths[row] for row in sorted(free_paths)], [
+        return [states[row] for row in sorted(free_states)], [
             faces[column] for column in sorted(free_faces)
         ]
 

@@ -17,7 +17,7 @@ from installation.inference.open_engines import CancelledError, DeviceError
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed, Latest
 from installation.scene import Frame, Scene
-from installation.vision.pipeline import VisionPipeline, open_observer
+from installation.vision.pipeline import VisionPipeline, open_pipeline
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ class VisionWorker:
         try:
             while True:
                 try:
-                    with open_observer(self._config, self._on_progress) as pipeline:
+                    with open_pipeline(self._config, self._on_progress) as pipeline:
                         self._process_frames(pipeline)
                 except EXPECTED_ERRORS as error:
                     self._note_error(error)
@@ -226,7 +226,7 @@ class VisionWorker:
 
     def _apply_to(self, pipeline: VisionPipeline) -> None:
         try:
-            pipeline.use(self._config)
+            pipeline.apply_config(self._config)
             if self._sink is not None:
                 self._sink.apply_config(self._config)
         except (*EXPECTED_ERRORS, OSError) as error:

@@ -7,6 +7,7 @@ from engines.manifest import load_manifest
 from installation.bench import inference
 from installation.bench.baseline import preprocess
 from installation.bench.roofline import MachineLimits, bytes_moved, least_times, network_cost
+from installation.scene import Frame
 
 
 def test_every_step_is_measured_on_engine_and_baseline(config):
@@ -35,7 +36,7 @@ def test_operations_are_counted_as_papers_do(built):
 
 def test_overlapping_bytes_are_counted_once(built):
     spec = load_manifest(built / "person-semantic").input
-    frame = np.zeros((720, 1280, 3), np.uint8)
+    frame = Frame.from_image(np.zeros((720, 1280, 3), np.uint8))
     same = np.array([[0, 0, 100, 100]] * 3, np.float32)
     planes = 3 * spec.width * spec.height
     assert bytes_moved(frame, same, spec, 2) == 3 * 100 * 100 + 3 * planes * 2

@@ -19,7 +19,7 @@ from installation.config import model as config
 from installation.display.presenter import idle_words
 from installation.display.window import Window
 from installation.scene import Frame, Scene
-from installation.vision.pipeline import open_observer
+from installation.vision.pipeline import open_pipeline
 
 _FPS = 15
 _LANDSCAPE = {"width": 1280, "height": 720}
@@ -48,7 +48,7 @@ def _save(window: Window, path: Path) -> None:
 def _people(path: Path, until: float, settings: config.Config) -> None:
     """Save the crowd at a time, after processing the six seconds before."""
     window, crowd = _open(settings)
-    with open_observer(settings) as observer:
+    with open_pipeline(settings) as observer:
         for seq in range(max(int((until - 6) * _FPS), 0), int(until * _FPS) + 1):
             frame = Frame(seq, seq / _FPS, crowd.paint(seq / _FPS))
             window.show(frame, observer.observe(frame))

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from installation.scene import FORESIGHT, Faces, Track
+from installation.scene import MAX_PREDICTION_S, Faces, Track
 from installation.vision.tracker import Tracker
 from tests.benchmarks.crowds import Array
 
@@ -68,7 +68,7 @@ class _Theirs:
     def at(self, time: float) -> Shown:
         if self.speeds is None:
             return self.ids, self.boxes
-        return self.ids, self.boxes + self.speeds * min(time - self.when, FORESIGHT)
+        return self.ids, self.boxes + self.speeds * min(time - self.when, MAX_PREDICTION_S)
 
 
 class Ours:

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from installation.config.loader import load
-from installation.scene import Faces
+from installation.scene import Faces, Frame
 from installation.vision.detector import Detector
 from installation.vision.pipeline import open_vision
 from tests.benchmarks.crowds import (
@@ -131,7 +131,7 @@ def record(condition: Condition, seed: int, detector: Detector) -> Recording:
         shown.append((at, truth))
         if number % condition.every == 0:
             if condition.noise is None and isinstance(world, Painted):
-                looked.append((at, detector.find(world.crowd.paint(at)), truth))
+                looked.append((at, detector.find(Frame(number, at, world.crowd.paint(at))), truth))
             else:
                 looked.append((at, simulated.find(truth, at), truth))
     return Recording(tuple(shown), tuple(looked), condition.fps / condition.every)
@@ -147,7 +147,8 @@ def record_video(path: Path, detector: Detector) -> Recording:
         if not there:
             break
         at = len(looked) / fps
-        looked.append((at, detector.find(np.asarray(picture, np.uint8)), None))
+        frame = Frame(len(looked), at, np.asarray(picture, np.uint8))
+        looked.append((at, detector.find(frame), None))
     if not looked:
         sys.exit(f"{path}: no frame can be read")
     return Recording(tuple((at, None) for at, _, _ in looked), tuple(looked), fps)

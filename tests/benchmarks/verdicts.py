@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from installation.capture.video import decode
 from installation.config import loader as config
 from installation.scene import Frame
-from installation.vision.pipeline import open_observer
+from installation.vision.pipeline import open_pipeline
 from installation.vision.verdict import VoteAccumulator
 from tests.benchmarks.people import fetch_videos, read_photographs
 
@@ -119,7 +119,7 @@ def _watch(pictures: Pictures) -> list[_Face]:
 
     with (
         patch.object(VoteAccumulator, "cast", listen),
-        open_observer(config.load("config.yaml")) as pipeline,
+        open_pipeline(config.load("config.yaml")) as pipeline,
     ):
         for seq, (at, picture) in enumerate(pictures):
             pipeline.observe(Frame(seq, at, picture))

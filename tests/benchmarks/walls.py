@@ -30,10 +30,12 @@ from tritonclient import grpc as triton
 from engines.build import build
 from engines.manifest import load_manifest
 from engines.triton_export import export
-from installation.capture.demo import PERIOD, Crowd
+from installation.capture.demo import PERIOD_S, Crowd
 from installation.config.model import Inference
 from installation.inference.cpu import CpuEngine
-from installation.inference.kserve import KserveClient, KserveEngine
+from installation.inference.kserve import KserveEngine
+from installation.inference.kserve_client import KserveClient
+from installation.scene import Frame
 from installation.vision.classifier import context_regions
 from tests.paths import ROOT
 from tests.triton_server import Triton
@@ -55,10 +57,10 @@ def make_requests() -> list[Request]:
     crowd = Crowd(BUILT, *_SIZE)
     found = []
     for index in range(_REQUESTS):
-        at = index * PERIOD / _REQUESTS
+        at = index * PERIOD_S / _REQUESTS
         boxes = np.array([face.box for face in crowd.truth(at)], np.float32).reshape(-1, 4)
         if len(boxes):
-            found.append((crowd.paint(at), context_regions(boxes[:2], *_SIZE)))
+            found.append((Frame.from_image(crowd.paint(at)), context_regions(boxes[:2], *_SIZE)))
     return found
 
 

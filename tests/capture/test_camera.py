@@ -66,7 +66,7 @@ def clock(monkeypatch):
 
 def opened(monkeypatch, tmp_path, format_, webcam):
     monkeypatch.setattr(cv2, "VideoCapture", lambda *_: webcam)
-    monkeypatch.setattr(v4l2, "captures", lambda _: True)
+    monkeypatch.setattr(v4l2, "is_capture_node", lambda _: True)
     device = tmp_path / "video0"
     device.touch()
     camera = Camera(device, config.Camera(width=WIDTH, height=HEIGHT, format=format_))
@@ -76,7 +76,7 @@ def opened(monkeypatch, tmp_path, format_, webcam):
 
 @pytest.mark.parametrize(("format_", "shape"), SHAPES)
 @pytest.mark.parametrize("flat", [False, True])
-def test_raw_pixels_are_handed_on_as_they_are(monkeypatch, tmp_path, format_, shape, flat):
+def test_raw_pixels_are_returned_unchanged(monkeypatch, tmp_path, format_, shape, flat):
     form = (1, int(np.prod(shape))) if flat else shape
     camera = opened(monkeypatch, tmp_path, format_, Webcam(form=form))
     picture = camera.read()
@@ -94,23 +94,25 @@ def test_raw_pixels_are_handed_on_as_they_are(monkeypatch, tmp_path, format_, sh
     ],
 )
 @pytest.mark.parametrize("format_", ["yuyv", "nv12"])
-def test_a_camera_that_gives_nothing_raw_gives_bgr(monkeypatch, tmp_path, caplog, format_, webcam):
+def test_a_camera_without_raw_formats_delivers_bgr(monkeypatch, tmp_path, caplog, format_, webcam):
     assert opened(monkeypatch, tmp_path, format_, webcam).read() is DECODED
     # Known beforehand, not found out by a picture that cannot be read.
-    assert "pads its rows" not in caplog.text
+    assert "its rows are padded" not in caplog.text
 
 
-def test_what_is_compressed_is_decoded(monkeypatch, tmp_path):
+def test_compressed_frames_are_decoded(monkeypatch, tmp_path):
     assert opened(monkeypatch, tmp_path, "mjpg", Webcam()).read() is DECODED
 
 
 @pytest.mark.parametrize(("format_", "shape"), SHAPES)
-def test_padded_rows_are_left_to_opencv(monkeypatch, tmp_path, caplog, format_, shape):
+def test_padded_rows_are_converted_by_opencv(monkeypatch, tmp_path, caplog, format_, shape):
     webcam = Webcam(form=(1, int(np.prod(shape)) + 64 * HEIGHT))
     camera = opened(monkeypatch, tmp_path, format_, webcam)
     assert camera.read() is DECODED
     assert camera.read() is DECODED
-    assert len([record for record in caplog.records if "pads its rows" in record.message]) == 1
+    assert (
+        len([record for record in caplog.records if "its rows are padded" in record.message]) == 1
+    )
 
 
 def answering(monkeypatch, tmp_path, *answers):
@@ -128,7 +130,7 @@ def answering(monkeypatch, tmp_path, *answers):
     return opened(monkeypatch, tmp_path, "mjpg", webcam)
 
 
-NO_PICTURES = [
+NO_FRAMES = [
     (False, None),
     (True, None),
     (True, np.zeros((0, 0, 3), np.uint8)),
@@ -137,14 +139,14 @@ NO_PICTURES = [
 ]
 
 
-@pytest.mark.parametrize("answer", NO_PICTURES)
-def test_a_broken_picture_now_and_then_is_passed_over(monkeypatch, tmp_path, answer):
+@pytest.mark.parametrize("answer", NO_FRAMES)
+def test_a_broken_frame_now_and_then_is_ignored(monkeypatch, tmp_path, answer):
     camera = answering(monkeypatch, tmp_path, answer, answer, (True, DECODED))
     assert np.array_equal(camera.read(), DECODED)
 
 
-@pytest.mark.parametrize("answer", [*NO_PICTURES, (True, np.zeros((4, 4), np.uint8))])
-def test_a_camera_that_gives_no_pictures_is_let_go(monkeypatch, tmp_path, answer):
+@pytest.mark.parametrize("answer", [*NO_FRAMES, (True, np.zeros((4, 4), np.uint8))])
+def test_a_camera_that_delivers_no_frames_is_closed(monkeypatch, tmp_path, answer):
     camera = answering(monkeypatch, tmp_path, answer)
     with pytest.raises(CaptureError, match=r"video0: ") as caught:
         camera.read()
@@ -153,7 +155,7 @@ def test_a_camera_that_gives_no_pictures_is_let_go(monkeypatch, tmp_path, answer
         camera.read()
 
 
-def test_a_camera_that_takes_long_may_be_asked_again(monkeypatch, tmp_path, clock):
+def test_a_camera_that_times_out_may_be_read_again(monkeypatch, tmp_path, clock):
     camera = answering(monkeypatch, tmp_path, (True, DECODED))
     read = camera._capture.read
 
@@ -162,13 +164,13 @@ def test_a_camera_that_takes_long_may_be_asked_again(monkeypatch, tmp_path, cloc
         return False, None
 
     camera._capture.read = time_out
-    with pytest.raises(FrameTimeoutError, match="sends no pictures any more"):
+    with pytest.raises(FrameTimeoutError, match="has stopped sending frames"):
         camera.read()
     camera._capture.read = read
     assert np.array_equal(camera.read(), DECODED)
 
 
-def test_what_a_camera_gives_is_told_only_when_it_is_news(monkeypatch, tmp_path, caplog):
+def test_a_mode_is_logged_only_once(monkeypatch, tmp_path, caplog):
     caplog.set_level("INFO")
     webcam = Webcam()
     camera = opened(monkeypatch, tmp_path, "mjpg", webcam)

@@ -7,21 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from installation.capture import capture as capturing
-from installation.capture.capture import Capture
+from installation.capture.capture import Capture, CaptureTimings
+from installation.capture.frame_health import HealthTimings
 from installation.capture.source import CaptureError, FrameTimeoutError
 from installation.runtime.latest import Closed, Latest
 
-PICTURE = np.zeros((2, 2, 3), np.uint8)
+PIXELS = np.zeros((2, 2, 3), np.uint8)
 GONE = CaptureError("scripted: gone")
 SILENT = FrameTimeoutError("scripted: silent")
 FILES = Path("/proc/self/fd")
 # Seconds; far beyond what anything here takes, on the slowest of machines.
 LONG = 120.0
+# Retries that take no time, and retries so far apart that no test waits for one.
+HURRIED = CaptureTimings(backoff_min_s=0.001)
+PATIENT = CaptureTimings(10 * LONG, 10 * LONG, 10 * LONG, 10 * LONG)
+DEFAULT = CaptureTimings()
 
 
 class Source:
-    """Gives what it is told to, one thing a read: a picture, None or an error; then the last."""
+    """Returns or raises the items of a script, one per read; the last one repeatedly."""
 
     name = "scripted"
 
@@ -56,13 +60,13 @@ class Source:
 
 
 def reading(name="scripted"):
-    source = Source([PICTURE])
+    source = Source([PIXELS])
     source.name = name
     return source
 
 
 def absent():
-    return Source([PICTURE], opens=[GONE])
+    return Source([PIXELS], opens=[GONE])
 
 
 def silent():
@@ -81,13 +85,13 @@ def until(condition):
 class Running:
     """A capture in its thread, which always ends."""
 
-    def __init__(self, source):
+    def __init__(self, source, timings=DEFAULT):
         self.frames = Latest()
         self.beats = 0
-        self.capture = Capture(source, self.frames, self._beat)
+        self.capture = Capture(source, self.frames, self._beat, timings)
         self.thread = threading.Thread(target=self.capture.run)
 
-    def _beat(self, _more):
+    def _beat(self, _more_s):
         self.beats += 1
 
     def __enter__(self):
@@ -102,8 +106,8 @@ class Running:
         self.thread.join(LONG)
         assert not self.thread.is_alive()
 
-    def picture(self):
-        """Wait for one that is captured from now on."""
+    def frame(self):
+        """Wait for a frame that is captured from now on."""
         now = time.monotonic()
         version = 0
         while True:
@@ -112,14 +116,9 @@ class Running:
                 return frame
 
 
-@pytest.fixture
-def hurry(monkeypatch):
-    monkeypatch.setattr(capturing, "_BACKOFF_MIN_S", 0.001)
-
-
-def test_pictures_are_numbered_timed_and_end_with_the_film():
+def test_frames_are_numbered_and_timed_and_end_with_the_video():
     frames = Latest()
-    source = Source([PICTURE, PICTURE, PICTURE, None])
+    source = Source([PIXELS, PIXELS, PIXELS, None])
     before = time.monotonic()
     Capture(source, frames).run()
     version, frame = frames.get(after=0)
@@ -130,62 +129,61 @@ def test_pictures_are_numbered_timed_and_end_with_the_film():
         frames.get(after=version)
 
 
-def test_a_lost_camera_is_let_go_and_comes_back(caplog, hurry):
+def test_a_lost_camera_is_closed_and_comes_back(caplog):
     caplog.set_level("INFO")
     still_gone = CaptureError("scripted: still gone")
-    source = Source([PICTURE, GONE, PICTURE, None], opens=[None, still_gone, still_gone, None])
+    source = Source([PIXELS, GONE, PIXELS, None], opens=[None, still_gone, still_gone, None])
     frames = Latest()
-    capture = Capture(source, frames)
+    capture = Capture(source, frames, timings=HURRIED)
     capture.run()
     assert frames.get(after=0)[1].seq == 1
     assert source.opened == 4
-    # Let go before each attempt: a device held open comes back under another number.
+    # Closed before each attempt: a device that stays open comes back under another number.
     assert source.closed == 4
-    assert (capture.trouble, capture.losses) == (None, 1)
+    assert (capture.error, capture.outages) == (None, 1)
     lost, back = (record.message for record in caplog.records)
     assert lost == "scripted: gone"
     assert back.startswith("scripted: back after ")
 
 
-def test_a_camera_that_is_not_there_at_the_start_is_waited_for(hurry):
-    source = Source([PICTURE], opens=[GONE, GONE, GONE, None])
-    with Running(source) as it:
-        it.picture()
-        assert (source.opened, it.capture.losses, it.capture.trouble) == (4, 1, None)
+def test_a_camera_that_is_missing_at_the_start_is_waited_for():
+    source = Source([PIXELS], opens=[GONE, GONE, GONE, None])
+    with Running(source, HURRIED) as it:
+        it.frame()
+        assert (source.opened, it.capture.outages, it.capture.error) == (4, 1, None)
 
 
-def test_a_film_that_is_not_there_at_the_start_is_an_error():
+def test_a_video_that_is_missing_at_the_start_is_an_error():
     frames = Latest()
     with pytest.raises(CaptureError, match="scripted: gone"):
-        Capture(Source([PICTURE], interval_s=1 / 30, opens=[GONE]), frames).run()
+        Capture(Source([PIXELS], interval_s=1 / 30, opens=[GONE]), frames).run()
     with pytest.raises(Closed):
         frames.get(after=0)
 
 
-def test_a_film_that_was_there_once_is_waited_for(hurry):
-    source = Source([PICTURE, GONE, PICTURE], interval_s=0.01, opens=[None, GONE, GONE, None])
-    with Running(source) as it:
+def test_a_video_that_was_there_once_is_waited_for():
+    source = Source([PIXELS, GONE, PIXELS], interval_s=0.01, opens=[None, GONE, GONE, None])
+    with Running(source, HURRIED) as it:
         until(lambda: source.opened == 4)
-        it.picture()
+        it.frame()
 
 
-def test_a_camera_that_opens_but_gives_nothing_is_asked_ever_less_often(monkeypatch):
-    monkeypatch.setattr(capturing, "_BACKOFF_MIN_S", 0.01)
-    monkeypatch.setattr(capturing, "_BACKOFF_MAX_S", 0.1)
+def test_a_camera_that_opens_but_sends_nothing_is_reopened_ever_less_often():
+    timings = CaptureTimings(backoff_min_s=0.01, backoff_max_s=0.1)
     source = Source([GONE])
     left, came = [], []
     opens, closes = source.open, source.close
     source.open = lambda: came.append(time.monotonic()) or opens()
     source.close = lambda: left.append(time.monotonic()) or closes()
-    with Running(source) as it:
+    with Running(source, timings) as it:
         until(lambda: source.opened == 8)
-        assert it.capture.losses == 1
+        assert it.capture.outages == 1
     waits = np.array(came[1:8]) - left[:7]
     # Never sooner than asked; how much later is the machine's affair.
     assert (waits > [0.009, 0.019, 0.039, 0.079, 0.099, 0.099, 0.099]).all()
 
 
-def test_waiting_for_a_camera_costs_next_to_nothing():
+def test_waiting_for_a_camera_is_cheap():
     source = absent()
     with Running(source) as it:
         until(lambda: source.opened == 5)
@@ -193,159 +191,156 @@ def test_waiting_for_a_camera_costs_next_to_nothing():
         assert it.beats <= 3 * source.opened
 
 
-STATES = {"reading": reading, "waiting": absent, "silent": silent, "resting": reading}
+STATES = {"reading": reading, "waiting": absent, "silent": silent, "paused": reading}
+
+
+def in_state(name, timings):
+    """Run a capture in one of its states."""
+    source = STATES[name]()
+    with Running(source, timings) as it:
+        if name == "waiting":
+            until(lambda: it.capture.error)
+        else:
+            until(lambda: source.is_open)
+        if name == "paused":
+            it.capture.pause()
+            until(lambda: not source.is_open)
+        it.source = source
+        it.state = name
+        yield it
 
 
 @pytest.fixture(params=STATES)
 def running(request):
-    """A capture in one of its states."""
-    source = STATES[request.param]()
-    with Running(source) as it:
-        if request.param == "waiting":
-            until(lambda: it.capture.trouble)
-        else:
-            until(lambda: source.is_open)
-        if request.param == "resting":
-            it.capture.rest()
-            until(lambda: not source.is_open)
-        it.source = source
-        it.state = request.param
-        yield it
+    yield from in_state(request.param, CaptureTimings())
 
 
-@pytest.fixture
-def patient(monkeypatch):
-    """Attempts are so far apart that nothing here waits for one."""
-    for name in ("_FIRST_WAIT", "_LAST_WAIT", "_SILENT", "_SLOW_START"):
-        monkeypatch.setattr(capturing, name, 10 * LONG)
+@pytest.fixture(params=STATES)
+def patient(request):
+    yield from in_state(request.param, PATIENT)
 
 
-@pytest.mark.usefixtures("patient")
-def test_it_stops_in_every_state(running):
+def test_it_stops_in_every_state(patient):
+    running = patient
     running.stop()
     assert not running.source.is_open
     with pytest.raises(Closed):
         running.frames.get(after=running.frames.get(after=0)[0] if running.frames._version else 0)
 
 
-@pytest.mark.usefixtures("patient")
-def test_it_shows_that_it_lives_in_every_state(running):
-    beats = running.beats
-    until(lambda: running.beats >= beats + 2)
+def test_it_sends_heartbeats_in_every_state(patient):
+    beats = patient.beats
+    until(lambda: patient.beats >= beats + 2)
 
 
-def test_it_rests_and_wakes_in_every_state(running):
-    running.capture.rest()
+def test_it_pauses_and_resumes_in_every_state(running):
+    running.capture.pause()
     until(lambda: not running.source.is_open)
-    # Nobody misses what is switched off.
-    until(lambda: running.capture.trouble is None)
+    # A source that is switched off is not lost.
+    until(lambda: running.capture.error is None)
     opened = running.source.opened
     time.sleep(0.6)
     assert running.source.opened == opened
     running.source.opens = [None]
-    running.source.script = [PICTURE]
-    running.capture.wake()
-    running.picture()
+    running.source.script = [PIXELS]
+    running.capture.resume()
+    running.frame()
     assert running.source.opened == opened + 1
 
 
 def test_it_changes_to_another_source_in_every_state(running):
     other = reading("other")
-    running.capture.use(other)
-    if running.state == "resting":
+    running.capture.set_source(other)
+    if running.state == "paused":
         time.sleep(0.2)
         assert not other.opened
-        running.capture.wake()
-    running.picture()
+        running.capture.resume()
+    running.frame()
     until(lambda: other.is_open)
     assert not running.source.is_open
-    assert (running.capture.name, running.capture.trouble) == ("other", None)
+    assert (running.capture.name, running.capture.error) == ("other", None)
 
 
-def test_another_source_that_is_not_there_is_lost_whatever_it_is():
+def test_another_source_that_is_missing_counts_as_lost():
     with Running(reading()) as it:
-        it.picture()
-        it.capture.use(Source([PICTURE], interval_s=1 / 30, opens=[GONE]))
-        until(lambda: it.capture.trouble == "scripted: gone")
-        it.capture.use(reading("third"))
-        it.picture()
-        assert (it.capture.trouble, it.capture.losses) == (None, 1)
+        it.frame()
+        it.capture.set_source(Source([PIXELS], interval_s=1 / 30, opens=[GONE]))
+        until(lambda: it.capture.error == "scripted: gone")
+        it.capture.set_source(reading("third"))
+        it.frame()
+        assert (it.capture.error, it.capture.outages) == (None, 1)
 
 
-def test_another_source_in_place_of_a_camera_that_never_was_there():
+def test_another_source_replaces_a_camera_that_never_was_there():
     with Running(absent()) as it:
-        film = Source([PICTURE], interval_s=1 / 30, opens=[GONE])
-        it.capture.use(film)
-        until(lambda: film.opened and it.capture.trouble)
-        it.capture.use(reading())
-        it.picture()
+        video = Source([PIXELS], interval_s=1 / 30, opens=[GONE])
+        it.capture.set_source(video)
+        until(lambda: video.opened and it.capture.error)
+        it.capture.set_source(reading())
+        it.frame()
 
 
-def test_orders_in_a_row_end_in_the_last():
+def test_of_many_requests_the_last_one_counts():
     sources = [reading(f"number {index}") for index in range(200)]
     with Running(reading()) as it:
         for index, source in enumerate(sources):
-            it.capture.use(source)
-            (it.capture.rest, it.capture.wake)[index % 2]()
+            it.capture.set_source(source)
+            (it.capture.pause, it.capture.resume)[index % 2]()
         until(lambda: sources[-1].is_open)
-        it.picture()
+        it.frame()
     assert not any(source.is_open for source in sources)
 
 
-def test_a_camera_that_falls_silent_is_lost(monkeypatch):
-    monkeypatch.setattr(capturing, "_FRAME_TIMEOUT_S", 0.3)
-    source = Source([PICTURE] + [SILENT] * 10_000)
-    with Running(source) as it:
-        until(lambda: it.capture.trouble == "scripted: silent")
-        source.script = [PICTURE]
-        it.picture()
-        until(lambda: it.capture.trouble is None)
+def test_a_camera_that_stops_sending_is_lost():
+    source = Source([PIXELS] + [SILENT] * 10_000)
+    with Running(source, CaptureTimings(frame_timeout_s=0.3)) as it:
+        until(lambda: it.capture.error == "scripted: silent")
+        source.script = [PIXELS]
+        it.frame()
+        until(lambda: it.capture.error is None)
 
 
-def test_a_camera_that_is_slow_between_pictures_is_not_lost(monkeypatch):
-    monkeypatch.setattr(capturing, "_FRAME_TIMEOUT_S", LONG)
-    monkeypatch.setattr(capturing, "_FIRST_FRAME_TIMEOUT_S", LONG)
-    source = Source([SILENT, SILENT, PICTURE, SILENT, PICTURE, None])
-    capture = Capture(source, Latest())
+def test_a_camera_that_is_slow_between_frames_is_not_lost():
+    source = Source([SILENT, SILENT, PIXELS, SILENT, PIXELS, None])
+    timings = CaptureTimings(first_frame_timeout_s=LONG, frame_timeout_s=LONG)
+    capture = Capture(source, Latest(), timings=timings)
     capture.run()
-    assert (source.opened, capture.losses) == (1, 0)
+    assert (source.opened, capture.outages) == (1, 0)
 
 
-def test_a_hundred_losses_leave_nothing_behind(hurry):
-    source = Source(([PICTURE] * 3 + [GONE]) * 100 + [PICTURE], opens=[None, GONE] * 100 + [None])
+def test_a_hundred_outages_leave_nothing_behind():
+    source = Source(([PIXELS] * 3 + [GONE]) * 100 + [PIXELS], opens=[None, GONE] * 100 + [None])
     threads = threading.active_count()
     files = len(list(FILES.iterdir()))
-    with Running(source) as it:
-        until(lambda: len(source.script) == 1 and it.capture.trouble is None)
-        it.picture()
-        assert it.capture.losses == 100
+    with Running(source, HURRIED) as it:
+        until(lambda: len(source.script) == 1 and it.capture.error is None)
+        it.frame()
+        assert it.capture.outages == 100
         assert threading.active_count() == threads + 1
     assert threading.active_count() == threads
     assert len(list(FILES.iterdir())) == files
 
 
-def test_a_picture_that_does_not_move_is_shown_reopened_once_and_told_of(monkeypatch, hurry):
-    from installation.capture import frame_health as health
-
-    monkeypatch.setattr(health, "_LOOKS", 1000.0)
-    monkeypatch.setattr(health, "_FROZEN", 0.2)
+def test_frozen_frames_are_shown_and_the_source_reopened_once():
+    health = HealthTimings(checks_per_s=1000.0, frozen_after_s=0.2)
+    timings = CaptureTimings(backoff_min_s=0.001, health=health)
     still = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     source = Source([still])
-    with Running(source) as it:
+    with Running(source, timings) as it:
         until(lambda: source.opened == 2)
-        it.picture()
+        it.frame()
         time.sleep(0.5)
         assert source.opened == 2
-        assert "same picture again and again" in it.capture.trouble
-        it.picture()
+        assert "same frame again and again" in it.capture.error
+        it.frame()
         source.script = [still, 255 - still] * 100_000
-        until(lambda: it.capture.trouble is None)
-        assert it.capture.losses == 1
+        until(lambda: it.capture.error is None)
+        assert it.capture.outages == 1
 
 
-def test_a_film_slower_than_its_rate_is_still_shown(monkeypatch):
-    """Pictures are left out to catch up, but never two in a row."""
-    source = Source([PICTURE] * 40 + [None], interval_s=0.001)
+def test_a_video_that_is_slower_than_its_rate_is_still_shown(monkeypatch):
+    """Frames are skipped to catch up, but never two in a row."""
+    source = Source([PIXELS] * 40 + [None], interval_s=0.001)
     read = source.read
 
     def slowly():

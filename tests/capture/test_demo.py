@@ -3,31 +3,33 @@ import shutil
 import numpy as np
 import pytest
 
-from installation.capture.demo import PERIOD, Crowd
+from installation.capture.demo import PERIOD_S, Crowd
 from installation.capture.source import CaptureError
 
 
-def test_the_same_time_paints_the_same_picture(crowd, built):
+def test_the_same_time_paints_the_same_frame(crowd, built):
     again = Crowd(built, 1280, 720)
     assert np.array_equal(crowd.paint(5.0), again.paint(5.0))
     assert not np.array_equal(crowd.paint(5.0), crowd.paint(5.1))
 
 
 def test_visitors_enter_and_leave(crowd):
-    counts = [len(crowd.truth(second)) for second in range(int(PERIOD))]
+    counts = [len(crowd.truth(second)) for second in range(int(PERIOD_S))]
     assert counts[0] == counts[-1] == 0
     assert max(counts) >= 3
 
 
 def test_truth_moves_smoothly_and_stays_in_order(crowd):
-    for earlier, later in zip(np.arange(0, PERIOD, 0.1), np.arange(0.1, PERIOD, 0.1), strict=False):
+    for earlier, later in zip(
+        np.arange(0, PERIOD_S, 0.1), np.arange(0.1, PERIOD_S, 0.1), strict=False
+    ):
         before = {truth.visitor: truth.box for truth in crowd.truth(earlier)}
         after = {truth.visitor: truth.box for truth in crowd.truth(later)}
         for visitor in before.keys() & after.keys():
             assert np.abs(np.subtract(before[visitor], after[visitor])).max() < 60
 
 
-def test_who_stands_behind_somebody_is_not_visible(crowd):
+def test_a_visitor_behind_another_is_not_visible(crowd):
     hidden = [truth for time in np.arange(5, 25, 0.25) for truth in crowd.truth(time)]
     assert any(truth.visible < 0.1 for truth in hidden)
     assert all(0 <= truth.visible <= 1 for truth in hidden)

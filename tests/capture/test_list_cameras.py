@@ -30,7 +30,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_each_is_listed_with_its_names_and_modes(folder, driver):
+def test_a_camera_is_listed_with_its_names_and_modes(folder, driver):
     ran = installation_over(folder, driver, "cameras", "--json")
     assert (ran.returncode, ran.stderr) == (0, "")
     (camera,) = json.loads(ran.stdout)
@@ -47,11 +47,11 @@ def test_each_is_listed_with_its_names_and_modes(folder, driver):
             {"format": "YUYV", "width": 640, "height": 480, "rates": [10.0, 5.0]},
             {"format": "MJPG", "width": 1920, "height": 1080, "rates": [59.94]},
         ],
-        "trouble": None,
+        "error": None,
     }
 
 
-def test_what_it_says_can_be_written_in_the_config(folder, driver):
+def test_the_printed_source_is_valid_in_the_config(folder, driver):
     lines = installation_over(folder, driver, "cameras").stdout.splitlines()
     assert lines[0] == f"Acme Eye ({folder}/dev/video0, usb-0000:00:14.0-1)"
     assert "  yuyv    640 x 480 at 10, 5" in lines
@@ -66,14 +66,14 @@ def test_what_it_says_can_be_written_in_the_config(folder, driver):
 @pytest.mark.parametrize(
     ("fault", "said"), [("forbidden", "add this user to the group video"), ("shy", None)]
 )
-def test_one_that_does_not_tell_is_listed_all_the_same(folder, driver, fault, said):
+def test_a_camera_that_cannot_be_queried_is_still_listed(folder, driver, fault, said):
     (folder / "dev" / "video0.fault").write_text(fault)
     ran = installation_over(folder, driver, "cameras", "--json")
     (camera,) = json.loads(ran.stdout)
     assert camera["modes"] == []
-    assert said is None or said in camera["trouble"]
+    assert said is None or said in camera["error"]
 
 
-def test_no_camera_is_no_trouble(tmp_path, driver):
+def test_no_camera_is_no_error(tmp_path, driver):
     ran = installation_over(tmp_path, driver, "cameras")
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "no camera is plugged in\n", "")

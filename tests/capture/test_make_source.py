@@ -25,19 +25,19 @@ from installation.config.model import Config
         ("demo", DemoSource, "demo"),
     ],
 )
-def test_a_source_is_known_by_how_it_is_written(written, kind, name):
+def test_the_source_depends_on_how_it_is_written(written, kind, name):
     source = make_source(Config.model_validate({"camera": {"source": written}}))
     assert isinstance(source, kind)
     assert source.name == name
 
 
-def test_a_camera_that_is_not_there_names_those_that_are():
+def test_a_missing_camera_lists_the_connected_ones():
     source = make_source(Config.model_validate({"camera": {"source": 63}}))
     with pytest.raises(CaptureError, match=r"/dev/video63: no camera there; connected: "):
         source.open()
 
 
-def test_a_device_that_is_no_camera_is_refused():
+def test_a_device_that_is_no_camera_is_rejected():
     source = make_source(Config.model_validate({"camera": {"source": "/dev/null"}}))
     with pytest.raises(CaptureError, match=r"/dev/null: not a camera"):
         source.open()

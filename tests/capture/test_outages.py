@@ -19,14 +19,14 @@ def lines(caplog):
     return lambda: [record.message for record in caplog.records]
 
 
-def test_a_loss_is_told_at_once_then_once_a_minute_then_its_end(clock, lines):
-    losses = OutageLog()
+def test_an_outage_is_logged_at_once_then_every_minute_then_its_end(clock, lines):
+    outages = OutageLog()
     for _ in range(150):
-        losses.lose("camera: gone")
+        outages.record_loss("camera: gone")
         clock.now += 1
-    assert (losses.trouble, losses.count) == ("camera: gone", 1)
-    losses.recover("camera")
-    assert (losses.trouble, losses.count) == (None, 1)
+    assert (outages.error, outages.count) == ("camera: gone", 1)
+    outages.record_recovery("camera")
+    assert (outages.error, outages.count) == (None, 1)
     assert lines() == [
         "camera: gone",
         "camera: gone (lost 60 s ago)",
@@ -35,42 +35,42 @@ def test_a_loss_is_told_at_once_then_once_a_minute_then_its_end(clock, lines):
     ]
 
 
-def test_another_reason_is_the_trouble_but_no_other_loss(clock, lines):
-    losses = OutageLog()
-    losses.lose("camera: gone")
-    losses.lose("camera: in use")
-    assert (losses.trouble, losses.count, len(lines())) == ("camera: in use", 1, 1)
+def test_another_error_is_no_other_outage(clock, lines):
+    outages = OutageLog()
+    outages.record_loss("camera: gone")
+    outages.record_loss("camera: in use")
+    assert (outages.error, outages.count, len(lines())) == ("camera: in use", 1, 1)
 
 
-def test_a_source_that_comes_and_goes_does_not_flood_the_journal(clock, lines):
-    losses = OutageLog()
+def test_an_unreliable_source_does_not_flood_the_log(clock, lines):
+    outages = OutageLog()
     for _ in range(6000):
-        losses.lose("camera: gone")
+        outages.record_loss("camera: gone")
         clock.now += 0.05
-        losses.recover("camera")
+        outages.record_recovery("camera")
         clock.now += 0.05
-    assert losses.count == 6000
-    # Ten minutes, five losses a minute, each with its end.
+    assert outages.count == 6000
+    # Ten minutes, five outages a minute, each with its end.
     assert len(lines()) == 2 * 5 * 10
 
 
-def test_a_loss_that_was_passed_over_is_told_of_when_it_lasts(clock, lines):
-    losses = OutageLog()
+def test_an_outage_that_was_not_logged_is_logged_if_it_lasts(clock, lines):
+    outages = OutageLog()
     for _ in range(5):
-        losses.lose("camera: gone")
-        losses.recover("camera")
+        outages.record_loss("camera: gone")
+        outages.record_recovery("camera")
     before = len(lines())
     for _ in range(70):
-        losses.lose("camera: gone for good")
+        outages.record_loss("camera: gone for good")
         clock.now += 1
     assert lines()[before:] == ["camera: gone for good"]
-    losses.recover("camera")
+    outages.record_recovery("camera")
     assert lines()[-1] == "camera: back after 70.0 s"
 
 
-def test_what_is_not_wanted_any_more_is_not_back(clock, lines):
-    losses = OutageLog()
-    losses.lose("camera: gone")
-    losses.forget()
-    losses.recover("camera")
-    assert (losses.trouble, lines()) == (None, ["camera: gone"])
+def test_a_source_that_is_no_longer_wanted_is_not_reported_as_back(clock, lines):
+    outages = OutageLog()
+    outages.record_loss("camera: gone")
+    outages.reset()
+    outages.record_recovery("camera")
+    assert (outages.error, lines()) == (None, ["camera: gone"])

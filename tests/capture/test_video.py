@@ -42,17 +42,17 @@ def test_every_frame_is_decoded_once_at_its_own_time(tmp_path, name, codec, time
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
-def test_a_beginning_that_was_cut_off_without_encoding_anew_is_left_out(tmp_path, name):
+def test_frames_before_an_edit_list_are_skipped(tmp_path, name):
     path = write_video(tmp_path / name, [index / 25 for index in range(100)], start_s=1.6)
     assert times_of(path) == pytest.approx([index / 25 for index in range(60)], abs=0.002)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mpeg4"), ("a.webm", "libvpx")])
-def test_sound_that_lasts_longer_than_the_picture_is_no_damage(tmp_path, name, codec):
+def test_sound_that_lasts_longer_than_the_video_is_no_damage(tmp_path, name, codec):
     assert len(times_of(write_video(tmp_path / name, EVEN, codec, audio_s=6))) == 50
 
 
-def test_the_frame_count_in_a_header_is_not_believed(tmp_path):
+def test_the_frame_count_of_the_header_is_ignored(tmp_path):
     path = write_video(tmp_path / "a.avi", EVEN, "mjpeg")
     data = bytearray(path.read_bytes())
     # Of the file (avih), and of the stream (strh): ten times as many.
@@ -64,7 +64,7 @@ def test_the_frame_count_in_a_header_is_not_believed(tmp_path):
     assert len(times_of(path)) == 50
 
 
-def test_a_song_shows_its_cover(tmp_path):
+def test_a_sound_file_shows_its_cover_art(tmp_path):
     cover = np.full((60, 80, 3), 200, np.uint8)
     song = write_song(tmp_path / "a.mp3", cv2.imencode(".jpg", cover)[1].tobytes())
     ((_, pixels),) = decode(song)
@@ -90,12 +90,10 @@ def test_a_song_shows_its_cover(tmp_path):
         ("b.mkv", "mjpeg", {}),
     ],
 )
-def test_a_file_that_is_cut_short_is_reported_after_its_last_frame(
-    tmp_path, name, codec, options, share
-):
+def test_a_truncated_file_is_reported_after_its_last_frame(tmp_path, name, codec, options, share):
     path = cut(write_video(tmp_path / name, EVEN, codec, options=options), share)
     times_s = []
-    with pytest.raises(TruncatedError, match=r": breaks off after \d+ frames \(\d\.\d s\); "):
+    with pytest.raises(TruncatedError, match=r": ends prematurely after \d+ frames \(\d\.\d s\); "):
         for time_s, _ in decode(path):
             times_s.append(time_s)
     assert 0 < len(times_s) < len(EVEN)
@@ -107,7 +105,7 @@ def test_an_mp4_without_its_index_cannot_be_read(tmp_path):
         times_of(path)
 
 
-def test_damage_in_the_middle_costs_those_frames_alone(tmp_path, caplog):
+def test_damage_in_the_middle_skips_only_those_frames(tmp_path, caplog):
     path = write_video(tmp_path / "a.mkv", EVEN, "libvpx")
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -143,20 +141,20 @@ def test_frames_are_upright(tmp_path, degrees, quarters):
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x00" * 1000])
-def test_a_file_that_is_no_video(tmp_path, content, capfd):
+def test_a_file_that_is_no_video_is_rejected(tmp_path, content, capfd):
     (tmp_path / "a.mp4").write_bytes(content)
     with pytest.raises(CaptureError, match=r"a\.mp4: .* video"):
         times_of(tmp_path / "a.mp4")
     assert capfd.readouterr().err == ""
 
 
-def test_sound_alone_is_no_video(tmp_path):
+def test_a_file_with_sound_only_is_rejected(tmp_path):
     song = write_song(tmp_path / "a.mp3", b"")
-    with pytest.raises(CaptureError, match=r"a\.mp3: (there is no video in it|no frame in it)"):
+    with pytest.raises(CaptureError, match=r"a\.mp3: (it contains no video|no frame in it)"):
         times_of(song)
 
 
-def test_what_cannot_be_opened_is_named(tmp_path):
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "loop.mp4").symlink_to("loop.mp4")
     for name, reason in (
@@ -174,7 +172,7 @@ def test_what_cannot_be_opened_is_named(tmp_path):
 @pytest.mark.parametrize(
     "name", ["http:a.avi", "a%03d.avi", "späte.avi", os.fsdecode(b"caf\xe9.avi")]
 )
-def test_a_name_is_only_a_name(tmp_path, monkeypatch, name):
+def test_a_file_name_is_never_a_protocol(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / "plain.avi", EVEN[:3], "mjpeg").rename(name)
     assert len(times_of(tmp_path / name)) == 3
@@ -201,7 +199,7 @@ def test_a_source_keeps_the_times_of_its_file(tmp_path):
     assert source.read() is None
 
 
-def test_a_frame_that_stays_long_is_delivered_again(tmp_path):
+def test_a_long_frame_is_delivered_repeatedly(tmp_path):
     source = VideoFile(write_video(tmp_path / "a.mkv", [0.0, 0.04, 3.0]), loop=False)
     source.open()
     frames, time_s = [], 0.0
@@ -239,9 +237,10 @@ def test_the_end_of_a_looped_file_is_no_outage(tmp_path, caplog, damaged):
     with caplog.at_level(logging.INFO):
         capture, delivered = play(path, loop=True, count=40)
     assert len(delivered) == 40
-    assert capture.losses == 0 and capture.trouble is None
+    assert capture.outages == 0 and capture.error is None
     reported = [each.getMessage() for each in caplog.records]
-    assert len(reported) == damaged and all("a.mkv: breaks off after" in each for each in reported)
+    assert len(reported) == damaged
+    assert all("a.mkv: ends prematurely after" in each for each in reported)
 
 
 @pytest.mark.parametrize("damaged", [False, True])
@@ -251,10 +250,10 @@ def test_a_file_that_is_not_looped_ends(tmp_path, damaged):
         cut(path, 0.7)
     capture, delivered = play(path, loop=False, count=1000)
     assert 0 < len(delivered) <= 10
-    assert capture.losses == 0
+    assert capture.outages == 0
 
 
-def test_files_are_let_go(tmp_path):
+def test_files_are_closed(tmp_path):
     path = write_video(tmp_path / "a.mkv", EVEN[:5])
     source = VideoFile(path, loop=True)
     before = len(list(FILES.iterdir()))

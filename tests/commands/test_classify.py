@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from installation.capture.source import CaptureError
+from installation.capture.stills import read_image
 from installation.commands.output_folder import FileResult, OutputFolder
 from installation.config.model import Theme
 from installation.errors import printable
@@ -122,11 +123,11 @@ def test_files_without_read_permission_are_rejected(open_folder):
 import os
 from pathlib import Path
 from installation.capture.make_source import make_source
-from installation.capture.stills import read_picture
+from installation.capture.stills import read_image
 from installation.config.model import Camera, Config
 from installation.errors import InstallationError
 folder = Path({str(tmp_path)!r})
-read_picture(folder / "a.png")
+read_image(folder / "a.png")
 if os.geteuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
 def attempt(what):
@@ -137,7 +138,7 @@ def attempt(what):
     else:
         print("read")
 for name in ("closed/b.png", "closed", "private.png", "unlisted", "unlisted/c.png"):
-    attempt(lambda: read_picture(folder / name))
+    attempt(lambda: read_image(folder / name))
 for name in ("closed/b.png", "closed", "private.png", "unlisted"):
     attempt(lambda: make_source(Config(camera=Camera(source=str(folder / name)))).open())
 """
@@ -145,7 +146,7 @@ for name in ("closed/b.png", "closed", "private.png", "unlisted"):
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     (tmp_path / "closed").chmod(0o755)
-    denied, folder = "cannot be read: Permission denied", "a folder, not a picture"
+    denied, folder = "cannot be read: Permission denied", "a folder, not an image"
     assert (ran.stdout.splitlines(), ran.stderr) == (
         [
             f"{tmp_path}/closed/b.png: {denied}",
@@ -262,8 +263,6 @@ RAISED = [
 def test_whatever_a_decoder_raises_is_an_error_of_its_file(tmp_path, monkeypatch, raised, edge):
     from PIL.PngImagePlugin import PngImageFile
 
-    from installation.capture.stills import read_picture
-
     def fail(*_):
         raise raised
 
@@ -271,7 +270,7 @@ def test_whatever_a_decoder_raises_is_an_error_of_its_file(tmp_path, monkeypatch
     odd_pictures.picture().save(path)
     monkeypatch.setattr(PngImageFile, {"open": "_open", "load": "load"}[edge], fail)
     with pytest.raises(CaptureError) as caught:
-        read_picture(path)
+        read_image(path)
     assert rejected(f"installation: {caught.value}".encode(), [path]) == [path]
 
 

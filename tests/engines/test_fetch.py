@@ -36,36 +36,36 @@ def index(tmp_path, monkeypatch):
     return wheel.parent
 
 
-def test_a_pinned_wheel_is_fetched_once(index, tmp_path):
+def test_a_pinned_wheel_is_downloaded_once(index, tmp_path):
     said = []
     fetch(tmp_path / "wheels", said.append)
-    assert said == ["fetching pictures==1.0"]
+    assert said == ["downloading pictures==1.0"]
     assert read_member("pictures", "pictures/one.txt", tmp_path / "wheels") == b"good"
     fetch(tmp_path / "wheels", said.append)
     assert len(said) == 1
 
 
-def test_a_tampered_download_is_refused_by_hash(index, tmp_path):
+def test_a_tampered_download_is_rejected_by_its_hash(index, tmp_path):
     make_wheel(index, "evil")
-    with pytest.raises(FetchError, match=r"pictures==1.0: refused, .* hash is not the pinned"):
+    with pytest.raises(FetchError, match=r"pictures==1.0: rejected, .* is not the pinned sha256"):
         fetch(tmp_path / "wheels", print)
     assert list((tmp_path / "wheels").iterdir()) == []
 
 
-def test_a_download_cut_short_is_refused(index, tmp_path):
+def test_a_truncated_download_is_rejected(index, tmp_path):
     wheel = index / "pictures-1.0-py3-none-any.whl"
     wheel.write_bytes(wheel.read_bytes()[:100])
-    with pytest.raises(FetchError, match="refused"):
+    with pytest.raises(FetchError, match="rejected"):
         fetch(tmp_path / "wheels", print)
 
 
-def test_a_package_that_cannot_be_had_says_how_to_bring_it(index, tmp_path):
+def test_a_failed_download_says_how_to_copy_the_wheel_by_hand(index, tmp_path):
     (index / "pictures-1.0-py3-none-any.whl").unlink()
-    with pytest.raises(FetchError, match=r"not fetched .* by hand"):
+    with pytest.raises(FetchError, match=r"download failed .* by hand"):
         fetch(tmp_path / "wheels", print)
 
 
-def test_a_wheel_brought_by_hand_serves_under_any_name(index, tmp_path):
+def test_a_wheel_copied_by_hand_may_have_any_name(index, tmp_path):
     (tmp_path / "wheels").mkdir()
     (index / "pictures-1.0-py3-none-any.whl").rename(tmp_path / "wheels" / "usb.whl")
     fetch(tmp_path / "wheels", pytest.fail)

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from engines.build import RECIPES, build, state
-from engines.files import as_owner, write_whole
+from engines.build import RECIPES, build, stale_reason
+from engines.files import as_owner, write_atomic
 from installation.inference.circuit_breaker import CircuitBreaker
 from installation.record.backup import back_up
 from installation.record.entry import Entry
@@ -93,10 +93,10 @@ def test_what_root_builds_belongs_to_the_folders_owner_who_can_build_it_again(bu
         "build(Path(sys.argv[1]), print)",
         theirs / "engines",
     )
-    assert not any(state(recipe, theirs / "engines") for recipe in RECIPES)
+    assert not any(stale_reason(recipe, theirs / "engines") for recipe in RECIPES)
 
 
-def test_what_root_has_left_is_no_obstacle(built, theirs):
+def test_leftovers_of_root_are_no_obstacle(built, theirs):
     shutil.copytree(built / "wheels", theirs / "wheels")
     for path in (theirs / "wheels", *(theirs / "wheels").iterdir()):
         os.chown(path, SOMEBODY, SOMEBODY)
@@ -107,7 +107,7 @@ def test_what_root_has_left_is_no_obstacle(built, theirs):
     (theirs / ".making-left/model.onnx").touch()
     assert owners(theirs / ".making-left") == {(0, 0)}
     as_somebody("build(Path(sys.argv[1]), print)", theirs)
-    assert not any(state(recipe, theirs) for recipe in RECIPES)
+    assert not any(stale_reason(recipe, theirs) for recipe in RECIPES)
     # Once root comes by, it is gone.
     os.chown(theirs / ".making-left", SOMEBODY, SOMEBODY)
     (theirs / "person-glosses/glosses.tsv").write_text("damaged")
@@ -120,7 +120,7 @@ def test_root_follows_no_link_to_where_the_owner_may_not_write(tmp_path, theirs)
     secret.mkdir(mode=0o700)
     (theirs / "plans").symlink_to(secret)
     with as_owner(theirs), pytest.raises(PermissionError):
-        write_whole(theirs / "plans" / "gpu.json", b"x")
+        write_atomic(theirs / "plans" / "gpu.json", b"x")
     (theirs / "said.sqlite").symlink_to(secret / "said.sqlite")
     with as_owner(theirs), pytest.raises(PermissionError):
         (theirs / "said.sqlite").touch()
@@ -128,6 +128,6 @@ def test_root_follows_no_link_to_where_the_owner_may_not_write(tmp_path, theirs)
 
 
 def test_in_roots_own_folder_root_stays_root(tmp_path):
-    write_whole(tmp_path / "new" / "file", b"x")
+    write_atomic(tmp_path / "new" / "file", b"x")
     assert owners(tmp_path / "new") == {(0, os.getegid())}
     assert stat.S_IMODE((tmp_path / "new" / "file").stat().st_mode) == 0o644

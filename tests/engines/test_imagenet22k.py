@@ -9,7 +9,7 @@ from tests.isolated_pytest import run_alone
 pytestmark = pytest.mark.endurance
 
 
-def test_networks_that_know_all_of_imagenet_are_cooked():
+def test_networks_with_all_of_imagenet_are_built():
     said = run_alone(Path(__file__).with_name("imagenet22k.py"))
     if "needs pip install" in said:
         pytest.skip("needs pip install 'installation[authentic]'")

@@ -27,10 +27,10 @@ def test_what_was_built_can_be_read(folder):
         ({"labels": None}, r"engine.yaml: .*labels"),
         ({"labels": "other.txt"}, r"other.txt: missing"),
         ({"onnx": "other.onnx"}, r"other.onnx: missing"),
-        ({"sha256": "0" * 64}, r"model.onnx: not the file the manifest names"),
+        ({"sha256": "0" * 64}, r"model.onnx: not the file that the manifest describes"),
     ],
 )
-def test_a_manifest_that_does_not_fit_is_refused(folder, change, says):
+def test_a_manifest_that_does_not_fit_is_rejected(folder, change, says):
     path = folder / "engine.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
     with pytest.raises(ManifestError, match=says) as caught:
@@ -39,13 +39,13 @@ def test_a_manifest_that_does_not_fit_is_refused(folder, change, says):
 
 
 @pytest.mark.parametrize("text", ["", "[", "- 1", "\0"])
-def test_a_file_that_is_no_manifest_is_refused(folder, text):
+def test_a_file_that_is_no_manifest_is_rejected(folder, text):
     (folder / "engine.yaml").write_text(text)
     with pytest.raises(ManifestError, match=r"engine\.yaml") as caught:
         load_manifest(folder)
     assert "\n" not in str(caught.value)
 
 
-def test_no_engine_at_all(tmp_path):
+def test_a_missing_engine_is_an_error(tmp_path):
     with pytest.raises(ManifestError, match="no engine here"):
         load_manifest(tmp_path)

@@ -36,7 +36,7 @@ def answers(model, planes):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_a_halved_network_takes_halves_and_keeps_its_names(built, name):
+def test_a_converted_network_takes_float16_and_keeps_its_names(built, name):
     model, halved = original(built, name), to_fp16(original(built, name))
     (given,) = halved.graph.input
     assert given.name == model.graph.input[0].name
@@ -50,7 +50,7 @@ def test_a_halved_network_takes_halves_and_keeps_its_names(built, name):
     assert kept < 0.01 * everything
 
 
-def test_halved_networks_answer_nearly_the_same(built, hopper):
+def test_converted_networks_compute_nearly_the_same(built, hopper):
     planes = batch(built, "person-semantic", hopper, 24)
     full = answers(original(built, "person-semantic"), planes)["log_probabilities"]
     half = answers(to_fp16(original(built, "person-semantic")), planes)["log_probabilities"]
@@ -58,7 +58,7 @@ def test_halved_networks_answer_nearly_the_same(built, hopper):
     assert np.median(np.abs(full - half)) < 0.1
 
 
-def test_halving_leaves_its_argument_alone(built):
+def test_conversion_does_not_modify_its_argument(built):
     model = original(built, "person-semantic")
     before = model.SerializeToString(deterministic=True)
     to_fp16(model)

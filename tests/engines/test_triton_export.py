@@ -13,8 +13,9 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from engines.manifest import ManifestError, load_manifest
-from engines.triton_export import CHECKSUM, MOST, PIXELS, export, version_of, with_uint8_input
+from engines.triton_export import CHECKSUM, MAX_BATCH, PIXELS, export, version_of, with_uint8_input
 from installation.inference.crop import crop_batch
+from installation.scene import Frame
 from tests.cpu_engine import on_cpu
 from tests.paths import ROOT
 
@@ -35,7 +36,7 @@ def content(folder):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_served_network_takes_regions_as_they_were_cut_out(built, hopper, name):
+def test_an_exported_network_takes_cropped_regions(built, hopper, name):
     engine = on_cpu(built / name)
     regions = np.array([[0, 0, 512, 600], [100, 50, 400, 350], [-50, -9, 99, 99]], np.float32)
     batch = crop_batch(hopper, regions, engine.manifest.input)
@@ -43,19 +44,19 @@ def test_a_served_network_takes_regions_as_they_were_cut_out(built, hopper, name
     session = onnxruntime.InferenceSession(network.SerializeToString())
     outputs = (*engine.manifest.outputs, CHECKSUM)
     answers = dict(zip(outputs, session.run(list(outputs), {PIXELS: batch}), strict=True))
-    for output, expected in engine.run(hopper, regions).items():
+    for output, expected in engine.run(Frame.from_image(hopper), regions).items():
         np.testing.assert_allclose(answers[output], expected, atol=3e-3)
     # Whole numbers, and exactly these.
     assert np.array_equal(answers[CHECKSUM], batch.sum((1, 3), dtype=np.int64))
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "python"])
-def test_a_server_can_read_what_is_written(built, tmp_path, backend):
+def test_a_server_can_read_the_configuration(built, tmp_path, backend):
     folders = export(built, NAMES, tmp_path, backend)
     for name, folder in zip(NAMES, folders, strict=True):
         manifest = load_manifest(built / name)
         told = described(tmp_path / name)
-        assert (told.name, told.backend, told.max_batch_size) == (name, backend, MOST)
+        assert (told.name, told.backend, told.max_batch_size) == (name, backend, MAX_BATCH)
         assert Path(folder) == tmp_path / name / str(version_of(manifest))
         assert (Path(folder) / told.default_model_filename).is_file()
         network = onnx.load(Path(folder) / "model.onnx")
@@ -74,7 +75,7 @@ def test_a_server_can_read_what_is_written(built, tmp_path, backend):
     assert described(tmp_path / "person-semantic").output[0].label_filename == "labels.txt"
 
 
-def test_twice_is_once(built, tmp_path):
+def test_exporting_twice_changes_nothing(built, tmp_path):
     export(built, NAMES, tmp_path, "onnxruntime")
     before = content(tmp_path)
     export(built, NAMES, tmp_path, "onnxruntime")
@@ -97,7 +98,7 @@ def test_other_versions_stay(built, tmp_path):
     assert (other / "model.onnx").read_bytes() == b"an older one"
 
 
-def test_a_version_stands_for_the_network_and_how_it_is_fed(built):
+def test_the_version_depends_on_the_network_and_its_input(built):
     manifest = load_manifest(built / NAMES[0])
     fed = manifest.input.model_copy(update={"colour": "bgr"})
     others = [
@@ -111,7 +112,7 @@ def test_a_version_stands_for_the_network_and_how_it_is_fed(built):
     assert all(0 < version_of(each) < 2**31 for each in others)
 
 
-def test_what_was_begun_is_swept_away(built, tmp_path):
+def test_leftovers_of_interrupted_exports_are_removed(built, tmp_path):
     begun = tmp_path / NAMES[0] / ".making-before"
     begun.mkdir(parents=True)
     (begun / "model.onnx").write_bytes(b"half of it")
@@ -138,7 +139,7 @@ def test_an_altered_engine_is_not_exported(built, tmp_path):
         (["occupied"], "occupied: cannot be written to: "),
     ],
 )
-def test_what_cannot_be_exported_is_one_line(built, tmp_path, arguments, line):
+def test_an_export_error_is_one_line(built, tmp_path, arguments, line):
     (tmp_path / "config.yaml").write_text(f"inference: {{engines: {built}}}\n")
     (tmp_path / "occupied").write_text("a file")
     ran = subprocess.run(

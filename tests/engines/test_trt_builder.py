@@ -64,9 +64,9 @@ def definition(library, network):
         ("person-semantic", {"input": (-1, 3, 224, 224), "log_probabilities": (-1, 2832)}),
     ],
 )
-def test_both_networks_become_plans_for_cards_that_are_not_here(built, library, name, shapes, kind):
+def test_both_networks_become_plans_for_gpus_of_other_machines(built, library, name, shapes, kind):
     network = to_fp16(onnx.load(built / name / "model.onnx")).SerializeToString()
-    plan, timings = build_plan(library, network, BatchRange(), ahead_for=kind)
+    plan, timings = build_plan(library, network, BatchRange(), target_sm=kind)
     assert len(plan) > 1_000_000
     assert timings == b""
     trt = library.module
@@ -76,10 +76,10 @@ def test_both_networks_become_plans_for_cards_that_are_not_here(built, library, 
     }
 
 
-def test_the_plan_carries_the_profile(library, small):
+def test_the_plan_contains_the_profile(library, small):
     """No card can be asked, but a plan for other batches is another plan."""
     plans = {
-        batches: build_plan(library, small, batches, ahead_for=86)[0]
+        batches: build_plan(library, small, batches, target_sm=86)[0]
         for batches in (BatchRange(), BatchRange(1, 2, 3))
     }
     assert len(set(plans.values())) == 2
@@ -92,7 +92,7 @@ def test_progress_only_grows_and_stays_within_bounds(library, small):
         told.append(done)
         return True
 
-    build_plan(library, small, BatchRange(), ahead_for=86, report=report)
+    build_plan(library, small, BatchRange(), target_sm=86, progress=report)
     assert len(told) > 10
     assert told == sorted(told)
     assert 0 < told[0] < told[-1] <= 1
@@ -100,24 +100,24 @@ def test_progress_only_grows_and_stays_within_bounds(library, small):
 
 def test_it_can_be_cancelled(library, small):
     with pytest.raises(CancelledError):
-        build_plan(library, small, BatchRange(), ahead_for=86, report=lambda _done: False)
+        build_plan(library, small, BatchRange(), target_sm=86, progress=lambda _done: False)
 
 
-def test_too_little_memory_is_met_with_more(built, library):
+def test_too_small_a_workspace_is_enlarged(built, library):
     network = to_fp16(onnx.load(built / "person-semantic" / "model.onnx")).SerializeToString()
     with pytest.raises(PlanError, match=r"(?i)memory|workspace"):
-        build_plan(library, network, BatchRange(), ahead_for=86, workspaces=(1, 2))
-    assert build_plan(library, network, BatchRange(), ahead_for=86, workspaces=(1, 256 << 20))[0]
+        build_plan(library, network, BatchRange(), target_sm=86, workspaces=(1, 2))
+    assert build_plan(library, network, BatchRange(), target_sm=86, workspaces=(1, 256 << 20))[0]
 
 
 @pytest.mark.parametrize("network", [b"", b"no network", b"\x08\x07" * 5])
-def test_what_is_no_network_is_one_line(library, network):
-    with pytest.raises(PlanError, match=r"TensorRT-RTX .* cannot build it: ") as caught:
-        build_plan(library, network, BatchRange(), ahead_for=86)
+def test_an_invalid_network_is_one_line(library, network):
+    with pytest.raises(PlanError, match=r"TensorRT-RTX .* cannot build a plan: ") as caught:
+        build_plan(library, network, BatchRange(), target_sm=86)
     assert "\n" not in str(caught.value)
 
 
-def test_impossible_batches_are_refused_in_one_line(library, small):
-    with pytest.raises(PlanError, match="cannot build it") as caught:
-        build_plan(library, small, BatchRange(4, 2, 1), ahead_for=86)
+def test_an_invalid_batch_range_is_one_line(library, small):
+    with pytest.raises(PlanError, match="cannot build a plan") as caught:
+        build_plan(library, small, BatchRange(4, 2, 1), target_sm=86)
     assert "\n" not in str(caught.value)

@@ -1,8 +1,9 @@
-/* A webcam's driver between a program and the kernel, by LD_PRELOAD: OpenCV's own V4L2 code runs.
+/* A fake webcam driver, preloaded between a program and the kernel (LD_PRELOAD), so that OpenCV's own
+ * V4L2 code runs.
  *
- * Files whose path ends in /dev/videoN are cameras that send YUYV of any size. What is wrong with
- * one stands in the file beside it, videoN.fault; one that is removed is unplugged. Only what
- * OpenCV asks is answered, and what tells of modes.
+ * Files whose path ends in /dev/videoN are cameras that send YUYV of any size. The file videoN.fault
+ * beside one names its fault; a file that is removed is a camera that is unplugged. Only the requests
+ * of OpenCV and those that list modes are implemented.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

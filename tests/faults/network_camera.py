@@ -1,4 +1,4 @@
-"""A network camera on loopback whose faults are chosen: real sockets, motion JPEG over HTTP."""
+"""A scripted network camera on the loopback interface: motion JPEG over HTTP."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _HEAD = (
 _SIZE = (320, 180)
 
 
-def _jpeg(picture):
-    return cv2.imencode(".jpg", cv2.resize(picture, _SIZE))[1].tobytes()
+def _jpeg(frame):
+    return cv2.imencode(".jpg", cv2.resize(frame, _SIZE))[1].tobytes()
 
 
 def _noise(count):
@@ -28,22 +28,22 @@ def _noise(count):
 
 
 class NetworkCamera:
-    """Serves moving pictures to whoever connects, from its making until `switch_off`.
+    """Serves changing frames to all clients until `switch_off`.
 
     Attributes
     ----------
     fault
-        What is wrong from now on: None; ``hangs``, accepts and says nothing; ``refuses``, answers
-        404; ``mute``, sends no more; ``garbage``, noise instead of pictures; ``broken``, pictures
-        cut short; ``frozen``; ``green``.
+        The current fault: None; ``hangs``, accepts connections without a response; ``refuses``,
+        responds with 404; ``mute``, sends no more frames; ``garbage``, sends noise; ``broken``,
+        sends truncated frames; ``frozen``; ``green``.
     sent
-        How many pictures were sent so far.
+        Number of frames sent so far.
     """
 
     def __init__(self):
         self.fault = None
         self.sent = 0
-        self._pictures = _noise(8)
+        self._frames = _noise(8)
         self._green = _jpeg(np.full((9, 16, 3), (0, 135, 0), np.uint8))
         self._clients = set()
         self._threads = []
@@ -56,26 +56,26 @@ class NetworkCamera:
 
     @property
     def held(self):
-        """How many files and threads of this process are the camera's."""
+        """Number of files and threads of this process that belong to the camera."""
         self._threads = [each for each in self._threads if each.is_alive()]
         return 1 + len(self._clients), len(self._threads)
 
     def switch_on(self):
-        """Be there, at the same address as before."""
+        """Listen, at the same address as before."""
         self._listener = socket.create_server(("127.0.0.1", self._port))
         self._port = self._listener.getsockname()[1]
         self._serve(self._accept, self._listener)
 
     def switch_off(self, reset=False):
-        """Be gone: new connections are refused and the present ones end, see `tear`."""
+        """Stop listening and end all connections; see `disconnect`."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.tear(reset)
+        self.disconnect(reset)
         for thread in self._threads:
             thread.join()
 
-    def tear(self, reset=False):
-        """End all connections, in good order or not."""
+    def disconnect(self, reset=False):
+        """End all connections, in an orderly way or by a reset."""
         for client in tuple(self._clients):
             with contextlib.suppress(OSError):
                 if reset:
@@ -127,10 +127,10 @@ class NetworkCamera:
             client.settimeout(None)
 
     def _part(self, number):
-        picture = self._pictures[0 if self.fault == "frozen" else number % len(self._pictures)]
+        frame = self._frames[0 if self.fault == "frozen" else number % len(self._frames)]
         if self.fault == "green":
-            picture = self._green
+            frame = self._green
         elif self.fault == "broken":
-            picture = picture[: len(picture) // 2]
-        head = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-        return head.encode() + picture + b"\r\n--frame\r\n"
+            frame = frame[: len(frame) // 2]
+        head = f"Content-Type: image/jpeg\r\nContent-Length: {len(frame)}\r\n\r\n"
+        return head.encode() + frame + b"\r\n--frame\r\n"

@@ -1,4 +1,4 @@
-"""Webcams that fail, without a webcam: OpenCV and this program over a driver that does as told."""
+"""Failing webcams, without a webcam: OpenCV and this program over a scripted driver."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 @needs_compiler
-def test_webcams_that_fail(tmp_path, monkeypatch):
+def test_failing_webcams(tmp_path, monkeypatch):
     for name, value in preloaded(tmp_path).items():
         monkeypatch.setitem(os.environ, name, value)
     run_alone(HERE / "camera_driver.py")

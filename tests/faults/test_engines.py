@@ -60,8 +60,8 @@ def test_a_damaged_engine_is_built_again_and_the_picture_comes(start, folder, na
     wall.wait_for(STREAMING)
     assert wall.end() == 0
     log = wall.log.read_text()
-    assert log.count(f"{name}: damaged: model.onnx; building it again") == 1
-    assert log.count("building it again") == 1 and "trying again" not in log
+    assert log.count(f"{name}: damaged: model.onnx; rebuilding") == 1
+    assert log.count("; rebuilding") == 1 and "trying again" not in log
 
 
 def test_glosses_that_are_gone_are_built_again_too(start, folder):
@@ -95,7 +95,7 @@ def test_an_engine_of_somebodys_own_is_left_as_it_is_and_another_can_be_chosen(s
     write(folder, classifier="person-mine")
     wall = start("")
     told = wall.wait_for("does not work: ")
-    assert "person-mine/model.onnx: not the file the manifest names" in told
+    assert "person-mine/model.onnx: not the file that the manifest describes" in told
     # Long before it would be tried again.
     write(folder)
     wall.send(signal.SIGHUP)

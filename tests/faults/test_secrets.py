@@ -137,7 +137,7 @@ def test_a_wall_that_runs_tells_no_secret(tmp_path, built, camera):
                 wall.until("/", f"{redact_url(source)}, ")
                 if source in gone:
                     wall.until("/healthz", f"fault: {redact_url(source)}: ")
-                    wall.running.wait_for("no stream there")
+                    wall.running.wait_for("no stream")
                 else:
                     wall.running.wait_for(f"camera {redact_url(source)}")
                 assert SECRET not in wall.everything, (number, source)

@@ -33,7 +33,7 @@ def test_no_picture_ends_the_show(tmp_path, built):
             (folder / "f.png").unlink()
             (folder / "a.png").unlink()
             (folder / "b.png").unlink()
-            wall.wait_to_log("no pictures in this folder that can be read")
+            wall.wait_to_log("no readable images in this folder")
             odd_pictures.picture(64, 48).save(folder / "g.png")
             wall.wait_to_log("pictures: back after")
             assert wall.end() == 0

@@ -20,10 +20,12 @@ from installation.bench.inference import measure
 from installation.capture.demo import Crowd
 from installation.config.model import Inference
 from installation.inference.open_engines import NoGpuError, find_gpu, open_engines
+from installation.scene import Frame
 from installation.vision.boxes import iou, squares
 from installation.vision.classifier import CONTEXT
 from installation.vision.detector import Detector
 from tests.paths import ROOT
+from tests.raw_frames import raw_frames
 
 BUILT = ROOT / "engines" / "built"
 PORTRAITS = (
@@ -32,14 +34,15 @@ PORTRAITS = (
 )
 
 
-def pictures() -> list[np.ndarray]:
+def pictures() -> list[Frame]:
     """Return portraits and moments of the made-up crowd."""
     data = (np.frombuffer(read_member(*each, wheels(BUILT)), np.uint8) for each in PORTRAITS)
     crowd = Crowd(BUILT, 1280, 720)
-    return [
+    images = [
         *(cv2.imdecode(each, cv2.IMREAD_COLOR) for each in data),
         *(crowd.paint(float(moment)) for moment in range(2, 22, 2)),
     ]
+    return [frame for image in images for frame in (Frame.from_image(image), *raw_frames(image))]
 
 
 def agreement(settings: Inference) -> str:

@@ -11,7 +11,7 @@ import sys
 import cv2
 import pytest
 
-from engines.checksummed_file import read_sealed, write_sealed
+from engines.checksummed_file import read_checksummed, write_checksummed
 from tests.paths import ROOT
 
 pytestmark = pytest.mark.endurance
@@ -115,10 +115,10 @@ def test_a_changed_machine_repairs_itself(command, changed, reason):
 @pytest.mark.parametrize(
     ("environment", "level", "reason"),
     [
-        ({"STANDIN_DEVICES": "0"}, "INFO", "the NVIDIA driver finds no card"),
-        ({"STANDIN_INIT": "34"}, "INFO", "the NVIDIA driver is only a stand-in for compiling"),
+        ({"STANDIN_DEVICES": "0"}, "INFO", "the NVIDIA driver finds no GPU"),
+        ({"STANDIN_INIT": "34"}, "INFO", "the NVIDIA driver library is only a stub for compiling"),
         # There is something to mend.
-        ({"STANDIN_INIT": "35"}, "WARNING", "the NVIDIA driver is too old for what is installed"),
+        ({"STANDIN_INIT": "35"}, "WARNING", "driver is too old for the installed libraries"),
         ({"STANDIN_INIT": "803"}, "WARNING", "was updated but is not loaded yet; restart"),
         ({"STANDIN_INIT": "999"}, "WARNING", "the NVIDIA driver does not work (cuInit: "),
     ],
@@ -154,7 +154,7 @@ def test_asked_for_by_name_a_missing_gpu_is_an_error(command, place, picture):
     done = command("classify", picture.name, STANDIN_DEVICES="0")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "installation: inference.device is gpu, but the NVIDIA driver finds no card\n"
+        "installation: inference.device is gpu, but the NVIDIA driver finds no GPU\n"
     )
     assert command("engines", "verify", STANDIN_DEVICES="0").returncode == 1
 
@@ -184,7 +184,7 @@ except NoGpuError as error:
         (
             "sys.modules['tensorrt'] = None",
             {"STANDIN_DRIVER": "12020"},
-            "needs a driver for CUDA 13; this one is older (CUDA 12.2)",
+            "needs a driver for CUDA 13; the installed one is older (CUDA 12.2)",
         ),
         (
             "sys.modules['tensorrt'] = None",
@@ -236,12 +236,14 @@ def test_a_failure_ends_the_run_and_three_of_them_put_the_gpu_aside(command):
         assert "PyCUDA" not in done.stderr
     done = command(*DEMO)
     assert done.returncode == 0
-    said = "WARNING inference on the CPU: the GPU failed 3 times within the hour, the last time: "
+    said = (
+        "WARNING inference on the CPU: the GPU failed 3 times within the last hour, most recently"
+    )
     assert said in done.stderr
     verified = command("engines", "verify")
     assert verified.returncode == 1
-    assert "the GPU failed 3 times within the hour" in verified.stdout
-    assert "tried again in" in verified.stdout
+    assert "the GPU failed 3 times within the last hour" in verified.stdout
+    assert "used again in" in verified.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -273,11 +275,11 @@ def test_a_tensorrt_that_cannot_be_loaded_leaves_the_cpu(rehearse, tmp_path):
 def test_a_plan_that_tensorrt_refuses_is_built_again_next_time(command, place):
     command("engines", "build")
     plan = place / "built" / "plans" / "face-centerface-sm_86.tensorrt.plan"
-    description, content = read_sealed(plan)
-    write_sealed(plan, description, content[:100])
+    description, content = read_checksummed(plan)
+    write_checksummed(plan, description, content[:100])
     first, second = command(*DEMO), command(*DEMO)
     assert first.returncode == second.returncode == 0
-    assert "WARNING inference on the CPU: TensorRT refused the plan: " in first.stderr
+    assert "WARNING inference on the CPU: TensorRT rejected the plan: " in first.stderr
     assert second.stderr.count("building a plan") == 1
     assert "inference on the GPU" in second.stderr
 
@@ -300,7 +302,7 @@ def test_a_runtime_that_does_not_start_leaves_the_cpu(command, place, equipment)
 def test_a_plan_that_cannot_be_built_leaves_the_cpu(command):
     done = command(*DEMO, STANDIN_TENSORRT_FAIL="99")
     assert done.returncode == 0, done.stderr
-    assert "WARNING inference on the CPU: TensorRT 10.3.0 cannot build it: " in done.stderr
+    assert "WARNING inference on the CPU: TensorRT 10.3.0 cannot build a plan: " in done.stderr
 
 
 def test_too_little_memory_at_first_is_no_obstacle(command):

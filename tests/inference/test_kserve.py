@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ import pytest
 
 from engines.triton_export import export
 from installation.config.model import Inference
-from installation.inference import kserve
-from installation.inference.engine import OverloadedError
+from installation.inference.engine import InferenceError, OverloadedError
+from installation.inference.kserve import KserveEngine
 from installation.inference.open_engines import open_engines
+from installation.inference.server_timings import ServerTimings
+from installation.scene import Frame
 from installation.vision.classifier import context_regions
 from tests.triton_server import Triton, mind, needs_triton
 
@@ -29,14 +32,14 @@ NAMES = "face-centerface", "person-semantic"
 LONG = 300.0
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(kserve, "_FIRST_WAIT", 0.05)
-    monkeypatch.setattr(kserve, "_LAST_WAIT", 0.1)
-    # Machines are slow where many tests run; what matters here is what happens then.
-    monkeypatch.setattr(kserve, "_OPENING", LONG)
-    monkeypatch.setattr(kserve, "_LIVE_DEADLINE_S", LONG)
-    monkeypatch.setattr(kserve, "_BATCH_DEADLINE_S", LONG)
+# Generous deadlines: machines are slow where many tests run, and what matters is what happens then.
+TIMINGS = ServerTimings(
+    live_deadline_s=LONG,
+    batch_deadline_s=LONG,
+    open_wait_s=LONG,
+    backoff_min_s=0.05,
+    backoff_max_s=0.1,
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +69,11 @@ def server(running, mood):
 
 
 @contextmanager
-def opened(built, address, waits=False, **more):
-    settings = Inference(server=f"kserve://{address}", engines=built, **more)
-    with open_engines(settings, NAMES, waits=waits) as engines:
+def opened(built, address, raise_overload=False, timings=TIMINGS, **more):
+    settings = Inference(device=f"kserve://{address}", engines=built, **more)
+    with open_engines(
+        settings, NAMES, raise_overload=raise_overload, server_timings=timings
+    ) as engines:
         yield engines
 
 
@@ -80,10 +85,10 @@ def local(built):
 
 @pytest.fixture(scope="module")
 def seen(hopper):
-    """A picture, and regions of it."""
+    """A frame, and regions of it."""
     height, width = hopper.shape[:2]
     faces = np.array([[180, 60, 330, 260], [100, 100, 200, 220], [0, 0, 512, 512]], np.float32)
-    return hopper, context_regions(faces, width, height)
+    return Frame.from_image(hopper), context_regions(faces, width, height)
 
 
 def until(condition):
@@ -98,7 +103,7 @@ def same(one, other):
         np.testing.assert_allclose(one[name], value, atol=2e-3)
 
 
-def test_it_answers_as_this_machine_would(server, built, local, seen):
+def test_the_server_returns_what_this_machine_computes(server, built, local, seen):
     with opened(built, server.address, offload="both") as engines:
         assert [engine.device for engine in engines] == [f"server {server.address}"] * 2
         assert not any(engine.fallback for engine in engines)
@@ -111,21 +116,21 @@ def test_it_answers_as_this_machine_would(server, built, local, seen):
         assert (words[0] == words[1]).all()
 
 
-def test_more_regions_than_a_batch_has_are_several(server, built, local, seen):
-    picture, regions = seen
+def test_large_batches_are_split(server, built, local, seen):
+    frame, regions = seen
     many = np.tile(regions, (14, 1))
     with opened(built, server.address) as (_, naming):
-        same(naming.run(picture, many), local[1].run(picture, many))
+        same(naming.run(frame, many), local[1].run(frame, many))
         assert not naming.fallback
 
 
-def test_the_detector_stays_unless_told_otherwise(server, built):
+def test_the_detector_stays_local_by_default(server, built):
     with opened(built, server.address) as (finding, naming):
         assert finding.device == "CPU"
         assert naming.device == f"server {server.address}"
 
 
-def test_timed_tells_the_steps(server, built, seen):
+def test_timed_returns_the_steps(server, built, seen):
     with opened(built, server.address) as (_, naming):
         assert set(naming.timed(*seen)) == {"preprocess", "infer"}
 
@@ -135,20 +140,20 @@ def stop(server):
 
 
 @pytest.mark.parametrize("fail", [Triton.kill, stop], ids=["killed", "hung"])
-def test_the_cpu_steps_in_until_the_server_is_back(
+def test_the_cpu_takes_over_until_the_server_is_back(
     fail, server, built, local, seen, caplog, monkeypatch
 ):
     caplog.set_level(logging.INFO)
     expected = local[1].run(*seen)
     with opened(built, server.address) as (_, naming):
         same(naming.run(*seen), expected)
-        monkeypatch.setattr(naming, "_deadline", 0.6)
+        monkeypatch.setattr(naming, "_deadline_s", 0.6)
         fail(server)
         same(naming.run(*seen), expected)
         assert naming.fallback
-        assert naming.device == f"CPU (server {server.address} is gone)"
+        assert naming.device == f"CPU (server {server.address} is unavailable)"
         same(naming.run(*seen), expected)
-        monkeypatch.setattr(naming, "_deadline", LONG)
+        monkeypatch.setattr(naming, "_deadline_s", LONG)
         if server.process.poll() is None:
             server.send(signal.SIGCONT)
         else:
@@ -158,12 +163,10 @@ def test_the_cpu_steps_in_until_the_server_is_back(
         assert naming.device == f"server {server.address}"
     lines = [each.message for each in caplog.records if "server" in each.message]
     # Once there, once gone, once back.
-    assert [("on the CPU until" in line) for line in lines] == [False, True, False]
+    assert [("CPU fallback" in line) for line in lines] == [False, True, False]
 
 
-def test_it_starts_without_a_server_and_takes_it_up_when_it_comes(
-    server, built, local, seen, caplog
-):
+def test_it_starts_without_a_server_and_uses_it_once_available(server, built, local, seen, caplog):
     server.kill()
     with opened(built, server.address) as (_, naming):
         assert naming.fallback
@@ -171,82 +174,83 @@ def test_it_starts_without_a_server_and_takes_it_up_when_it_comes(
         server.start()
         until(lambda: not naming.fallback)
         same(naming.run(*seen), local[1].run(*seen))
-    assert sum("on the CPU until it is well" in each.message for each in caplog.records) == 1
+    assert caplog.text.count("using CPU fallback until the server responds") == 1
 
 
 WRONG = {
-    "slow": "no answer in time",
+    "slow": "no response in time",
     "error": "out of memory",
-    "nan": "is not of numbers",
-    "short": "unexpected shape|another form",
-    "halved": "are no log-probabilities",
-    "integers": "not about what it was sent",
-    "stale": "not about what it was sent",
+    "nan": "contains NaN or Inf",
+    "short": "unexpected shape",
+    "halved": "does not hold log-probabilities",
+    "integers": "does not belong to the request",
+    "stale": "does not belong to the request",
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_is_wrong_is_never_passed_on(
+def test_wrong_responses_are_never_used(
     wrong, server, mood, built, local, seen, caplog, monkeypatch
 ):
-    picture, regions = seen
+    frame, regions = seen
     with opened(built, server.address) as (_, naming):
         assert not naming.fallback
         if wrong == "slow":
-            monkeypatch.setattr(naming, "_deadline", 0.6)
+            monkeypatch.setattr(naming, "_deadline_s", 0.6)
         mood.write_text(wrong)
         for index in range(len(regions)):
             region = regions[index : index + 1]
-            same(naming.run(picture, region), local[1].run(picture, region))
-        lines = [each.message for each in caplog.records if "until it is well" in each.message]
+            same(naming.run(frame, region), local[1].run(frame, region))
+        lines = [
+            each.message for each in caplog.records if "until the server responds" in each.message
+        ]
         assert lines and all(re.search(WRONG[wrong], line) for line in lines), lines
-        monkeypatch.setattr(naming, "_deadline", LONG)
+        monkeypatch.setattr(naming, "_deadline_s", LONG)
         mood.write_text("well")
         until(lambda: not naming.fallback)
         same(naming.run(*seen), local[1].run(*seen))
 
 
-def test_a_server_too_slow_for_many_is_asked_ever_more_seldom(
+def test_a_server_too_slow_for_batches_is_probed_ever_less_often(
     server, mood, built, seen, monkeypatch, caplog
 ):
-    monkeypatch.setattr(kserve, "_FIRST_WAIT", 0.5)
-    monkeypatch.setattr(kserve, "_LAST_WAIT", 60.0)
-    with opened(built, server.address) as (_, naming):
-        monkeypatch.setattr(naming, "_deadline", 0.6)
+    timings = replace(TIMINGS, backoff_min_s=0.5, backoff_max_s=60.0)
+    with opened(built, server.address, timings=timings) as (_, naming):
+        monkeypatch.setattr(naming, "_deadline_s", 0.6)
         mood.write_text("slow for many")
         end = time.monotonic() + 8
         while time.monotonic() < end:
             naming.run(*seen)
     # After 0.5, 1, 2 and 4 seconds at the soonest.
-    assert 1 <= sum("until it is well" in each.message for each in caplog.records) <= 4
+    assert 1 <= sum("until the server responds" in each.message for each in caplog.records) <= 4
 
 
-def test_a_server_that_is_busy_for_ever_counts_as_gone(
+def test_a_server_that_stays_overloaded_counts_as_unavailable(
     server, built, local, seen, monkeypatch, caplog
 ):
-    monkeypatch.setattr(kserve, "_BUSY", 0.5)
-    with opened(built, server.address, waits=True) as (_, naming):
+    timings = replace(TIMINGS, max_overload_s=0.5)
+    with opened(built, server.address, raise_overload=True, timings=timings) as (_, naming):
 
         def busy(*_arguments):
-            raise OverloadedError("the inference server has too much to do")
+            raise OverloadedError("the inference server is overloaded")
 
-        monkeypatch.setattr(naming, "_ask", busy)
+        monkeypatch.setattr(naming, "_infer", busy)
         with pytest.raises(OverloadedError):
             naming.run(*seen)
         time.sleep(0.6)
         same(naming.run(*seen), local[1].run(*seen))
-        assert "too much to do; on the CPU until it is well" in caplog.text
+        assert "is overloaded; using CPU fallback until the server responds" in caplog.text
 
 
-def test_another_network_under_its_name_is_not_believed(server, mood, built, local, seen, caplog):
+def test_another_network_under_the_same_name_is_rejected(server, mood, built, local, seen, caplog):
     mood.write_text("shifted")
     with opened(built, server.address) as (_, naming):
         assert naming.fallback
         same(naming.run(*seen), local[1].run(*seen))
-    assert "it has another network under this name" in caplog.text
+    assert "it serves another network under this name" in caplog.text
 
 
-def test_another_version_is_not_this_one(built, local, seen, tmp_path, caplog):
+def test_another_version_is_rejected(built, local, seen, tmp_path, caplog):
     export(built, NAMES, tmp_path / "models", "python")
     for version in (tmp_path / "models").glob("*/[0-9]*"):
         version.rename(version.with_name("1"))
@@ -261,9 +265,7 @@ def test_another_version_is_not_this_one(built, local, seen, tmp_path, caplog):
     assert "installation engines export" in caplog.text
 
 
-def test_a_busy_server_is_waited_for_only_by_those_who_want_to(
-    built, seen, mood, tmp_path, monkeypatch
-):
+def test_overload_is_raised_only_on_request(built, seen, mood, tmp_path, monkeypatch):
     models = tmp_path / "models"
     export(built, NAMES[1:], models, "python")
     mind(models, mood)
@@ -285,13 +287,11 @@ def test_a_busy_server_is_waited_for_only_by_those_who_want_to(
             answers.append(engine.fallback)
 
     try:
-        with opened(built, server.address, waits=True) as (_, patient):
-            monkeypatch.setattr(kserve, "_BUSY", LONG)
-            engines = [patient]
-            connection = patient._connection
-            for _ in range(5):
-                engines.append(kserve.KserveEngine(connection, NAMES[1], patient._local, True))
-            live = kserve.KserveEngine(connection, NAMES[1], patient._local, False)
+        timings = replace(TIMINGS, max_overload_s=LONG)
+        with opened(built, server.address, raise_overload=True, timings=timings) as (_, patient):
+            more = (patient._client, NAMES[1], patient._local)
+            engines = [patient, *(KserveEngine(*more, True, timings) for _ in range(5))]
+            live = KserveEngine(*more, False, timings)
             mood.write_text("slow")
             threads = [threading.Thread(target=ask, args=(engine,)) for engine in engines]
             for thread in threads:
@@ -354,7 +354,7 @@ TOKEN = "open-sesame-0123456789"
 
 
 @pytest.mark.parametrize(
-    ("ca_file", "token", "trouble"),
+    ("authority", "token", "reason"),
     [
         ("ca.pem", TOKEN, ""),
         ("ca.pem", None, "token"),
@@ -363,8 +363,8 @@ TOKEN = "open-sesame-0123456789"
     ],
     ids=["right", "no token", "wrong token", "wrong CA file"],
 )
-def test_it_is_spoken_to_encrypted_and_with_a_token(
-    ca_file, token, trouble, guarded, certificates, built, local, seen
+def test_encryption_and_token_are_used(
+    ca_file, token, reason, guarded, certificates, built, local, seen
 ):
     settings = Inference(
         server=f"kserves://{guarded.address}",
@@ -372,26 +372,28 @@ def test_it_is_spoken_to_encrypted_and_with_a_token(
         ca_file=certificates / ca_file,
         token=token,
     )
-    with open_engines(settings, NAMES) as (_, naming):
-        assert naming.fallback == bool(trouble)
-        if trouble:
-            assert any(each in naming.trouble for each in trouble.split("|")), naming.trouble
+    with open_engines(settings, NAMES, server_timings=TIMINGS) as (_, naming):
+        assert naming.fallback == bool(reason)
+        if reason:
+            assert any(each in naming.unavailable_reason for each in reason.split("|")), (
+                naming.unavailable_reason
+            )
         same(naming.run(*seen), local[1].run(*seen))
 
 
-def test_no_thread_is_left_over_and_no_memory(server, mood, built, seen):
+def test_fallbacks_leak_no_threads_and_no_memory(server, mood, built, seen):
     def memory():
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    picture, regions = seen
+    frame, regions = seen
     before = threading.active_count()
     with opened(built, server.address) as (_, naming):
         taken = []
         for _ in range(6):
             for _ in range(40):
-                naming.run(picture, regions)
+                naming.run(frame, regions)
             mood.write_text("nan")
-            naming.run(picture, regions)
+            naming.run(frame, regions)
             assert naming.fallback
             time.sleep(0.3)
             mood.write_text("well")
@@ -401,12 +403,12 @@ def test_no_thread_is_left_over_and_no_memory(server, mood, built, seen):
     assert taken[-1] - taken[1] < 4e6
 
 
-def test_a_file_that_vouches_for_nobody_is_one_line(built, tmp_path):
+def test_a_missing_ca_file_is_one_line(built, tmp_path):
     settings = Inference(
         server="kserves://127.0.0.1:1", engines=built, ca_file=tmp_path / "nowhere.pem"
     )
     with (
-        pytest.raises(kserve.InferenceError, match=r"inference\.ca_file .*nowhere\.pem: No such"),
+        pytest.raises(InferenceError, match=r"inference\.authority .*nowhere\.pem: No such"),
         open_engines(settings, NAMES),
     ):
         pass

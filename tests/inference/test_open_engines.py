@@ -6,7 +6,7 @@ from engines.cuda_device import CudaDevice, DriverError, NoDeviceError
 from engines.tensorrt_library import Library
 from installation.config.model import Inference
 from installation.inference import open_engines as device
-from installation.inference.circuit_breaker import FAILURES
+from installation.inference.circuit_breaker import MAX_FAILURES
 from installation.inference.open_engines import circuit_breaker_for, open_engines
 
 CARD = CudaDevice("NVIDIA Stand-in", 86, "CUDA 13.0", (13, 0))
@@ -25,7 +25,7 @@ def opened(engines, asked="auto"):
         return engine.device, engine.fallback
 
 
-def test_asked_for_by_name_the_cpu_stands_in_for_nothing(engines):
+def test_a_requested_cpu_is_no_fallback(engines):
     assert opened(engines, "cpu") == ("CPU", False)
 
 
@@ -33,7 +33,7 @@ def test_asked_for_by_name_the_cpu_stands_in_for_nothing(engines):
     ("error", "fallback"),
     [(NoDeviceError("no driver"), False), (DriverError("not loaded yet; restart"), True)],
 )
-def test_a_card_that_should_work_is_missed_and_no_other(engines, monkeypatch, error, fallback):
+def test_only_a_broken_driver_makes_the_cpu_a_fallback(engines, monkeypatch, error, fallback):
     def find():
         raise error
 
@@ -41,9 +41,9 @@ def test_a_card_that_should_work_is_missed_and_no_other(engines, monkeypatch, er
     assert opened(engines) == ("CPU", fallback)
 
 
-def test_a_card_that_failed_too_often_is_missed(engines, monkeypatch):
+def test_after_too_many_gpu_failures_the_cpu_is_a_fallback(engines, monkeypatch):
     found = device.GpuInfo(CARD, Library("tensorrt", "10.3.0", None))
     monkeypatch.setattr(device, "find_gpu", lambda: found)
-    for _ in range(FAILURES):
+    for _ in range(MAX_FAILURES):
         circuit_breaker_for(engines).fail("it fell off the bus")
     assert opened(engines) == ("CPU", True)

@@ -4,6 +4,7 @@ import pytest
 from installation.labels.policy import Policy, allowed
 from installation.labels.synsets import load_synsets
 from installation.labels.taxonomy import below, find, select
+from installation.scene import Frame
 
 SYNSETS = load_synsets()
 
@@ -93,7 +94,7 @@ def test_no_scores_whatever_bring_up_a_hidden_word(built, name, hidden):
     assert len(forbidden) == hidden
     rng = np.random.default_rng(2020)
     bad = np.array([synset.wnid in forbidden for synset in SYNSETS])
-    frame = np.zeros((8, 8, 3), np.uint8)
+    frame = Frame.from_image(np.zeros((8, 8, 3), np.uint8))
     for round_ in range(50):
         scores = rng.normal(-8, 3, (2000, 2832)).astype(np.float32)
         if round_ % 2:

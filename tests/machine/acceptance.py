@@ -779,7 +779,7 @@ def damaged_engine(machine: Machine) -> str:
     since = machine.now()
     machine.do(f"truncate -s 100000 {NETWORK}")
     start = restarted(machine)
-    machine.until(90, lambda: "building it again" in machine.said(since), "that it is built again")
+    machine.until(90, lambda: "; rebuilding" in machine.said(since), "that it is built again")
     machine.until_looks("picture", 120)
     took = time.monotonic() - start
     lines = [line for line in machine.said(since).splitlines() if "building it again" in line]

@@ -43,9 +43,9 @@ def test_squares_share_the_centre_and_follow_the_longer_side():
         ((-200, -200, -100, -100), (0, 0, 60, 60)),
     ],
 )
-def test_squares_are_moved_into_the_picture(square, inside):
+def test_squares_are_moved_into_the_frame(square, inside):
     assert shift_inside(boxes(square), 100, 60).tolist() == [list(inside)]
 
 
-def test_nothing_to_move_is_nothing():
+def test_no_squares_give_no_squares():
     assert shift_inside(boxes(), 100, 60).shape == (0, 4)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from engines.manifest import ManifestError
+from installation.scene import Frame
 from installation.vision.boxes import iou
 from installation.vision.detector import Detector, tile_regions
 from tests.cpu_engine import on_cpu
@@ -11,7 +12,11 @@ from tests.portraits import COLLINS_FACE, HOPPER_FACE
 
 @pytest.fixture(scope="module")
 def detector(built):
-    return Detector(on_cpu(built / "face-centerface"), smallest_face=20, threshold=0.5)
+    return Detector(on_cpu(built / "face-centerface"), min_face_px=20, threshold=0.5)
+
+
+def find(detector, image):
+    return detector.find(Frame.from_image(image))
 
 
 def overlap(found, *truth):
@@ -24,14 +29,14 @@ def test_a_face_is_found_at_every_size(detector, request, name, truth, scale):
     picture = cv2.resize(
         request.getfixturevalue(name), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
     )
-    faces = detector.find(picture)
+    faces = find(detector, picture)
     assert len(faces) == 1
     assert overlap(faces, np.array(truth) * scale).item() > 0.6
 
 
 @pytest.mark.parametrize("face", [26, 40, 120])
 @pytest.mark.parametrize("size", [(1080, 1920), (3000, 4000), (2000, 800)])
-def test_faces_are_found_all_over_a_large_picture(detector, hopper, faceless, face, size):
+def test_faces_are_found_all_over_a_large_image(detector, hopper, faceless, face, size):
     """Small ones too, wherever the regions are cut, and each once."""
     height, width = size
     picture = cv2.resize(faceless["brick"], (width, height))
@@ -43,7 +48,7 @@ def test_faces_are_found_all_over_a_large_picture(detector, hopper, faceless, fa
         for across in np.linspace(0, width - columns, 4).astype(int):
             picture[down : down + rows, across : across + columns] = visitor
             truth.append(np.array(HOPPER_FACE) * scale + np.tile([across, down], 2))
-    faces = detector.find(picture)
+    faces = find(detector, picture)
     found = (overlap(faces, *truth) > 0.4).sum()
     assert found >= 0.95 * len(truth)
     assert found >= 0.95 * len(faces)
@@ -53,23 +58,23 @@ def test_faces_are_found_all_over_a_large_picture(detector, hopper, faceless, fa
 def test_a_face_cut_by_the_edge_of_a_region_is_not_two(detector, hopper, collins, shift):
     both = [cv2.resize(portrait, (160, 200)) for portrait in (hopper, collins)]
     crowd = np.tile(np.hstack(both), (5, 5, 1))
-    assert len(detector.find(crowd[shift:, shift:])) == 50
+    assert len(find(detector, crowd[shift:, shift:])) == 50
 
 
 def test_no_face_where_none_is(detector, faceless):
     for name, picture in faceless.items():
-        assert len(detector.find(picture)) == 0, name
-        assert len(detector.find(cv2.resize(picture, None, fx=3, fy=3))) == 0, name
+        assert len(find(detector, picture)) == 0, name
+        assert len(find(detector, cv2.resize(picture, None, fx=3, fy=3))) == 0, name
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (17, 23)])
-def test_pictures_too_small_for_a_face(detector, size):
-    assert len(detector.find(np.full((*size, 3), 128, np.uint8))) == 0
+def test_images_too_small_for_a_face_have_none(detector, size):
+    assert len(find(detector, np.full((*size, 3), 128, np.uint8))) == 0
 
 
-def test_faces_come_surest_first_inside_the_picture_with_landmarks(detector, hopper, collins):
+def test_faces_come_in_order_of_score_inside_the_image_with_landmarks(detector, hopper, collins):
     picture = np.hstack([hopper[:512], collins])
-    faces = detector.find(picture)
+    faces = find(detector, picture)
     assert len(faces) == 2
     assert faces.scores[0] >= faces.scores[1]
     assert (faces.xyxy >= 0).all()
@@ -81,16 +86,16 @@ def test_faces_come_surest_first_inside_the_picture_with_landmarks(detector, hop
         assert ((points >= box[:2]) & (points <= box[2:])).all()
 
 
-def test_smaller_faces_than_asked_for_are_left_out(built, collins):
+def test_faces_below_the_minimum_size_are_omitted(built, collins):
     engine = on_cpu(built / "face-centerface")
-    assert len(Detector(engine, 100, 0.5).find(collins)) == 1
-    assert len(Detector(engine, 150, 0.5).find(collins)) == 0
+    assert len(find(Detector(engine, 100, 0.5), collins)) == 1
+    assert len(find(Detector(engine, 150, 0.5), collins)) == 0
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (6000, 4000), (90, 4000), (1, 1)])
 def test_regions_cover_the_frame_and_overlap(size):
     width, height = size
-    regions = tile_regions(width, height, (640, 352), smallest_face=24)
+    regions = tile_regions(width, height, (640, 352), min_face_px=24)
     seen = np.zeros((min(height, 400), min(width, 400)), int)
     scale = np.array([seen.shape[1] / width, seen.shape[0] / height])
     finest = (regions[:, 2] - regions[:, 0]).min()
@@ -101,6 +106,6 @@ def test_regions_cover_the_frame_and_overlap(size):
     assert np.allclose((regions[:, 2] - regions[:, 0]) / (regions[:, 3] - regions[:, 1]), 640 / 352)
 
 
-def test_a_classifier_is_no_detector(built):
-    with pytest.raises(ManifestError, match="a detector is needed"):
+def test_a_classifier_is_rejected_as_detector(built):
+    with pytest.raises(ManifestError, match="the detector must be"):
         Detector(on_cpu(built / "person-semantic"), 20, 0.5)

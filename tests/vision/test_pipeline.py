@@ -7,7 +7,7 @@ import pytest
 
 from installation.scene import Frame
 from installation.vision.boxes import iou
-from installation.vision.pipeline import open_observer
+from installation.vision.pipeline import open_pipeline
 
 FPS = 10
 SECONDS = 32
@@ -16,7 +16,7 @@ SECONDS = 32
 @pytest.fixture(scope="module")
 def scenes(config, crowd):
     times = np.arange(SECONDS * FPS) / FPS
-    with open_observer(config) as observer:
+    with open_pipeline(config) as observer:
         return [
             observer.observe(Frame(seq, float(time), crowd.paint(time)))
             for seq, time in enumerate(times)
@@ -39,7 +39,7 @@ def test_boxes_sit_on_visible_faces_and_nowhere_else(scenes, crowd):
     assert astray <= 0.02 * len(found)
 
 
-def test_words_settle_and_stay(scenes):
+def test_labels_settle_and_stay(scenes):
     """Nobody's word changes more than once after it has settled."""
     settled = defaultdict(list)
     for scene in scenes:
@@ -52,7 +52,7 @@ def test_words_settle_and_stay(scenes):
     assert max(len(words) for words in settled.values()) <= 2
 
 
-def test_the_whole_is_named_only_when_nobody_is_there(scenes, crowd):
+def test_the_whole_frame_is_labelled_only_when_nobody_is_there(scenes, crowd):
     assert all(scene.whole is None for scene in scenes if scene.tracks)
     assert scenes[5].whole is not None
     empty = [scene for scene in scenes if not crowd.truth(scene.at) and scene.at > SECONDS - 1.5]
@@ -61,7 +61,7 @@ def test_the_whole_is_named_only_when_nobody_is_there(scenes, crowd):
 
 
 def test_the_same_frames_give_the_same_scenes(config, crowd, scenes):
-    with open_observer(config) as observer:
+    with open_pipeline(config) as observer:
         for seq in range(40):
             time = seq / FPS
             assert observer.observe(Frame(seq, time, crowd.paint(time))) == scenes[seq]

@@ -21,7 +21,7 @@ def walk(tracker, *frames, start=0):
     ]
 
 
-def test_a_face_is_believed_when_seen_twice():
+def test_a_track_is_confirmed_by_two_detections():
     seen = walk(Tracker(), faces((0, 0, 100, 100)), faces((0, 0, 100, 100)))
     assert [list(each) for each in seen] == [[], [1]]
 
@@ -55,7 +55,7 @@ def test_two_people_crossing_keep_their_own():
     assert end[1][0] > end[2][0]
 
 
-def test_a_moment_unseen_changes_nothing_and_a_long_one_forgets():
+def test_a_short_gap_keeps_the_track_and_a_long_one_ends_it():
     box = (0, 0, 100, 100)
     tracker = Tracker()
     walk(tracker, *[faces(box)] * 5)
@@ -65,7 +65,7 @@ def test_a_moment_unseen_changes_nothing_and_a_long_one_forgets():
     assert list(walk(tracker, *[faces(box)] * 2, start=60)[-1]) == [2]
 
 
-def test_an_unsure_detection_continues_a_track_but_begins_none():
+def test_a_low_score_continues_a_track_but_starts_none():
     tracker = Tracker()
     box = (0, 0, 100, 100)
     assert not any(walk(tracker, *[faces(box, scores=[0.4])] * 5))
@@ -105,7 +105,7 @@ def people(*centres, size=100, rng=None, noise=0.0):
     return faces(*boxes)
 
 
-def test_who_passes_closely_is_told_by_the_way_they_go():
+def test_people_who_pass_closely_keep_their_ids():
     frames = []
     for index in range(40):
         left, right = (100 + 14 * index, 100), (660 - 14 * index, 120)
@@ -116,7 +116,7 @@ def test_who_passes_closely_is_told_by_the_way_they_go():
     assert (start[1][0] < start[2][0]) == (end[1][0] > end[2][0])
 
 
-def test_who_is_hidden_while_crossing_is_found_again():
+def test_a_person_hidden_while_crossing_keeps_the_id():
     tracker = Tracker()
     for index in range(60):
         left, right = 100 + 15 * index, 1000 - 15 * index
@@ -129,7 +129,7 @@ def test_who_is_hidden_while_crossing_is_found_again():
     assert seen[2][0] < 150
 
 
-def test_a_walker_hidden_for_a_second_is_the_same():
+def test_a_walker_hidden_for_a_second_keeps_the_id():
     tracker = Tracker()
     path = [people((100 + 12 * index, 100)) for index in range(60)]
     walk(tracker, *path[:20])
@@ -137,7 +137,7 @@ def test_a_walker_hidden_for_a_second_is_the_same():
     assert all(list(each) == [1] for each in walk(tracker, *path[35:], start=35))
 
 
-def test_somebody_elsewhere_is_somebody_else():
+def test_a_distant_face_starts_another_track():
     for other in (people((700, 100)), people((100, 100), size=60), people((300, 100))):
         tracker = Tracker()
         walk(tracker, *[people((100, 100))] * 20)
@@ -145,7 +145,7 @@ def test_somebody_elsewhere_is_somebody_else():
         assert list(walk(tracker, *[other] * 3, start=23)[-1]) == [2]
 
 
-def test_a_trembling_camera_changes_nobody():
+def test_a_shaking_camera_changes_no_id():
     rng = np.random.default_rng(1)
     frames = []
     for _ in range(60):
@@ -154,7 +154,7 @@ def test_a_trembling_camera_changes_nobody():
     assert all(list(each) == [1, 2, 3, 4, 5, 6] for each in walk(Tracker(), *frames)[1:])
 
 
-def test_dropped_frames_change_nobody():
+def test_dropped_frames_change_no_id():
     rng = np.random.default_rng(2)
     tracker = Tracker()
     kept = [index for index in range(300) if rng.uniform() > 0.5 and index % 60 > 20]
@@ -180,7 +180,7 @@ def test_thirty_faces_keep_their_ids_in_a_crowd():
     assert set(seen) == set(range(1, 31))
 
 
-def test_what_is_no_face_is_never_shown():
+def test_false_detections_are_never_reported():
     tracker = Tracker()
     flashes = [faces((40 * i, 0, 40 * i + 100, 100), scores=[0.7]) for i in range(0, 60, 6)]
     frames = [frame for flash in flashes for frame in (flash, faces(), faces(), faces())]
@@ -190,7 +190,7 @@ def test_what_is_no_face_is_never_shown():
     assert not any(walk(tracker, doubtful, doubtful, *[faces()] * 9, start=60))
 
 
-def test_the_same_again_gives_the_same():
+def test_the_tracker_is_deterministic():
     def run():
         rng = np.random.default_rng(4)
         frames = [
@@ -202,7 +202,7 @@ def test_the_same_again_gives_the_same():
     assert run() == run()
 
 
-def test_clocks_may_jump():
+def test_a_clock_that_jumps_starts_over():
     tracker = Tracker()
     found = people((100, 100), (400, 100))
     for at in (0.0, 0.1, 0.1, 0.2, 1e7, 1e7 + 0.1, 1e7 + 0.1):
@@ -235,7 +235,7 @@ def test_a_still_face_moves_less_than_its_detections():
     assert np.std([box for _, box in boxes[60:]], axis=0).mean() < 2.0
 
 
-def test_boxes_glide_where_detections_jump():
+def test_boxes_move_gradually_where_detections_jump():
     boxes = shown(Tracker(), lambda t: (100 + 150 * t, 300 + 30 * np.sin(4 * t)), 12, noise=0.02)
     turns = np.diff([box for _, box in boxes[60:]], n=2, axis=0)
     assert np.sqrt((turns**2).mean()) < 1.6
@@ -249,7 +249,7 @@ def test_a_walker_is_not_left_behind():
         assert np.abs(off).max() < 6
 
 
-def test_who_stops_is_not_overshot_for_long():
+def test_the_box_of_somebody_who_stops_overshoots_only_briefly():
     def path(time):
         return 100 + 200 * min(time, 3.0), 300
 
@@ -260,7 +260,7 @@ def test_who_stops_is_not_overshot_for_long():
     assert all(abs(each) < 3 for time, each in off.items() if time > 3.5)
 
 
-def test_who_comes_nearer_grows():
+def test_the_box_of_somebody_who_approaches_grows():
     sizes = [60 * 1.02**index for index in range(45)]
     seen = walk(Tracker(), *[people((300, 300), size=size) for size in sizes])
     assert all(list(each) == [1] for each in seen[1:])

@@ -32,7 +32,7 @@ class Booth:
         return self
 
 
-def test_nothing_is_said_before_the_first_vote():
+def test_there_is_no_winner_before_the_first_vote():
     ballot = VoteAccumulator()
     assert (ballot.winner, ballot.settled, ballot.candidates, ballot.share(0)) == (-1, False, (), 0)
 
@@ -44,7 +44,7 @@ def test_agreement_settles_soon():
     assert booth.ballot.share(0) == pytest.approx(1)
 
 
-def test_a_contest_is_decided_within_a_second_and_a_vote():
+def test_a_close_vote_is_decided_within_a_second_and_a_vote():
     booth = Booth()
     for scores in (A, SURE_B) * 4:
         booth.cast(scores)
@@ -53,25 +53,25 @@ def test_a_contest_is_decided_within_a_second_and_a_vote():
     assert booth.ballot.winner == 1
 
 
-def test_few_votes_decide_where_looking_takes_long():
+def test_few_votes_decide_where_classification_is_slow():
     ballot = VoteAccumulator()
     ballot.cast(A, 10.0)
     ballot.cast(A, 11.5)
     assert (ballot.winner, ballot.settled) == (0, True)
 
 
-def test_before_it_settles_the_word_that_came_first_stands_still():
+def test_the_first_label_stays_until_one_settles():
     booth = Booth().cast(A).cast(B).cast(A).cast(C)
     assert {winner for _, winner, settled in booth.shown if not settled} == {0}
 
 
-def test_a_settled_word_holds_while_the_face_says_something_else_for_a_while():
+def test_a_settled_label_survives_contrary_votes_for_a_while():
     booth = Booth().cast(A, 8).cast(B, 6)
     assert booth.ballot.winner == 0
     assert booth.ballot.candidates[0] == 1
 
 
-def test_a_settled_word_yields_to_lasting_evidence_once():
+def test_a_settled_label_yields_once_to_lasting_evidence():
     booth = Booth().cast(A, 8).cast(B, 60)
     settled = [winner for _, winner, settled in booth.shown if settled]
     assert booth.ballot.winner == 1
@@ -79,7 +79,7 @@ def test_a_settled_word_yields_to_lasting_evidence_once():
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_whatever_is_voted_no_word_flickers_and_none_changes_often(seed):
+def test_labels_never_flicker(seed):
     random = np.random.default_rng(seed)
     booth = Booth()
     for _ in range(300):
@@ -94,23 +94,23 @@ def test_whatever_is_voted_no_word_flickers_and_none_changes_often(seed):
     assert len(settled_changes) - 1 <= booth.at / 20
 
 
-def test_candidates_are_the_best_of_the_average_in_order():
+def test_candidates_are_the_best_averages_in_order():
     booth = Booth().cast(vote(0.1, 0.2, 0.3, 0.25, 0.05, 0.06, 0.04))
     assert booth.ballot.candidates == (2, 3, 1, 0, 5)
     assert Booth().cast(A).ballot.candidates == (0, 1, 2)
 
 
-def test_one_word_alone_settles():
+def test_a_single_label_settles():
     assert Booth().cast(vote(1.0), 4).ballot.settled
 
 
-def test_the_share_says_how_many_looks_named_a_word():
+def test_the_share_counts_votes():
     ballot = Booth().cast(A, 2).cast(B).cast(A).ballot
     assert ballot.share(0) == pytest.approx(0.75)
     assert ballot.share(1) == pytest.approx(0.25)
 
 
-def test_votes_are_not_altered():
+def test_scores_are_not_modified():
     scores = A.copy()
     Booth().cast(scores).cast(B)
     assert np.array_equal(scores, A)

@@ -8,7 +8,7 @@ from datetime import time as clock
 
 import pytest
 
-from installation.inference.circuit_breaker import FAILURES
+from installation.inference.circuit_breaker import MAX_FAILURES
 from installation.inference.open_engines import circuit_breaker_for
 from tests.ports import free_port
 from tests.wall_process import LONG, Running, needs_xvfb, x_server
@@ -64,12 +64,12 @@ GATE = """
 import time
 from pathlib import Path
 from installation.vision import worker as stages
-opened = stages.open_observer
+opened = stages.open_pipeline
 def opened_later(*arguments):
     while not Path("gate").exists():
         time.sleep(0.01)
     return opened(*arguments)
-stages.open_observer = opened_later
+stages.open_pipeline = opened_later
 """
 
 
@@ -136,7 +136,7 @@ def test_a_gpu_that_is_not_used_is_reported(start, tmp_path, built):
     for engine in built.iterdir():
         if engine.name != "plans":
             (engines / engine.name).symlink_to(engine)
-    for _ in range(FAILURES):
+    for _ in range(MAX_FAILURES):
         circuit_breaker_for(engines).fail("it fell off the bus")
     port = free_port()
     wall = start(port, inference="{engines: engines, device: auto}", patch=FOUND)
@@ -151,7 +151,7 @@ def test_an_unreachable_inference_server_is_reported(start, built):
     warning = f"warning: inference has fallen back to the CPU (server {nobody} is gone)"
     assert warning in until(port, 200, "gone")
     assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
-    wall.wait_for("is gone) for now")
+    wall.wait_for("is unavailable) for now")
 
 
 def test_an_unwritable_record_is_a_warning(start, tmp_path, crowd_film):

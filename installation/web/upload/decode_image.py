@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from installation.capture.stills import as_seen
+from installation.capture.stills import decode
 from installation.web.upload.errors import RequestError
 
 # Not HEIC: phones that take it send JPEG to a page that asks for JPEG.
@@ -78,7 +78,7 @@ def decode_image(data: bytes, max_megapixels: float) -> NDArray[np.uint8]:
                 # Pillow cannot pre-shrink images with 16 bits per channel.
                 gap = None if image.mode.startswith("I;16") else 2.0
                 image.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), reducing_gap=gap)
-                return as_seen(image)
+                return decode(image)
     except RequestError:
         raise
     except UnidentifiedImageError:

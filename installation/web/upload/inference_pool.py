@@ -131,7 +131,9 @@ class InferencePool:
                 config = self._config
                 heartbeat.timeout_s = _OPEN_TIMEOUT_S
                 progress = partial(self._on_progress, heartbeat)
-                with open_image_classifier(config, _TOP, progress, waits=True) as classifier:
+                with open_image_classifier(
+                    config, _TOP, progress, raise_overload=True
+                ) as classifier:
                     heartbeat.timeout_s = IMAGE_TIMEOUT_S
                     self._open[heartbeat.name] = classifier
                     try:
@@ -154,7 +156,7 @@ class InferencePool:
             if task is None or not task.result.set_running_or_notify_cancel():
                 continue
             try:
-                task.result.set_result((classifier.look(task.image), config))
+                task.result.set_result((classifier.classify(task.image), config))
             except Exception as error:
                 task.result.set_exception(error)
                 if isinstance(error, EXPECTED_ERRORS) and not isinstance(error, OverloadedError):

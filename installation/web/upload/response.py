@@ -50,17 +50,16 @@ def render(result: ImageResult, config: Config, detail: Detail) -> ImageResponse
     """Return the response to an image, with as much detail as wanted."""
     jpeg = None
     if detail != "labels":
-        jpeg = _jpeg(paint(result.picture, result.scene(), config.theme))
+        jpeg = _jpeg(paint(result.image, result.scene(), config.theme))
     return ImageResponse(result, jpeg, _crops_seen(result) if detail == "page" else (), config)
 
 
 def _crops_seen(result: ImageResult) -> tuple[bytes, ...]:
-    height, width = result.picture.shape[:2]
+    height, width = result.image.shape[:2]
     boxes = np.array([face.box for face in result.faces[:_MAX_CROPS]], np.float32).reshape(-1, 4)
     squares = context_regions(boxes, width, height)
     return tuple(
-        _jpeg(crop_resize(result.picture, square, _CROP_SIZE_PX, _CROP_SIZE_PX))
-        for square in squares
+        _jpeg(crop_resize(result.image, square, _CROP_SIZE_PX, _CROP_SIZE_PX)) for square in squares
     )
 
 

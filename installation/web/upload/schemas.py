@@ -77,7 +77,7 @@ def to_schema(response: ImageResponse, glosses: dict[str, str]) -> ClassifyRespo
         Definitions by wnid.
     """
     result = response.result
-    height, width = result.picture.shape[:2]
+    height, width = result.image.shape[:2]
     return ClassifyResponse(
         width=width,
         height=height,

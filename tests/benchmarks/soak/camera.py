@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from installation.capture.demo import PERIOD, Crowd
+from installation.capture.demo import PERIOD_S, Crowd
 
 SIZE = 320, 240
 # Visitors move faster than in reality by this factor.
@@ -52,7 +52,7 @@ class Camera:
         self.sent = 0
         self._rate = rate
         crowd = Crowd(engines, *SIZE)
-        count = round(PERIOD * rate / _SPEED)
+        count = round(PERIOD_S * rate / _SPEED)
         self._frames = [_jpeg(crowd.paint(index * _SPEED / rate)) for index in range(count)]
         self._dark = _jpeg(np.zeros((SIZE[1], SIZE[0], 3), np.uint8))
         self._other = _jpeg(crowd.paint(5.0)[: SIZE[1] // 2, : SIZE[0] // 2])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from engines.manifest import EngineInput, Manifest
+from installation.scene import Frame
 
 FORMATS = ("BGR", "YUYV", "NV12")
 
@@ -99,14 +100,14 @@ def regions_over(width, height, rng, count):
     return found.astype(np.float32)
 
 
-def run(gpu, spec, stored, form, regions, half):
+def run(gpu, spec, stored, regions, half):
     import pycuda.driver as cuda
 
-    from installation.inference import gpu as room
+    from installation.inference.gpu import InputBuffer
 
-    feed = room.InputBuffer(gpu, spec, half, most=len(regions))
+    feed = InputBuffer(gpu, spec, half, max_batch=len(regions))
     try:
-        gpu.upload(stored, getattr(room, form))
+        gpu.upload(Frame(0, 0.0, stored))
         feed.fill(regions)
         feed.write(len(regions))
         size = spec.input
@@ -114,7 +115,7 @@ def run(gpu, spec, stored, form, regions, half):
             (len(regions), 3, size.height, size.width), (np.float32, np.float16)[half]
         )
         gpu.stream.synchronize()
-        cuda.memcpy_dtoh(planes, feed.planes)
+        cuda.memcpy_dtoh(planes, feed.address)
         return planes.astype(np.float64)
     finally:
         feed.free()
@@ -129,7 +130,7 @@ def test_regions_are_cut_as_float64_would(gpu, form, size, half):
     stored, pixels = picture(form, width, height, rng)
     spec = manifest(33, 20) if width < 1000 else manifest(64, 52, colour="bgr")
     regions = regions_over(width, height, rng, 24)
-    found = run(gpu, spec, stored, form, regions, half)
+    found = run(gpu, spec, stored, regions, half)
     level = np.array(spec.input.scale)[:, None, None]
     off = []
     for region, planes in zip(regions, found, strict=True):
@@ -143,35 +144,6 @@ def test_regions_are_cut_as_float64_would(gpu, form, size, half):
     assert np.mean(off) < 0.002
 
 
-def test_padded_rows_are_stepped_over(gpu):
-    """What a camera's driver hands over may have rows longer than the picture."""
-    import pycuda.driver as cuda
-
-    from installation.inference.gpu import InputBuffer, job_type
-
-    rng = np.random.default_rng(3)
-    stored = rng.integers(0, 256, (60, 100, 3), np.uint8)
-    spec = manifest(40, 30)
-    region = np.array([[10, 5, 90, 55]], np.float32)
-    plain = run(gpu, spec, stored, "BGR", region, False)
-    padded = np.full((60, 320), 77, np.uint8)
-    padded[:, :300] = stored.reshape(60, 300)
-    feed = InputBuffer(gpu, spec, False, most=1)
-    memory = cuda.to_device(padded)
-    try:
-        job = np.zeros(1, job_type(1))
-        job[0] = int(memory), 100, 60, 320, 0, region
-        cuda.memcpy_htod(feed._device, job)
-        gpu.cut(feed._device, feed._planes, feed._spec, block=(32, 8, 1), grid=(2, 4, 1))
-        gpu._context.synchronize()
-        planes = np.empty(plain.shape, np.float32)
-        cuda.memcpy_dtoh(planes, feed.planes)
-    finally:
-        feed.free()
-        memory.free()
-    assert np.array_equal(planes, plain)
-
-
 def test_card_and_processor_cut_the_same(gpu):
     from installation.inference.crop import crop_resize
 
@@ -180,7 +152,7 @@ def test_card_and_processor_cut_the_same(gpu):
     frame = cv2.resize(noise, (1280, 720), interpolation=cv2.INTER_CUBIC)
     spec = manifest(224, 224, colour="bgr", mean=(0, 0, 0), scale=(1, 1, 1))
     regions = regions_over(1280, 720, rng, 16)
-    found = run(gpu, spec, frame, "BGR", regions, False)
+    found = run(gpu, spec, frame, regions, False)
     for region, planes in zip(regions, found, strict=True):
         wanted = crop_resize(frame, region, 224, 224).transpose(2, 0, 1)
         assert np.abs(planes - wanted).mean() < 0.01, region
@@ -192,10 +164,10 @@ def test_halves_are_rounded_to_even(gpu):
     region = np.array([[0, 0, 256, 1]], np.float32)
     for mean, scale in ((0, 1), (127, 1 / 128), (127, 3e-6), (127, 1e-9), (127, 600), (127, 1e30)):
         spec = manifest(256, 1, mean=(mean,) * 3, scale=(scale,) * 3)
-        exact = run(gpu, spec, frame, "BGR", region, False).astype(np.float32)
+        exact = run(gpu, spec, frame, region, False).astype(np.float32)
         with np.errstate(over="ignore"):
             wanted = exact.astype(np.float16)
-        assert np.array_equal(run(gpu, spec, frame, "BGR", region, True), wanted), (mean, scale)
+        assert np.array_equal(run(gpu, spec, frame, region, True), wanted), (mean, scale)
 
 
 def test_a_new_frame_replaces_the_old_whatever_its_size(gpu):
@@ -203,6 +175,4 @@ def test_a_new_frame_replaces_the_old_whatever_its_size(gpu):
     for width, height, grey in ((30, 20, 10), (2000, 1500, 200), (16, 16, 90), (2000, 1500, 40)):
         frame = np.full((height, width, 3), grey, np.uint8)
         region = np.array([[width / 2, height / 2, width - 2, height - 2]], np.float32)
-        assert np.array_equal(
-            run(gpu, spec, frame, "BGR", region, False), np.full((1, 3, 8, 8), grey)
-        )
+        assert np.array_equal(run(gpu, spec, frame, region, False), np.full((1, 3, 8, 8), grey))

@@ -41,7 +41,7 @@ template <auto kernel, class... T> Kernel describe(const char *name, void (*)(T.
 const Kernel kernels[] = {
     KERNEL(standin_line),
     KERNEL(standin_stray),
-    KERNEL(cut),
+    KERNEL(crop_resize),
 };
 
 }  // namespace

@@ -54,8 +54,11 @@ receiving._GRACE_S = 600.0
 """
 # ... and so is an inference server.
 AWAITED = """
-import installation.inference.kserve as kserve
-kserve._BATCH_DEADLINE_S, kserve._OPENING, kserve._BUSY = 100.0, 100.0, 600.0
+from functools import partial
+import installation.vision.pipeline as pipeline
+from installation.inference.server_timings import ServerTimings
+timings = ServerTimings(batch_deadline_s=100.0, open_wait_s=100.0, max_overload_s=600.0)
+pipeline.open_engines = partial(pipeline.open_engines, server_timings=timings)
 """
 
 

@@ -75,7 +75,7 @@ def test_a_server_is_asked_for_several_a_processor_for_one(config):
 
 
 def test_two_readers_look_at_a_time_and_see_the_same(opened, small, monkeypatch):
-    together, look = threading.Barrier(2), ImageClassifier.look
+    together, look = threading.Barrier(2), ImageClassifier.classify
 
     def looked(self, picture):
         together.wait(LONG)
@@ -100,7 +100,7 @@ def test_another_config_reaches_every_reader(opened, small, built, tmp_path):
 
 
 def test_who_waits_for_a_slow_look_does_not_count_as_hung(opened, small, monkeypatch):
-    look, looking, over = ImageClassifier.look, threading.Event(), threading.Event()
+    look, looking, over = ImageClassifier.classify, threading.Event(), threading.Event()
 
     def looked(self, picture):
         looking.set()
@@ -124,7 +124,7 @@ def test_who_waits_for_a_slow_look_does_not_count_as_hung(opened, small, monkeyp
 
 @pytest.mark.parametrize("becomes", ["answered", "late", "refused"])
 def test_a_picture_is_gone_with_its_answer(opened, small, monkeypatch, becomes):
-    look, pictures, over = ImageClassifier.look, [], threading.Event()
+    look, pictures, over = ImageClassifier.classify, [], threading.Event()
 
     def looked(self, picture):
         pictures.append(weakref.ref(picture))
@@ -156,7 +156,7 @@ def test_a_picture_is_gone_with_its_answer(opened, small, monkeypatch, becomes):
 
 
 def test_a_server_that_has_too_much_to_do_costs_one_picture_its_answer(opened, small, monkeypatch):
-    look, asked = ImageClassifier.look, iter([True, False, True])
+    look, asked = ImageClassifier.classify, iter([True, False, True])
 
     def looked(self, picture):
         if next(asked, False):
@@ -179,7 +179,7 @@ def test_an_engine_that_fails_ends_the_process(opened, small, monkeypatch):
     def looked(self, picture):
         raise InferenceError("the card is gone")
 
-    monkeypatch.setattr(ImageClassifier, "look", looked)
+    monkeypatch.setattr(ImageClassifier, "classify", looked)
     studio = opened()
     with pytest.raises(RequestError) as told:
         submit(studio, small).result(LONG)
@@ -190,7 +190,7 @@ def test_an_engine_that_fails_ends_the_process(opened, small, monkeypatch):
 
 
 def test_a_look_that_takes_too_long_is_not_waited_for(opened, small, monkeypatch):
-    look, over = ImageClassifier.look, threading.Event()
+    look, over = ImageClassifier.classify, threading.Event()
 
     def looked(self, picture):
         over.wait(LONG)
@@ -206,7 +206,7 @@ def test_a_look_that_takes_too_long_is_not_waited_for(opened, small, monkeypatch
 
 
 def test_who_leaves_while_a_picture_waits_frees_its_desk(opened, small, hopper, monkeypatch):
-    look, over, seen = ImageClassifier.look, threading.Event(), []
+    look, over, seen = ImageClassifier.classify, threading.Event(), []
 
     def looked(self, picture):
         seen.append(picture.shape)

@@ -39,7 +39,7 @@ def test_damaged_engines_are_built_again_from_the_kept_wheels(built, tmp_path, s
     with Serving(tmp_path, tmp_path / "engines", "timeout_s: 100") as site:
         assert site.send(small, "image/png").status == 200
         assert site.end() == 0
-    assert sum("building it again" in line for line in site.lines) == 2
+    assert sum("; rebuilding" in line for line in site.lines) == 2
 
 
 class TestNothingIsStored:
@@ -134,25 +134,25 @@ GATE = """
 import time
 from pathlib import Path
 from installation.vision.still_classifier import ImageClassifier
-look = ImageClassifier.look
+look = ImageClassifier.classify
 def looked(reader, picture):
     with open("looks", "a") as looks:
         looks.write(".")
     while not Path("gate").exists():
         time.sleep(0.01)
     return look(reader, picture)
-ImageClassifier.look = looked
+ImageClassifier.classify = looked
 """
 # From the fourth image on, each takes two seconds.
 SLOW = """
 import time
 from installation.vision.still_classifier import ImageClassifier
-look, looks = ImageClassifier.look, []
+look, looks = ImageClassifier.classify, []
 def looked(reader, picture):
     looks.append(None)
     time.sleep(2 if len(looks) > 3 else 0)
     return look(reader, picture)
-ImageClassifier.look = looked
+ImageClassifier.classify = looked
 """
 
 
