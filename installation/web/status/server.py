@@ -60,7 +60,7 @@ class StatusServer:
     def __init__(
         self,
         settings: config.Status,
-        timings: StatusTimings = StatusTimings(),  # frozen
+        timings: StatusTimings = StatusTimings(),
     ) -> None:
         self._settings = settings
         self._timings = timings
