@@ -344,7 +344,7 @@ def guarded(built, certificates, tmp_path_factory):
         f"--grpc-server-cert={certificates / 'server.pem'}",
         f"--grpc-server-key={certificates / 'key.pem'}",
         "--grpc-restricted-protocol=inference:token=open-sesame-0123456789",
-        authority=certificates / "ca.pem",
+        ca_file=certificates / "ca.pem",
     )
     yield server
     server.close()
@@ -354,7 +354,7 @@ TOKEN = "open-sesame-0123456789"
 
 
 @pytest.mark.parametrize(
-    ("authority", "token", "reason"),
+    ("ca_file", "token", "reason"),
     [
         ("ca.pem", TOKEN, ""),
         ("ca.pem", None, "token"),
@@ -408,7 +408,7 @@ def test_a_missing_ca_file_is_one_line(built, tmp_path):
         server="kserves://127.0.0.1:1", engines=built, ca_file=tmp_path / "nowhere.pem"
     )
     with (
-        pytest.raises(InferenceError, match=r"inference\.authority .*nowhere\.pem: No such"),
+        pytest.raises(InferenceError, match=r"inference\.ca_file .*nowhere\.pem: No such"),
         open_engines(settings, NAMES),
     ):
         pass

@@ -276,7 +276,7 @@ def dry_run(machine: Machine) -> str:
     before = machine.do("ls -R /opt /etc/systemd /usr/local | md5sum")
     said = machine.do(f"{THERE}/systemd/install --dry-run")
     same = before == machine.do("ls -R /opt /etc/systemd /usr/local | md5sum")
-    return expect(same and "would: make release" in said, f"{said.count('would:')} steps told")
+    return expect(same and "would: build release" in said, f"{said.count('would:')} steps told")
 
 
 @row("systemd/install", "installs, and the wall is up")

@@ -15,7 +15,7 @@ from installation.web.upload.errors import RequestError
 
 T = TypeVar("T")
 
-CLOSING = "This page is closing for the moment. Please try again soon."
+CLOSING = "This page is closing. Please try again in a moment."
 _BUSY = "Many people are sending images right now. Please try again in a moment."
 # The part of an IPv6 address that identifies a household or a phone.
 _IPV6_PREFIX_BITS = 64

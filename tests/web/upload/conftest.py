@@ -7,8 +7,8 @@ from tests.web.upload.serving import Serving, encoded
 
 @pytest.fixture(scope="module")
 def site(built, tmp_path_factory):
-    """The web extension with its limits as shipped, but for rate and patience: one
-    address asks for all, on a machine that may be busy."""
+    """The web extension with its default limits, except that one address may send any number and a
+    busy machine has time."""
     with Serving(
         tmp_path_factory.mktemp("web"), built, "max_per_minute: 0, timeout_s: 600"
     ) as serving:
@@ -29,5 +29,5 @@ def portrait(hopper):
 
 @pytest.fixture(scope="session")
 def small(hopper):
-    """Hopper as a small JPEG file, quick to look at."""
+    """Hopper as a small JPEG file, quick to classify."""
     return encoded(cv2.resize(hopper, (256, 300)))

@@ -31,15 +31,15 @@ http {{
 
 
 def available(kind):
-    """Tell whether a proxy is installed here."""
+    """Return whether a proxy is installed."""
     return shutil.which(kind, path=os.environ["PATH"] + ":/usr/sbin") is not None
 
 
-def documented(beginning):
-    """The example in the documentation that begins with a line."""
+def documented(first_line):
+    """Return the example in the documentation that starts with a line."""
     lines = (ROOT / "docs/web.md").read_text().splitlines()
     block = []
-    for line in lines[lines.index(f"    {beginning}") :]:
+    for line in lines[lines.index(f"    {first_line}") :]:
         if line and not line.startswith("    "):
             break
         block.append(line)
@@ -47,7 +47,7 @@ def documented(beginning):
 
 
 class Balanced:
-    """Workers behind a proxy, which is nginx or haproxy."""
+    """Workers behind a proxy, nginx or haproxy."""
 
     def __init__(self, kind, folder, workers):
         self.kind = kind
@@ -71,14 +71,14 @@ class Balanced:
             text = text.replace(f"127.0.0.1:808{number}", f"127.0.0.1:{worker.port}")
         config.write_text(text + "\n")
         environment = {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
-        with (folder / "said").open("w") as said:
-            self.process = subprocess.Popen(command, cwd=folder, env=environment, stderr=said)
+        with (folder / "stderr").open("w") as stderr:
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, stderr=stderr)
         deadline = time.monotonic() + LONG
         while True:
             with contextlib.suppress(OSError):
                 if self.get("/healthz") == 200:
                     return
-            assert self.process.poll() is None, (folder / "said").read_text()
+            assert self.process.poll() is None, (folder / "stderr").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.1)
 
@@ -97,10 +97,10 @@ class Balanced:
         finally:
             connection.close()
 
-    def send(self, picture, number):
-        """Send a picture from one of many addresses; return the status, 0 for no answer."""
+    def send(self, image, number):
+        """Send an image from one of many addresses; return the status, 0 without a response."""
         try:
-            return self.ask("POST", "/api/classify", f"127.0.7.{number % 250 + 1}", picture)
+            return self.ask("POST", "/api/classify", f"127.0.7.{number % 250 + 1}", image)
         except (OSError, http.client.HTTPException):
             return 0
 

@@ -1,4 +1,4 @@
-"""The web extension as visitors meet it: a process of its own, asked over real sockets."""
+"""The web extension as a process of its own, reached over real sockets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import cv2
 
 from tests.paths import ROOT
 
-# Far beyond what anything here takes, on the slowest of machines.
+# Far longer than anything takes on the slowest machine, seconds.
 LONG = 600.0
 
 
@@ -63,7 +63,7 @@ pipeline.open_engines = partial(pipeline.open_engines, server_timings=timings)
 
 
 def nothing_may_be_written():
-    """Let the process write to no file, whatever it may be (`preexec_fn`); pipes are none."""
+    """Keep the process from writing to files (as `preexec_fn`); pipes still work."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
@@ -84,26 +84,26 @@ class Response:
 
 
 class Serving:
-    """``installation web`` at work.
+    """A running ``installation web``.
 
     Parameters
     ----------
     folder
-        Receives its config.
+        Where its config is written.
     built
         The engines.
     web
-        Keys of the config's section of that name, as YAML.
+        Keys of the config section ``web``, as YAML.
     more
-        More of the config.
+        More config sections, as YAML.
     arguments
-        Of the command.
+        More arguments of the command.
     inference
-        Keys of the config's section of that name, as YAML.
+        Keys of the config section ``inference``, as YAML.
     patch
-        Python to run in that process before the command.
+        Python code to run in the process before the command.
     options
-        For the process.
+        More arguments of `subprocess.Popen`.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class Serving:
     ):
         self.folder = folder
         self.config = folder / "config.yaml"
-        self._about = f"inference: {{engines: {built}, {inference}}}\n", web
+        self._sections = f"inference: {{engines: {built}, {inference}}}\n", web
         self.write(more)
         self.lines = []
         self._line = queue.Queue()
         environment = {"PYTHONPATH": str(ROOT), **options.pop("env", {})}
-        door = "import sys\nfrom installation.__main__ import start\nsys.exit(start())"
-        command = ["-c", f"{patch}\n{door}"] if patch else ["-m", "installation"]
+        main = "import sys\nfrom installation.__main__ import start\nsys.exit(start())"
+        command = ["-c", f"{patch}\n{main}"] if patch else ["-m", "installation"]
         self.process = subprocess.Popen(
             [sys.executable, *command, "web", "--config", str(self.config), *arguments],
             cwd=folder,
@@ -137,17 +137,17 @@ class Serving:
         )
         threading.Thread(target=self._listen, daemon=True).start()
         try:
-            told = self.wait_to_log("serving the web extension")
+            line = self.wait_to_log("serving the web extension")
         except BaseException:
             self.close()
             raise
-        found = re.search(r"http://(.+):(\d+)/", told)
+        found = re.search(r"http://(.+):(\d+)/", line)
         self.url = found[0]
         self.port = int(found[2])
 
     def write(self, more):
-        """Write the config, with something else in it."""
-        inference, web = self._about
+        """Write the config with these sections in addition to the fixed ones."""
+        inference, web = self._sections
         self.config.write_text(f"{inference}web: {{port: 0{', ' if web else ''}{web}}}\n{more}\n")
 
     def _listen(self):
@@ -156,17 +156,17 @@ class Serving:
             self._line.put(line)
         self._line.put("")
 
-    def wait_to_log(self, what):
-        """Wait until it logs a line that contains something; return it."""
+    def wait_to_log(self, text):
+        """Wait until it logs a line that contains a text; return the line."""
         deadline = time.monotonic() + LONG
         while True:
             line = self._line.get(timeout=max(deadline - time.monotonic(), 0.01))
             assert line, "".join(self.lines)
-            if what in line:
+            if text in line:
                 return line
 
     def ask(self, method="GET", path="/", body=None, headers=None, source=None):
-        """Ask for something; ``source`` is the loopback address to come from."""
+        """Send a request, from a loopback address of choice; return the response."""
         connection = http.client.HTTPConnection(
             "127.0.0.1", self.port, timeout=LONG, source_address=(source, 0) if source else None
         )
@@ -177,73 +177,73 @@ class Serving:
         finally:
             connection.close()
 
-    def send(self, picture, kind="image/jpeg", path="/api/classify", source=None):
-        """Send a picture by itself."""
-        return self.ask("POST", path, picture, {"Content-Type": kind}, source)
+    def send(self, image, kind="image/jpeg", path="/api/classify", source=None):
+        """Send an image to the API."""
+        return self.ask("POST", path, image, {"Content-Type": kind}, source)
 
-    def submit(self, picture, name="me.jpg", path="/", source=None):
-        """Send a picture as browsers do."""
-        body, kind = form({"picture": (name, picture)})
+    def submit(self, image, name="me.jpg", path="/", source=None):
+        """Send an image as browsers do."""
+        body, kind = form({"picture": (name, image)})
         return self.ask("POST", path, body, {"Content-Type": kind}, source)
 
     def connect(self, source="127.0.0.1"):
-        """Open a bare connection."""
+        """Open a socket."""
         return socket.create_connection(("127.0.0.1", self.port), LONG, (source, 0))
 
     @property
     def metrics(self):
-        """What it tells Prometheus, by name and labels."""
+        """Its metrics, by name and labels."""
         lines = self.ask(path="/metrics").text.splitlines()
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
     @property
     def fallback(self):
-        """Whether it does the work of a server that is gone."""
+        """Whether it has fallen back from an inference server to its CPU."""
         return self.metrics["installation_inference_fallback"] == 1
 
     @property
-    def held(self):
-        """How many places are taken."""
+    def in_flight(self):
+        """Number of images in flight."""
         return self.metrics["installation_web_in_flight"]
 
-    def wait_to_hold(self, places):
-        """Wait until so many places are taken."""
+    def wait_for_in_flight(self, images):
+        """Wait until so many images are in flight."""
         deadline = time.monotonic() + LONG
-        while self.held != places:
+        while self.in_flight != images:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
-    def wait_to_let_in(self, pictures):
-        """Wait until so many pictures are here or have been answered, from the start."""
-        deadline, let_in = time.monotonic() + LONG, 0
-        while let_in < pictures:
+    def wait_for_admitted(self, images):
+        """Wait until so many images since the start are in flight or classified."""
+        deadline, admitted = time.monotonic() + LONG, 0
+        while admitted < images:
             assert time.monotonic() < deadline
-            told = self.metrics
-            answered = told["installation_web_images_classified_total"]
-            let_in = answered + told["installation_web_in_flight"]
+            metrics = self.metrics
+            classified = metrics["installation_web_images_classified_total"]
+            admitted = classified + metrics["installation_web_in_flight"]
             time.sleep(0.02)
 
-    def wait_to_answer(self, pictures):
-        """Wait until so many pictures have been answered, from the start."""
+    def wait_for_classified(self, images):
+        """Wait until so many images since the start are classified."""
         deadline = time.monotonic() + LONG
-        while self.metrics["installation_web_images_classified_total"] < pictures:
+        while self.metrics["installation_web_images_classified_total"] < images:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
     @property
     def memory(self):
-        """Megabytes it holds."""
+        """Resident memory, megabytes."""
         return int(re.search(r"VmRSS:\s+(\d+)", self._status)[1]) / 1024
 
     @property
     def memory_at_most(self):
-        """Megabytes it ever held."""
+        """Peak resident memory, megabytes."""
         return int(re.search(r"VmHWM:\s+(\d+)", self._status)[1]) / 1024
 
     @property
     def processor_seconds(self):
-        """How long it has kept processors busy."""
+        """Processor time used, seconds."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -252,12 +252,12 @@ class Serving:
         return Path(f"/proc/{self.process.pid}/status").read_text()
 
     def end(self, number=signal.SIGTERM):
-        """End it; return its exit status."""
+        """Send a signal and wait for the exit status."""
         self.process.send_signal(number)
         return self.process.wait(LONG)
 
     def close(self):
-        """Leave nothing behind."""
+        """Kill it."""
         self.process.kill()
         self.process.wait()
 
@@ -269,7 +269,7 @@ class Serving:
 
 
 def form(files):
-    """Return a form's body and content type; files are pairs of name and bytes by field."""
+    """Return body and content type of a form; ``files`` maps fields to (name, bytes)."""
     mark = "gallery-0123456789"
     parts = [
         f'--{mark}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n'
@@ -281,6 +281,6 @@ def form(files):
     return b"".join([*parts, f"--{mark}--\r\n".encode()]), f"multipart/form-data; boundary={mark}"
 
 
-def encoded(picture, suffix=".jpg"):
-    """Return a picture as a file's bytes."""
-    return cv2.imencode(suffix, picture)[1].tobytes()
+def encoded(image, suffix=".jpg"):
+    """Return an image as the bytes of a file."""
+    return cv2.imencode(suffix, image)[1].tobytes()

@@ -5,7 +5,7 @@ from tests.benchmarks.fuzz import attack
 pytestmark = pytest.mark.endurance
 
 
-def test_it_bears_what_is_sent_to_it(site):
+def test_malformed_requests_do_no_harm(site):
     """A small part of `tests.benchmarks.fuzz`."""
     report = attack(site, 400)
     assert report.faults == [], report.as_text()

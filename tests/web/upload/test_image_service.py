@@ -1,4 +1,4 @@
-"""Looks at several pictures at a time, and what becomes of those that cannot be looked at."""
+"""Classifying several images at a time, and what happens to those that cannot be classified."""
 
 import gc
 import math
@@ -36,70 +36,70 @@ def check():
 
 @pytest.fixture
 def opened(built, tmp_path):
-    """Open a studio with some keys of the config's ``web``, and wait until it works."""
-    studios = []
+    """Return a function that starts a service with keys of the config section ``web``."""
+    services = []
     WORKERS.clear()
 
     def open_one(web="", readers=None):
         path = tmp_path / "config.yaml"
         path.write_text(f"inference: {{engines: {built}, device: cpu}}\nweb: {{{web}}}\n")
-        studio = ImageService(configuration.load(path), None, start, readers)
-        studios.append(studio)
+        service = ImageService(configuration.load(path), None, start, readers)
+        services.append(service)
         deadline = time.monotonic() + LONG
-        while studio.unavailable_reason is not None:
+        while service.unavailable_reason is not None:
             check()
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        return studio
+        return service
 
     yield open_one
-    for studio in studios:
-        studio.close(60)
+    for service in services:
+        service.close(60)
 
 
-def submit(studio, picture, who="guest"):
-    studio.queue.acquire(who)
-    return studio.submit(who, picture, "labels")
+def submit(service, image, client="client"):
+    service.queue.acquire(client)
+    return service.submit(client, image, "labels")
 
 
-def words(future):
+def labels(future):
     (face,) = future.result(LONG).result.faces
     return face.labels
 
 
-def test_a_server_is_asked_for_several_a_processor_for_one(config):
+def test_a_server_gets_several_readers_a_processor_one(config):
     assert pool_size(config) == 1
     there = config.inference.model_copy(update={"server": "kserve://inference.example:8001"})
     far = config.model_copy(update={"inference": there})
     assert pool_size(far) == config.web.workers > 1
 
 
-def test_two_readers_look_at_a_time_and_see_the_same(opened, small, monkeypatch):
+def test_two_readers_work_in_parallel_with_the_same_result(opened, small, monkeypatch):
     together, look = threading.Barrier(2), ImageClassifier.classify
 
     def looked(self, picture):
         together.wait(LONG)
         return look(self, picture)
 
-    monkeypatch.setattr(ImageClassifier, "look", looked)
-    studio = opened("workers: 2, timeout_s: 600", readers=2)
-    answers = [submit(studio, small) for _ in range(8)]
-    assert len({words(answer) for answer in answers}) == 1
+    monkeypatch.setattr(ImageClassifier, "classify", looked)
+    service = opened("workers: 2, timeout_s: 600", readers=2)
+    answers = [submit(service, small) for _ in range(8)]
+    assert len({labels(answer) for answer in answers}) == 1
 
 
-def test_another_config_reaches_every_reader(opened, small, built, tmp_path):
-    studio = opened("workers: 2, timeout_s: 600", readers=2)
+def test_a_changed_config_reaches_every_reader(opened, small, built, tmp_path):
+    service = opened("workers: 2, timeout_s: 600", readers=2)
     path = tmp_path / "full.yaml"
     path.write_text(f"inference: {{engines: {built}, device: cpu}}\nlabels: {{policy: full}}\n")
-    before = [submit(studio, small) for _ in range(4)]
-    studio.apply(configuration.load(path))
-    after = [submit(studio, small) for _ in range(4)]
+    before = [submit(service, small) for _ in range(4)]
+    service.apply(configuration.load(path))
+    after = [submit(service, small) for _ in range(4)]
     policies = [each.result(LONG).config.labels.policy for each in (*before, *after)]
     assert policies[-4:] == ["full"] * 4
-    assert words(after[0])
+    assert labels(after[0])
 
 
-def test_who_waits_for_a_slow_look_does_not_count_as_hung(opened, small, monkeypatch):
+def test_waiting_for_a_slow_classification_does_not_count_as_hung(opened, small, monkeypatch):
     look, looking, over = ImageClassifier.classify, threading.Event(), threading.Event()
 
     def looked(self, picture):
@@ -107,11 +107,11 @@ def test_who_waits_for_a_slow_look_does_not_count_as_hung(opened, small, monkeyp
         over.wait(LONG)
         return look(self, picture)
 
-    monkeypatch.setattr(ImageClassifier, "look", looked)
+    monkeypatch.setattr(ImageClassifier, "classify", looked)
     slow = opened("workers: 2, timeout_s: 600")
     answers = [submit(slow, small) for _ in range(2)]
     assert looking.wait(LONG)
-    # So much later that the reader would count as hung; the desks wait for it.
+    # Later than the readers' timeout; the others wait for them.
     for worker in WORKERS:
         if worker.heartbeat.name.startswith("inference"):
             worker.heartbeat.timeout_s = math.inf
@@ -119,11 +119,11 @@ def test_who_waits_for_a_slow_look_does_not_count_as_hung(opened, small, monkeyp
     monkeypatch.setattr(heartbeat, "time", later)
     check()
     over.set()
-    assert all(words(answer) for answer in answers)
+    assert all(labels(answer) for answer in answers)
 
 
 @pytest.mark.parametrize("becomes", ["answered", "late", "refused"])
-def test_a_picture_is_gone_with_its_answer(opened, small, monkeypatch, becomes):
+def test_an_image_is_freed_with_its_response(opened, small, monkeypatch, becomes):
     look, pictures, over = ImageClassifier.classify, [], threading.Event()
 
     def looked(self, picture):
@@ -134,20 +134,20 @@ def test_a_picture_is_gone_with_its_answer(opened, small, monkeypatch, becomes):
             over.wait(LONG)
         return look(self, picture)
 
-    monkeypatch.setattr(ImageClassifier, "look", looked)
-    studio = opened(f"workers: 1, timeout_s: {3 if becomes == 'late' else 600}")
-    # Not only once somebody looks for circles.
+    monkeypatch.setattr(ImageClassifier, "classify", looked)
+    service = opened(f"workers: 1, timeout_s: {3 if becomes == 'late' else 600}")
+    # Reference counting alone must free it.
     gc.disable()
     try:
-        answer = submit(studio, small)
+        answer = submit(service, small)
         if becomes == "answered":
-            assert words(answer)
+            assert labels(answer)
         else:
             assert answer.exception(LONG).status == 503
         over.set()
         del answer
         deadline = time.monotonic() + LONG
-        # A machine may be so slow that it was too late to look at it at all.
+        # On a slow machine it may have been too late to classify it at all.
         while any(picture() is not None for picture in pictures):
             assert time.monotonic() < deadline, "it is still there"
             time.sleep(0.05)
@@ -155,7 +155,7 @@ def test_a_picture_is_gone_with_its_answer(opened, small, monkeypatch, becomes):
         gc.enable()
 
 
-def test_a_server_that_has_too_much_to_do_costs_one_picture_its_answer(opened, small, monkeypatch):
+def test_an_overloaded_server_costs_only_that_image(opened, small, monkeypatch):
     look, asked = ImageClassifier.classify, iter([True, False, True])
 
     def looked(self, picture):
@@ -163,49 +163,49 @@ def test_a_server_that_has_too_much_to_do_costs_one_picture_its_answer(opened, s
             raise OverloadedError("inference.example:8001: overloaded")
         return look(self, picture)
 
-    monkeypatch.setattr(ImageClassifier, "look", looked)
-    studio = opened("workers: 1, timeout_s: 600")
-    answers = [submit(studio, small) for _ in range(5)]
+    monkeypatch.setattr(ImageClassifier, "classify", looked)
+    service = opened("workers: 1, timeout_s: 600")
+    answers = [submit(service, small) for _ in range(5)]
     for refused in (answers[0], answers[2]):
-        with pytest.raises(RequestError) as told:
+        with pytest.raises(RequestError) as raised:
             refused.result(LONG)
-        assert told.value.status == 503 and told.value.retry_after > 0
-        assert "inference.example" not in str(told.value)
-    assert all(words(answers[index]) for index in (1, 3, 4))
+        assert raised.value.status == 503 and raised.value.retry_after > 0
+        assert "inference.example" not in str(raised.value)
+    assert all(labels(answers[index]) for index in (1, 3, 4))
     check()
 
 
-def test_an_engine_that_fails_ends_the_process(opened, small, monkeypatch):
+def test_a_failing_engine_ends_the_process(opened, small, monkeypatch):
     def looked(self, picture):
         raise InferenceError("the card is gone")
 
     monkeypatch.setattr(ImageClassifier, "classify", looked)
-    studio = opened()
-    with pytest.raises(RequestError) as told:
-        submit(studio, small).result(LONG)
-    assert told.value.status == 500
+    service = opened()
+    with pytest.raises(RequestError) as raised:
+        submit(service, small).result(LONG)
+    assert raised.value.status == 500
     with pytest.raises(InferenceError):
         while True:
             check()
 
 
-def test_a_look_that_takes_too_long_is_not_waited_for(opened, small, monkeypatch):
+def test_a_classification_that_takes_too_long_is_not_waited_for(opened, small, monkeypatch):
     look, over = ImageClassifier.classify, threading.Event()
 
     def looked(self, picture):
         over.wait(LONG)
         return look(self, picture)
 
-    monkeypatch.setattr(ImageClassifier, "look", looked)
-    studio = opened("workers: 1, timeout_s: 0.5")
-    late = submit(studio, small)
-    with pytest.raises(RequestError) as told:
+    monkeypatch.setattr(ImageClassifier, "classify", looked)
+    service = opened("workers: 1, timeout_s: 0.5")
+    late = submit(service, small)
+    with pytest.raises(RequestError) as raised:
         late.result(LONG)
-    assert told.value.status == 503 and told.value.retry_after > 0
+    assert raised.value.status == 503 and raised.value.retry_after > 0
     over.set()
 
 
-def test_who_leaves_while_a_picture_waits_frees_its_desk(opened, small, hopper, monkeypatch):
+def test_a_cancelled_image_is_not_classified(opened, small, hopper, monkeypatch):
     look, over, seen = ImageClassifier.classify, threading.Event(), []
 
     def looked(self, picture):
@@ -213,17 +213,17 @@ def test_who_leaves_while_a_picture_waits_frees_its_desk(opened, small, hopper, 
         over.wait(LONG)
         return look(self, picture)
 
-    monkeypatch.setattr(ImageClassifier, "look", looked)
-    studio = opened("workers: 2, timeout_s: 600")
-    first = submit(studio, small)
+    monkeypatch.setattr(ImageClassifier, "classify", looked)
+    service = opened("workers: 2, timeout_s: 600")
+    first = submit(service, small)
     while not seen:
         time.sleep(0.01)
-    # The second has a desk, but waits for the reader; the third has none.
-    second = submit(studio, encoded(cv2.resize(hopper, (200, 240))))
-    third = submit(studio, encoded(cv2.resize(hopper, (220, 260))))
+    # The second waits for the reader; the third waits for a worker.
+    second = submit(service, encoded(cv2.resize(hopper, (200, 240))))
+    third = submit(service, encoded(cv2.resize(hopper, (220, 260))))
     second.cancel()
     over.set()
-    assert words(first) and words(third)
+    assert labels(first) and labels(third)
     assert second.cancelled()
-    # It was not looked at, or was being looked at already.
+    # The second image was never classified.
     assert (240, 200, 3) not in seen

@@ -1,4 +1,4 @@
-"""A worker whose pictures are looked at by an inference server, which comes, goes and is busy."""
+"""A worker with an inference server that comes, goes and is overloaded."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +39,7 @@ def worker(server, built, tmp_path, offload):
 
 
 @pytest.mark.parametrize("offload", ["classifier", "both"])
-def test_it_answers_with_a_server_without_it_and_with_it_again(
+def test_it_works_with_a_server_without_it_and_with_it_again(
     models, built, site, small, tmp_path, offload
 ):
     server = Triton(models, tmp_path)
@@ -66,7 +66,7 @@ def test_it_answers_with_a_server_without_it_and_with_it_again(
         server.close()
 
 
-def test_a_busy_server_sheds_pictures_and_keeps_its_workers(models, built, mood, small, tmp_path):
+def test_an_overloaded_server_costs_images_but_no_worker(models, built, mood, small, tmp_path):
     config = models / NAMES[1] / "config.pbtxt"
     config.write_text(
         config.read_text()

@@ -15,7 +15,7 @@ def test_metrics_count_images_and_identify_nobody(built, tmp_path, small, facele
             assert site.send(small, source=source).status == 200
         assert site.send(b"x", source="127.0.0.73").status == 400
         assert site.ask(path="/healthz").status == 200
-        site.wait_to_hold(0)
+        site.wait_for_in_flight(0)
         metrics = site.metrics
         assert metrics["installation_web_images_classified_total"] == 2
         assert metrics["installation_web_labels_given_total"] == 2

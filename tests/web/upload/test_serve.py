@@ -208,10 +208,10 @@ class TestLimits:
             leaving = [site.connect() for _ in range(30)]
             for connection in leaving:
                 connection.sendall(head.encode() + picture)
-            site.wait_to_let_in(30)
+            site.wait_for_admitted(30)
             for connection in leaving:
                 connection.close()
-            site.wait_to_hold(0)
+            site.wait_for_in_flight(0)
             (tmp_path / "gate").touch()
             assert site.send(picture).status == 200
         # One was being classified when its client left.
@@ -232,7 +232,7 @@ class TestLimits:
             before = site.memory
             with ThreadPoolExecutor(50) as crowd:
                 assert set(crowd.map(ask, range(600))) == {200, 503}
-            site.wait_to_hold(0)
+            site.wait_for_in_flight(0)
             assert site.ask(path="/healthz").status == 200
             assert site.send(picture).status == 200
             assert site.memory < before + 200
@@ -249,13 +249,13 @@ class TestLimits:
                     b"POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
                     b"Content-Type: image/png\r\n\r\n"
                 )
-            site.wait_to_hold(2)
+            site.wait_for_in_flight(2)
             full = site.ask(path="/healthz")
             assert full.status == 503 and "Many people" in full.text
             assert site.metrics["installation_web_healthy"] == 0
             for connection in slow:
                 connection.close()
-            site.wait_to_hold(0)
+            site.wait_for_in_flight(0)
             assert site.metrics["installation_web_healthy"] == 1
             assert site.ask(path="/healthz").status == 200
 
@@ -378,7 +378,7 @@ class TestStartAndEnd:
         with Serving(tmp_path, built, options, patch=ANSWERED) as site:
             with ThreadPoolExecutor(4) as crowd:
                 asked = [crowd.submit(site.send, picture) for _ in range(4)]
-                site.wait_to_let_in(4)
+                site.wait_for_admitted(4)
                 site.process.send_signal(signal.SIGTERM)
                 deadline = time.monotonic() + LONG
                 # So that a proxy uses the next worker.
@@ -409,8 +409,8 @@ class TestStartAndEnd:
         with Serving(tmp_path, built, options, patch=SLOW) as site:
             with ThreadPoolExecutor(100) as crowd:
                 asked = [crowd.submit(site.send, picture) for _ in range(100)]
-                site.wait_to_let_in(100)
-                site.wait_to_answer(1)
+                site.wait_for_admitted(100)
+                site.wait_for_classified(1)
                 assert site.end() == 0
                 statuses = [each.result().status for each in asked if not each.exception()]
             assert set(statuses) == {200, 503}
