@@ -80,7 +80,7 @@ def unquoted(value):
 
 
 @pytest.mark.parametrize("path", FIELDS, ids=".".join)
-def test_a_value_is_taken_as_it_is_written_or_refused_with_what_to_write(tmp_path, path):
+def test_a_value_is_read_as_written_or_rejected_with_a_remedy(tmp_path, path):
     kinds = {default(path).__class__, *get_args(FIELDS[path]), FIELDS[path]}
     for value in VALUES:
         try:
@@ -156,7 +156,7 @@ def test_a_value_is_taken_as_it_is_written_or_refused_with_what_to_write(tmp_pat
         ("inference.detector", "12", 'put it in quotes: "12"'),
     ],
 )
-def test_it_says_what_to_write(tmp_path, path, value, says):
+def test_the_error_says_what_to_write(tmp_path, path, value, says):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, tuple(path.split(".")), value)
     assert says in str(caught.value)
@@ -187,7 +187,7 @@ def test_it_is_taken(tmp_path, path, value, found):
 
 
 @pytest.mark.parametrize("token", ["0123456789012345", "1234567890123456", "1e100000000000000000"])
-def test_a_token_of_digits_needs_quotes_and_is_not_told(tmp_path, token):
+def test_a_token_of_digits_needs_quotes_and_is_not_shown(tmp_path, token):
     with pytest.raises(ConfigError, match="in quotes") as caught:
         load(tmp_path, ("status", "token"), token)
     assert token not in str(caught.value)
@@ -265,7 +265,7 @@ def test_in_windows_1252_the_line_of_the_first_such_letter_is_told(tmp_path, new
     )
 
 
-def test_in_a_mixed_file_the_line_of_the_first_wrong_byte_is_told(tmp_path):
+def test_the_line_of_the_first_invalid_byte_is_reported(tmp_path):
     first, *rest = GERMAN.split("näher")
     data = first.encode() + "näher".encode() + "näher".join(rest).encode()
     mixed = b"\xef\xbb\xbf# \xc3\xa4\n" + data.replace("€".encode(), b"\x80")
@@ -360,6 +360,6 @@ def test_many_of_them_take_no_time(tmp_path):
 
 @pytest.mark.parametrize("value", ['"a\\0b"', '"\\ud800"'])
 @pytest.mark.parametrize("path", ["camera.source", "record.file", "theme.text_no_camera"])
-def test_what_no_file_may_be_called_is_refused(tmp_path, path, value):
+def test_names_that_no_file_can_have_are_rejected(tmp_path, path, value):
     with pytest.raises(ConfigError, match=r"config\.yaml:3: .* is not allowed in a text"):
         load(tmp_path, tuple(path.split(".")), value)

@@ -195,7 +195,7 @@ def test_replaced_meanwhile_it_is_the_new_one(program):
 
 
 @pytest.mark.parametrize("broken", [None, "", "theme: {text_scale: 9}"])
-def test_a_mistake_that_lasts_is_told_once_and_so_is_its_end(program, broken):
+def test_an_error_that_lasts_and_its_end_are_each_reported_once(program, broken):
     program.start()
     if broken is None:
         program.target.unlink()
@@ -265,7 +265,7 @@ def test_the_same_again_is_answered_and_nothing_else(program):
     assert program.sizes == [2] and program.lines == []
 
 
-def test_a_mistake_is_told_at_once_where_somebody_asks(program):
+def test_a_requested_reload_reports_an_error_at_once(program):
     program.start(replace_s=NEVER)
     write_in_place(program, "theme: {text_scale: 9}")
     send(program)
@@ -288,7 +288,7 @@ def test_but_not_that_it_is_missing(program):
     assert program.used == [] and program.lines == []
 
 
-def test_a_file_server_that_does_not_answer_holds_nobody_up(program, monkeypatch):
+def test_a_file_server_that_does_not_respond_blocks_nobody(program, monkeypatch):
     program.start(hang_s=0.1)
     answers, stat = threading.Event(), Path.stat
 

@@ -111,7 +111,7 @@ def test_so_does_one_that_was_kept_whole_for_a_while(settled):
     assert "4 words" in settled.lines[0]
 
 
-def test_it_survives_restarts_and_is_said_at_each(settled):
+def test_an_announcement_survives_restarts_and_is_repeated_at_each(settled):
     settled.start(30)
     first, at = settled.lines, settled.announced.at
     for _ in range(3):
@@ -124,7 +124,7 @@ def test_it_survives_restarts_and_is_said_at_each(settled):
 
 
 @pytest.mark.parametrize("back", [365, 1000, None])
-def test_a_setting_that_is_put_back_loses_nothing(settled, back):
+def test_a_restored_setting_loses_nothing(settled, back):
     sweep = settled.start(30)
     settled.run(sweep, 20)
     sweep = settled.start(back)
@@ -212,7 +212,7 @@ def test_nor_does_it_what_was_announced_just_before(settled):
     assert settled.ages == (20, 10, 1)
 
 
-def test_a_wall_that_was_off_for_long_says_so_and_catches_up(settled):
+def test_a_machine_that_was_off_for_long_announces_and_catches_up(settled):
     settled.now += 200 * DAY
     sweep = settled.start(365)
     (line,) = settled.lines
@@ -221,7 +221,7 @@ def test_a_wall_that_was_off_for_long_says_so_and_catches_up(settled):
     assert settled.ages == AGES[2:]
 
 
-def test_a_wall_that_is_on_one_day_a_week_deletes_what_it_announced(settled):
+def test_a_machine_that_runs_one_day_a_week_deletes_what_it_announced(settled):
     for _ in range(30):
         settled.now += 7 * DAY
         sweep = settled.start(365)
@@ -301,14 +301,14 @@ def test_what_was_set_aside_is_announced_too(settled):
     assert not aside.exists()
 
 
-def test_a_program_of_before_finds_its_record_as_it_was(settled):
+def test_an_earlier_version_finds_its_record_unchanged(settled):
     settled.start(30)
     with closing(sqlite3.connect(settled.path)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (2,)
     assert count_rows(settled.path) == len(AGES) - 1
 
 
-def test_the_wall_goes_by_it_while_it_runs(record, monkeypatch, caplog):
+def test_the_writer_deletes_expired_rows_while_it_runs(record, monkeypatch, caplog):
     class Clock:
         time = staticmethod(lambda: record.now)
         monotonic = staticmethod(keeping.time.monotonic)

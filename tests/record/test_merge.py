@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from installation.record import merge as merging
 from installation.record.entry import Entry
 from installation.record.merge import merge
 from installation.record.reader import open_readonly
@@ -152,7 +151,7 @@ def test_sums_of_sums(into, walls, tmp_path):
     assert sum(rows(into).values()) == 150
 
 
-def test_what_is_merged_says_what_it_said(into, tmp_path):
+def test_merged_rows_keep_their_content(into, tmp_path):
     wall, said = tmp_path / "wall.sqlite", Entry(5, "n1", 0.123, 9, "web", "full", "semantic")
     with closing(Store(wall)) as store:
         store.add([said])
@@ -163,7 +162,7 @@ def test_what_is_merged_says_what_it_said(into, tmp_path):
     assert into.stat().st_mode & 0o137 == 0
 
 
-def test_the_order_in_which_words_were_given_is_not_told(tmp_path):
+def test_the_order_of_words_is_not_revealed(tmp_path):
     grow(tmp_path / "wall.sqlite", range(100))
     with open_readonly(tmp_path / "wall.sqlite") as database:
         found = [each for (each,) in database.execute("SELECT seconds FROM entry")]
@@ -276,7 +275,9 @@ def _folder(path):
         (_folder, ""),
     ],
 )
-def test_one_that_cannot_be_merged_is_told_and_the_others_are(into, walls, harm, says):
+def test_a_record_that_cannot_be_merged_is_reported_and_the_others_are_merged(
+    into, walls, harm, says
+):
     grow(walls[1], range(100, 20_000))
     new(into, walls[0])
     grow(walls[0], [5000])
@@ -298,7 +299,7 @@ def test_an_empty_one_adds_nothing(into, walls, tmp_path):
     assert (tmp_path / "empty.sqlite").stat().st_size == 0
 
 
-def test_rows_that_somebody_changed_are_told_and_left(into, walls):
+def test_rows_that_have_changed_are_reported_and_skipped(into, walls):
     new(into, *walls)
     with closing(sqlite3.connect(walls[0])) as database, database:
         database.execute("UPDATE entry SET seconds = 7000 WHERE seconds < 3")
@@ -344,13 +345,12 @@ def test_a_sum_that_cannot_be_written_to_is_left_as_it_is(into, walls, harm):
     assert not list(into.parent.glob("*.damaged-*"))
 
 
-def test_a_sum_that_another_program_writes_to_is_waited_for(into, walls, monkeypatch):
+def test_a_sum_that_another_program_writes_to_is_waited_for(into, walls):
     new(into, walls[0])
-    monkeypatch.setattr(merging, "_LOCK_TIMEOUT_S", 0.1)
     with closing(sqlite3.connect(into)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(RecordError, match=r"all\.sqlite: database is locked; stop the other"):
-            list(merge(into, walls))
+            list(merge(into, walls, lock_timeout_s=0.1))
     assert new(into, *walls) == [0, 50, 50]
 
 
@@ -424,7 +424,7 @@ for number in range(400):
 """
 
 
-def test_while_the_wall_goes_on_writing(into, tmp_path):
+def test_a_record_is_merged_while_it_is_being_written(into, tmp_path):
     wall = tmp_path / "wall.sqlite"
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITE, str(wall)],

@@ -50,7 +50,7 @@ def test_it_can_be_read_while_it_is_written(path):
             assert count(path) == number
 
 
-def test_one_who_reads_holds_nobody_up_and_sees_one_moment(path):
+def test_a_reader_blocks_nobody_and_sees_a_snapshot(path):
     with closing(Store(path)) as store:
         store.add(entries(1))
         with open_readonly(path) as database:

@@ -72,7 +72,7 @@ def test_a_sheet_is_a4_at_300_pixels_an_inch(tmp_path, number):
     assert {(0, 0, 0), (255, 255, 255), (0x39, 0xFF, 0x14)} <= set(map(tuple, colours.tolist()))
 
 
-def test_a_page_needs_nothing_else_and_says_all_in_text(tmp_path):
+def test_a_page_is_self_contained_and_has_all_data_as_text(tmp_path):
     path = tmp_path / "page.html"
     found = summary(tmp_path, entries(3000))
     save(found, "Europe/Berlin", path)

@@ -68,7 +68,7 @@ def test_rows_can_be_counted_while_others_are_written(path):
             assert count_rows(path) == number
 
 
-def test_counting_says_what_is_wrong(path):
+def test_errors_of_counting_are_explained(path):
     with pytest.raises(RecordError, match=r"record\.sqlite: unable to open"):
         count_rows(path)
     path.write_bytes(b"no database at all, but long enough to be looked at" * 20)
@@ -164,7 +164,7 @@ def test_nothing_set_aside_is_ever_overwritten(path, monkeypatch):
     ]
 
 
-def test_whatever_happens_to_the_bytes_it_opens_or_says_why_not(full):
+def test_any_damage_either_opens_or_is_explained(full):
     data = full.read_bytes()
     chance = random.Random(0)
     for _ in range(200):
@@ -242,7 +242,7 @@ def test_one_who_holds_the_file_is_not_waited_for_long(path):
     assert count_rows(path) == 1
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(RecordError, match=r"missing/record\.sqlite: No such file or directory; "):
         Store(tmp_path / "missing" / "record.sqlite")
 

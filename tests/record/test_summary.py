@@ -105,7 +105,7 @@ def test_nothing_is_a_line(path):
     assert found.as_json()["since"] is None
 
 
-def test_text_tells_what_was_found(path):
+def test_text_lists_the_counts(path):
     lines = list(as_text(read(path), max_rows=2))
     assert lines[:3] == [
         "21 November to 23 November 2026",
@@ -130,7 +130,7 @@ def test_json_is_complete(path):
     assert sum(told["hours"]) == sum(told["weekdays"]) == sum(map(sum, told["week"])) == 5
 
 
-def test_a_word_that_no_table_here_has_is_told_by_its_number(path):
+def test_an_unknown_synset_is_shown_by_its_wnid(path):
     with closing(Store(path)) as store:
         store.add([entry("2026-11-22T15:00+01:00", "n99999999")] * 9)
     found = read(path)
