@@ -241,9 +241,9 @@ class _Session:
                 self._server.publish(self._report(now))
         if now - self._monitored_at >= _MONITORS:
             self._monitored_at = now
-            if self._window.moved:
+            if self._window.monitors_changed:
                 raise DisplayError("the monitors have changed; leaving, to be started on them")
-            self._dark = self._window.dark
+            self._dark = self._window.monitors_off
         if now - self._told_at >= _STATUS:
             self._told_at = now
             self._notifier.status(self._status(now))
@@ -267,7 +267,7 @@ class _Session:
             preparing=None if self._vision.ready.is_set() else self._vision.words,
             waiting=wall.waiting,
             shown_at=wall.shown_at,
-            stuck=wall.stillness.stuck,
+            stuck=wall.stillness.frozen,
             metrics=wall.metrics.copy(),
             faces=wall.faces,
             pulses=tuple(

@@ -20,7 +20,7 @@ from PIL import Image
 from installation.capture.source import CaptureError
 from installation.capture.stills import FORMATS, read_picture, reason
 from installation.config.model import Theme
-from installation.display.draw_still import paint
+from installation.display.draw_still import draw_scene
 from installation.errors import EXPECTED_ERRORS, InstallationError
 from installation.scene import Label
 from installation.vision.still_classifier import ImageClassifier, ImageResult
@@ -128,7 +128,7 @@ class OutputFolder:
         original = reading.path
         with _told_of(original, "cannot be drawn"):
             picture = Image.fromarray(
-                paint(reading.picture, reading.scene(), self._theme)[..., ::-1]
+                draw_scene(reading.picture, reading.scene(), self._theme)[..., ::-1]
             )
         with _told_of(original, "cannot be saved"):
             data, suffix = _encoded(picture, original.suffix)

@@ -1,4 +1,4 @@
-"""What the wall measures of itself while it runs: cheap to add to, safe to read from elsewhere."""
+"""Metrics of what is shown: cheap to update, safe to read from other threads."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from dataclasses import dataclass, field
 
 from installation.scene import Scene
 
-# Upper edges in seconds: fine where a mirror is judged, coarse where it is no mirror any more.
-EDGES = (
+# Fine where delays are still felt as a mirror, coarse above.
+BUCKET_EDGES_S = (
     *(0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05),
     *(0.06, 0.075, 0.09, 0.12, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0),
 )
-# The rate is that of the last so many seconds.
-_RECENT = 5.0
-# Faces of which it is remembered that they have their word; ids are never reused.
-_NAMED = 256
+# Period over which the frame rate is averaged.
+_RATE_WINDOW_S = 5.0
+# Tracks whose label is remembered; ids are never reused.
+_MAX_TRACKS = 256
 
 
 class Histogram:
-    """Counts durations by size; takes the same room however many there were.
+    """Histogram of durations, of constant size.
 
     Attributes
     ----------
     counts
-        How many up to each of ``EDGES``, and beyond the last, each bucket for itself.
+        Durations per bucket: up to each of ``BUCKET_EDGES_S``, and above the last.
     total
-        Sum of all, seconds.
+        Sum of all durations, seconds.
     """
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(EDGES) + 1)
+        self.counts = [0] * (len(BUCKET_EDGES_S) + 1)
         self.total = 0.0
 
-    def add(self, seconds: float) -> None:
+    def add(self, duration_s: float) -> None:
         """Count a duration."""
-        self.counts[bisect_left(EDGES, seconds)] += 1
-        self.total += seconds
+        self.counts[bisect_left(BUCKET_EDGES_S, duration_s)] += 1
+        self.total += duration_s
 
     @property
     def count(self) -> int:
-        """How many there were."""
+        """Number of durations."""
         return sum(self.counts)
 
     def quantile(self, share: float) -> float:
-        """Return the upper edge below which a share (0 to 1) lies, seconds; 0 while empty."""
+        """Return the upper bucket edge of a quantile (0 to 1), seconds; 0 while empty."""
         counts = list(self.counts)
         wanted = share * sum(counts)
-        for edge, count in zip((*EDGES, float("inf")), counts, strict=True):
+        for edge, count in zip((*BUCKET_EDGES_S, float("inf")), counts, strict=True):
             wanted -= count
             if count and wanted <= 0:
                 return edge
         return 0.0
 
     def copy(self) -> Histogram:
-        """Return it as it is now."""
+        """Return a copy."""
         copied = Histogram()
         copied.counts, copied.total = self.counts.copy(), self.total
         return copied
 
     def since(self, earlier: Histogram) -> Histogram:
-        """Return what has been added to an earlier copy."""
+        """Return what was added since an earlier copy."""
         added = Histogram()
         added.counts = [b - a for a, b in zip(earlier.counts, self.counts, strict=True)]
         added.total = self.total - earlier.total
@@ -70,19 +70,18 @@ class Histogram:
 
 @dataclass(slots=True)
 class Metrics:
-    """Of one wall since it began.
+    """What was shown since the start.
 
     Attributes
     ----------
     frame_age, overlay_age
-        From the capture of a frame, and of the one its boxes were found in, until it is on the
-        screen.
+        Age of each frame, and of the frame in which its boxes were detected, when presented.
     draw
-        From taking a frame until the screen has it.
+        Time to draw and present each frame.
     presented, dropped
-        Frames shown, and captured but not shown.
-    named
-        Words that settled on a face.
+        Number of frames shown, and of frames captured but not shown.
+    labels_given
+        Number of labels that settled on a face.
     """
 
     frame_age: Histogram = field(default_factory=Histogram)
@@ -90,56 +89,56 @@ class Metrics:
     draw: Histogram = field(default_factory=Histogram)
     presented: int = 0
     dropped: int = 0
-    named: int = 0
+    labels_given: int = 0
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=1024))
-    _words: dict[int, str] = field(default_factory=dict)
+    _labels: dict[int, str] = field(default_factory=dict)
 
-    def present(self, at: float, captured_at: float, scene_at: float | None, drawn: float) -> None:
-        """Note that a frame is on the screen.
+    def present(self, at: float, captured_at: float, scene_at: float | None, draw_s: float) -> None:
+        """Count a presented frame.
 
         Parameters
         ----------
         at
-            Now, monotonic seconds.
+            Current time, monotonic seconds.
         captured_at, scene_at
-            When it was captured, and the frame its boxes were found in, if any.
-        drawn
-            How long drawing took, seconds.
+            Capture times of the frame and of the frame in which its boxes were detected, if any.
+        draw_s
+            Time to draw and present the frame, seconds.
         """
         self.frame_age.add(at - captured_at)
         if scene_at is not None:
             self.overlay_age.add(at - scene_at)
-        self.draw.add(drawn)
+        self.draw.add(draw_s)
         self.presented += 1
         self._recent.append(at)
 
     def copy(self) -> Metrics:
-        """Return what has been measured up to now; of the rate nothing."""
+        """Return a copy without the data for the frame rate."""
         ages = self.frame_age.copy(), self.overlay_age.copy(), self.draw.copy()
-        return Metrics(*ages, self.presented, self.dropped, self.named)
+        return Metrics(*ages, self.presented, self.dropped, self.labels_given)
 
-    def name(self, scene: Scene) -> None:
-        """Note which faces have got their word, or another one."""
+    def count_settled_labels(self, scene: Scene) -> None:
+        """Count the labels that have settled on a face since the last scene."""
         for track in scene.tracks:
             if track.verdict is None or not track.verdict.settled:
                 continue
             wnid = track.verdict.label.wnid
-            if self._words.get(track.id) != wnid:
-                self._words[track.id] = wnid
-                self.named += 1
-        while len(self._words) > _NAMED:
-            del self._words[next(iter(self._words))]
+            if self._labels.get(track.id) != wnid:
+                self._labels[track.id] = wnid
+                self.labels_given += 1
+        while len(self._labels) > _MAX_TRACKS:
+            del self._labels[next(iter(self._labels))]
 
     def rate(self, at: float) -> float:
-        """Frames shown a second, of late."""
-        recent = [each for each in tuple(self._recent) if at - each <= _RECENT]
+        """Return the recent frame rate, frames per second."""
+        recent = [each for each in tuple(self._recent) if at - each <= _RATE_WINDOW_S]
         return (len(recent) - 1) / (at - recent[0]) if len(recent) > 1 else 0.0
 
     def as_text(self, at: float) -> str:
-        """Say it in a line, as a technician would want it on the wall."""
+        """Return a one-line summary for technicians."""
         ages = "/".join(f"{1000 * self.frame_age.quantile(share):.0f}" for share in (0.5, 0.99))
         return (
-            f"{self.rate(at):.1f} pictures a second, {self.dropped} left out, age {ages} ms, "
+            f"{self.rate(at):.1f} fps, {self.dropped} dropped, age {ages} ms, "
             f"boxes {1000 * self.overlay_age.quantile(0.5):.0f} ms, "
             f"drawing {1000 * self.draw.quantile(0.5):.0f} ms"
         )

@@ -107,7 +107,7 @@ class Presenter:
     def dress(self, config: Config) -> None:
         """Go on by another config, as far as that takes no other window."""
         self._lost = config.theme.text_no_camera
-        self._window.dress(config.display, config.theme, idle_words(config))
+        self._window.apply_config(config.display, config.theme, idle_words(config))
         self._slate = None
 
     def show(self) -> None:
@@ -123,7 +123,7 @@ class Presenter:
         news = self._scenes.get(after=self._scene_version, timeout=0)
         if news is not None:
             self._scene_version, self._scene = news
-            self.metrics.name(self._scene)
+            self.metrics.count_settled_labels(self._scene)
         if newest is None:
             self._handle_missing_frame()
             return
@@ -148,7 +148,7 @@ class Presenter:
     def _handle_missing_frame(self) -> None:
         gone = time.monotonic() - self.shown_at - _PATIENCE
         if gone <= 0:
-            self._window.attend()
+            self._window.dispatch_events()
             return
         self.waiting = True
         # Who comes back into the picture is somebody else.
@@ -172,24 +172,24 @@ class Presenter:
             self._window.show_slate(words)
             self._slate = words, now
         else:
-            self._window.attend()
+            self._window.dispatch_events()
 
     def show_dark(self) -> None:
         """Show nothing for a moment; to be called again as long as it is to stay so."""
         now = time.monotonic()
-        self._window.attend()
+        self._window.dispatch_events()
         # Nobody who went home is on the wall in the morning, nor in memory overnight.
         self._frames.clear()
         self._scenes.clear()
         self.frame = self._scene = self._slate = None
         if self._dark_at is None or now - self._dark_at >= _SCREEN_OFF_REPEAT_S:
-            self._window.darken()
+            self._window.screen_off()
             self._dark_at = now
         time.sleep(2 * _EVENT_POLL_S)
 
     def _leave_dark(self) -> None:
         if self._dark_at is not None:
-            self._window.lighten()
+            self._window.screen_on()
             self._dark_at = None
             self.shown_at = time.monotonic()
 

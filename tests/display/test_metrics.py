@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from installation.display.metrics import EDGES, Histogram, Metrics
+from installation.display.metrics import BUCKET_EDGES_S, Histogram, Metrics
 from installation.scene import Label, Scene, Track, Verdict
 
 
@@ -14,7 +14,7 @@ def test_quantiles_are_the_edge_above_the_true_ones():
     assert histogram.total == pytest.approx(seconds.sum())
     for share in (0.01, 0.5, 0.9, 0.99):
         true = np.quantile(seconds, share, method="inverted_cdf")
-        assert histogram.quantile(share) == min(edge for edge in EDGES if edge >= true)
+        assert histogram.quantile(share) == min(edge for edge in BUCKET_EDGES_S if edge >= true)
 
 
 def test_nothing_measured_is_nothing():
@@ -33,7 +33,7 @@ def test_the_rate_is_that_of_late():
     assert metrics.rate(now + 60) == 0
     assert metrics.presented == metrics.frame_age.count == 300
     assert metrics.overlay_age.count == 200
-    assert "30.0 pictures a second" in metrics.as_text(now)
+    assert "30.0 fps" in metrics.as_text(now)
 
 
 def test_what_has_been_added_since_a_copy():
@@ -70,8 +70,8 @@ def test_each_word_that_settles_counts_once():
         ([(1, "n2", True)], 3),
         ([(3, "n2", True)], 4),
     ):
-        metrics.name(scene(*faces))
-        assert metrics.named == named
+        metrics.count_settled_labels(scene(*faces))
+        assert metrics.labels_given == named
     for id_ in range(10, 10_000):
-        metrics.name(scene((id_, "n1", True)))
-    assert metrics.named == 4 + 9990
+        metrics.count_settled_labels(scene((id_, "n1", True)))
+    assert metrics.labels_given == 4 + 9990

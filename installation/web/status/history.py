@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from installation.display.metrics import EDGES, Histogram
+from installation.display.metrics import BUCKET_EDGES_S, Histogram
 from installation.web.status.snapshot import StatusSnapshot
 
 # Samples that are kept, and seconds from one to the next.
@@ -93,7 +93,7 @@ class History:
 
 def _quantile(histogram: Histogram, share: float) -> float | None:
     # What is beyond the last edge is drawn there.
-    return min(histogram.quantile(share), EDGES[-1]) if histogram.count else None
+    return min(histogram.quantile(share), BUCKET_EDGES_S[-1]) if histogram.count else None
 
 
 def _resident() -> float | None:

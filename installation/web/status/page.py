@@ -74,7 +74,7 @@ class Page:
             yield "camera", f"{report.camera}, {losses} since the start"
             yield "networks on", f"{report.device or 'not open yet'}{_for_now(report)}"
             yield "words by", f"{report.classifier}, policy {report.policy}"
-            yield "words given", f"{metrics.named:,}"
+            yield "words given", f"{metrics.labels_given:,}"
             yield "pictures", f"{metrics.presented:,} shown, {metrics.dropped:,} left out"
             ages = "/".join(f"{1000 * metrics.frame_age.quantile(q):.0f}" for q in (0.5, 0.99))
             yield "age since the start", f"{ages} ms (median, 99 %)"

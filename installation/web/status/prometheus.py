@@ -14,7 +14,7 @@ from prometheus_client.core import (
     Metric,
 )
 
-from installation.display.metrics import EDGES, Histogram
+from installation.display.metrics import BUCKET_EDGES_S, Histogram
 from installation.web.status.health import Health
 from installation.web.status.snapshot import StatusSnapshot
 
@@ -65,7 +65,7 @@ def _counter(name: str, about: str, value: float) -> Metric:
 
 def _histogram(name: str, about: str, histogram: Histogram) -> Metric:
     below, buckets = 0, []
-    for edge, count in zip((*EDGES, "+Inf"), histogram.counts, strict=True):
+    for edge, count in zip((*BUCKET_EDGES_S, "+Inf"), histogram.counts, strict=True):
         below += count
         buckets.append((str(edge), below))
     return HistogramMetricFamily(f"installation_{name}", about, buckets, histogram.total)
@@ -104,7 +104,7 @@ def _of_the_wall(report: StatusSnapshot) -> Iterator[Metric]:
     yield _histogram("draw_seconds", "Drawing, until the screen has it.", metrics.draw)
     yield _counter("frames_presented_total", "Frames shown.", metrics.presented)
     yield _counter("frames_dropped_total", "Frames captured, but not shown.", metrics.dropped)
-    yield _counter("labels_given_total", "Words that settled on a face.", metrics.named)
+    yield _counter("labels_given_total", "Words that settled on a face.", metrics.labels_given)
     yield _gauge("faces", "Faces in the last frame.", report.faces)
     yield _gauge("picture", "Whether there is a picture on the wall.", not report.waiting)
     yield _gauge("screen_stuck", "Whether it stays while the camera's changes.", report.stuck)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from installation.config.model import Config
-from installation.display.draw_still import paint
+from installation.display.draw_still import draw_scene
 from installation.inference.crop import crop_resize
 from installation.labels.taxonomy import paths, words_of
 from installation.scene import Box, Label
@@ -54,7 +54,7 @@ class ImageResponse:
 def draw(found: ImageResult, config: Config, extent: Detail) -> ImageResponse:
     """Make the answer to a picture, no more of it than somebody wants."""
     picture = (
-        None if extent == "words" else _jpeg(paint(found.picture, found.scene(), config.theme))
+        None if extent == "words" else _jpeg(draw_scene(found.picture, found.scene(), config.theme))
     )
     seen = _crops_seen(found) if extent == "page" else ()
     return ImageResponse(found, picture, seen, config)
