@@ -97,9 +97,9 @@ class LayoutEngine:
         boxes = [(track, view.place(track.box_at(at))) for track in current]
         screen = (0.0, 0.0, float(width), float(height))
         seen = [
-            each
-            for each in boxes
-            if _intersection(each[1], screen) > _area(each[1]) * _MIN_VISIBLE_SHARE
+            (track, box)
+            for track, box in boxes
+            if _intersection(box, screen) > _area(box) * _MIN_VISIBLE_SHARE
         ]
         # Nearer faces choose first.
         seen.sort(key=lambda each: each[1][0] - each[1][2])
@@ -117,11 +117,9 @@ class LayoutEngine:
             if track.verdict is None:
                 continue
             others = [*(other for other in faces if other is not face), *taken]
-            label = (
-                _rotating_candidate(track.verdict, at + track.id)
-                if self._theme.cycle_candidates
-                else None
-            )
+            label = None
+            if self._theme.cycle_candidates:
+                label = _rotating_candidate(track.verdict, at + track.id)
             words = self._caption_text(label or track.verdict.label, track.verdict.settled)
             placed_caption = self._place_caption(
                 words, face, others, view.screen_wh, at, self._states[track.id]
@@ -142,10 +140,11 @@ class LayoutEngine:
                 captions.append(Caption(self._whole, *_burn_in_offset(at, unit)))
         else:
             self._whole = None
-        line = (
-            max(round(unit * _BOX_LINE * self._theme.box_width), 1) if self._theme.box_width else 0
-        )
-        return Layout(tuple(_rounded(face) for face in faces), tuple(captions), line, brightness)
+        line_width = 0
+        if self._theme.box_width:
+            line_width = max(round(unit * _BOX_LINE * self._theme.box_width), 1)
+        rounded = tuple(_rounded(face) for face in faces)
+        return Layout(rounded, tuple(captions), line_width, brightness)
 
     def _caption_text(self, label: Label, settled: bool) -> tuple[str, str]:
         """Return the text of a label's caption, and the text below it."""
@@ -166,11 +165,10 @@ class LayoutEngine:
         """Place a face's caption in the largest type that fits; None if there is no room."""
         unit, gap = min(screen_wh), _gap(screen_wh)
         for size in (LARGE, MEDIUM, SMALL):
-            least = _FACE_WIDTHS_PER_TYPE * size * unit if size != SMALL else 0
+            min_width = _FACE_WIDTHS_PER_TYPE * size * unit if size != SMALL else 0
             kept = state.size is not None and size <= state.size
-            if face[2] - face[0] <= least * (
-                1 - _SIZE_HYSTERESIS if kept else 1 + _SIZE_HYSTERESIS
-            ):
+            min_width *= 1 - _SIZE_HYSTERESIS if kept else 1 + _SIZE_HYSTERESIS
+            if face[2] - face[0] <= min_width:
                 continue
             type_size = round(size * unit * self._theme.text_scale)
             max_width = min(_LINE_WIDTHS_PER_TYPE * type_size, screen_wh[0] - 2 * gap)

@@ -249,9 +249,8 @@ class Window:
         return layout
 
     def _measure(self, spec: CaptionSpec) -> tuple[int, int] | None:
-        return (self._typesetter if self._wait_for_captions else self._caption_renderer).measure(
-            spec
-        )
+        renderer = self._typesetter if self._wait_for_captions else self._caption_renderer
+        return renderer.measure(spec)
 
     def _sample_frame_luma(self, frame: Frame) -> NDArray[np.uint8]:
         """Return a grid of a frame's brightness, where it is on the screen."""

@@ -89,7 +89,7 @@ def test_a_value_is_read_as_written_or_rejected_with_a_remedy(tmp_path, path):
             said = str(error)
             start = f"{tmp_path}/config.yaml:{len(path) + 1}: {'.'.join(path)}"
             assert said.startswith(start), (value, said)
-            assert value not in LOCAL_TAGS or ("is a tag; put the text in quotes" in said), said
+            assert value not in LOCAL_TAGS or ("has a tag; put the text in quotes" in said), said
             if path[-1] == "token" or value in (*NULLS, *QUOTED, *DATES, *OTHERS, *LOCAL_TAGS):
                 continue
             assert value in said, (value, said)
