@@ -110,7 +110,7 @@ def test_one_config_may_be_shared_by_a_link_and_laid_over_where_the_link_is(plac
         *("wall.yaml.bak", "wall.yaml.dpkg-old", "wall.yaml.rpmsave", "README", ".making-x"),
     ],
 )
-def test_what_editors_and_packages_leave_is_not_read(place, name):
+def test_files_left_by_editors_and_packages_are_ignored(place, name):
     path = place("camera: {fps: 25}", wall="camera: {fps: 10}")
     path.with_name("config.d").joinpath(name).write_text("camera: {fps: nonsense}")
     assert [each.name for each in overlays(path)] == ["wall.yaml"]
@@ -163,7 +163,7 @@ def test_the_first_of_several_errors_is_reported(place):
     assert complaint(path).startswith("config.yaml:5: web.port")
 
 
-def test_of_several_that_say_a_thing_the_last_is_at_fault(place):
+def test_of_several_files_that_set_a_key_the_last_is_to_blame(place):
     path = place(
         "theme: {text_scale: 9}", a="\ntheme: {text_scale: 8}", b="\n\ntheme: {text_scale: 7}"
     )
@@ -224,7 +224,7 @@ def test_an_error_caused_by_another_file_names_both_places(place):
     assert complaint(path).endswith(f"(set in {path}:2)")
 
 
-def test_two_that_need_each_other_may_stand_apart(place):
+def test_keys_that_need_each_other_may_be_in_different_files(place):
     path = place("status: {address: 0.0.0.0}", wall=f"status: {{{SECRET}}}")
     assert configuration.load(path).status.token.get_secret_value() == "0123456789abcdef"
 

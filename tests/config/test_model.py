@@ -35,7 +35,7 @@ def test_the_shipped_config_names_every_key():
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "camera:\n", "camera: {}\n"])
-def test_what_is_left_out_has_its_default(tmp_path, text):
+def test_missing_keys_have_their_defaults(tmp_path, text):
     assert load(tmp_path, text).camera == Config().camera
 
 
@@ -285,6 +285,6 @@ def test_an_open_status_page_needs_a_token(tmp_path, text, line, says):
         "{token: correct horse battery staple}",
     ],
 )
-def test_status_may_be_served_so(tmp_path, text):
+def test_a_status_page_with_a_token_may_be_open(tmp_path, text):
     status = load(tmp_path, f"status: {text}").status
     assert "0123456789abcdef" not in repr(status) and "battery" not in repr(status)

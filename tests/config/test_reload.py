@@ -59,7 +59,7 @@ def test_changes_are_listed_by_when_they_apply(tmp_path):
     assert changes(new, new) == ([], [])
 
 
-def test_what_takes_a_restart_stays_as_it_was(tmp_path):
+def test_keys_that_require_a_restart_stay_unchanged(tmp_path):
     old = load(tmp_path, "inference: {device: cpu}\nvision: {min_face_px: 40}")
     new = load(tmp_path, "inference: {device: gpu}\nvision: {min_face_px: 50}")
     after = apply_changes(old, new)
@@ -103,7 +103,7 @@ BROKEN = (
 
 @pytest.mark.parametrize("text", BROKEN)
 @pytest.mark.parametrize("which", ["path", "overlay"])
-def test_what_breaks_or_is_half_written_changes_nothing_and_outlasts_no_restart(
+def test_a_broken_or_half_written_file_changes_nothing_even_after_a_restart(
     installed, caplog, which, text
 ):
     file = ConfigFile(installed.path, installed.state)
@@ -131,7 +131,7 @@ def test_the_copy_is_readable_by_its_owner_alone(installed):
     assert installed.copy.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_removed_is_gone_after_a_restart_too(installed):
+def test_a_removed_overlay_is_gone_after_a_restart_too(installed):
     installed.start()
     installed.overlay.unlink()
     assert installed.start().theme.text_scale == 2

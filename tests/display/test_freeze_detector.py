@@ -22,7 +22,7 @@ def noisy(picture):
     return (picture + RANDOM.integers(0, 5, SHAPE)).clip(0, 255).astype(np.uint8)
 
 
-def test_a_screen_that_stays_while_the_camera_changes_is_stuck():
+def test_a_screen_that_stays_while_the_camera_changes_is_frozen():
     detector, screen = FreezeDetector(), scene()
     for _ in range(3):
         detector.update(scene(), screen)
@@ -34,14 +34,14 @@ def test_a_screen_that_stays_while_the_camera_changes_is_stuck():
 
 
 @pytest.mark.parametrize("quiet", [True, False])
-def test_an_empty_room_is_no_reason_to_doubt(quiet):
+def test_an_empty_room_is_not_a_frozen_screen(quiet):
     detector, room, screen = FreezeDetector(), scene() // 2, scene()
     for _ in range(100):
         detector.update(room if quiet else noisy(room), screen)
         assert not detector.frozen
 
 
-def test_a_screen_that_follows_is_not_doubted():
+def test_a_screen_that_follows_the_camera_is_not_frozen():
     detector = FreezeDetector()
     for _ in range(100):
         picture = scene()

@@ -76,7 +76,7 @@ def test_the_animation_ends_at_once_when_somebody_comes(typesetter):
     assert layouts(arranging, [34])[0].brightness == 1
 
 
-def test_never_is_never(typesetter):
+def test_with_after_s_zero_it_never_dims(typesetter):
     assert layouts(wall(typesetter, after_s=0), [0, 1e6])[1].brightness == 1
 
 

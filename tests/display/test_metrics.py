@@ -17,7 +17,7 @@ def test_quantiles_are_the_edge_above_the_true_ones():
         assert histogram.quantile(share) == min(edge for edge in BUCKET_EDGES_S if edge >= true)
 
 
-def test_nothing_measured_is_nothing():
+def test_without_measurements_everything_is_zero():
     assert Histogram().quantile(0.5) == 0
     assert Metrics().rate(100.0) == 0
 
@@ -36,7 +36,7 @@ def test_the_rate_is_that_of_late():
     assert "30.0 fps" in metrics.as_text(now)
 
 
-def test_what_has_been_added_since_a_copy():
+def test_a_histogram_returns_what_was_added_since_a_copy():
     metrics = Metrics()
     metrics.present(1.0, 0.9, 0.8, 0.01)
     before = metrics.copy()

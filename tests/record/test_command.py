@@ -79,7 +79,7 @@ def test_an_error_is_one_line(folder):
     assert "nothing has been recorded yet" in complaint(folder, "summary")
 
 
-def test_records_are_summed_and_looked_at(folder):
+def test_records_are_merged_and_summarised(folder):
     with closing(Store(folder / "web.sqlite")) as store:
         store.add([Entry(NOON, "n09842047", 0.5, 3, "web", "safe", "e")])
     for new in (6, 0):

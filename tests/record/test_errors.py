@@ -40,7 +40,7 @@ def test_anything_but_a_file_is_reported(folder, place, use):
 
 
 @pytest.mark.parametrize("place", ODD_PLACES)
-def test_recording_pauses_and_whoever_records_is_not_held_up(folder, place):
+def test_recording_pauses_without_blocking_anybody(folder, place):
     writer = RecordWriter(folder / place)
     writer.submit([ENTRY])
     wait(lambda: writer.error)
@@ -49,7 +49,7 @@ def test_recording_pauses_and_whoever_records_is_not_held_up(folder, place):
     writer.close()
 
 
-def test_recording_goes_on_when_it_is_away(folder):
+def test_recording_resumes_when_the_obstacle_is_gone(folder):
     writer = RecordWriter(folder / "fifo")
     writer.submit([ENTRY])
     wait(lambda: writer.error)
@@ -61,7 +61,7 @@ def test_recording_goes_on_when_it_is_away(folder):
 
 @pytest.mark.parametrize("place", ODD_PLACES)
 @pytest.mark.parametrize("action", ["summary", "export", "plot", "merge", "merged into"])
-def test_the_commands_say_so(folder, place, action):
+def test_commands_report_anything_but_a_file(folder, place, action):
     Store(folder / "sound.sqlite").close()
     odd = str(folder / place)
     command = {

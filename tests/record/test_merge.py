@@ -95,13 +95,13 @@ def test_words_alike_are_not_the_same(into, tmp_path):
     assert rows(into) == {7: 40}
 
 
-def test_what_has_grown_since(into, walls):
+def test_rows_added_since_the_last_merge_are_merged(into, walls):
     new(into, *walls)
     grow(walls[1], [1000, 1001])
     assert new(into, *walls) == [0, 2, 0]
 
 
-def test_what_was_pruned_since_stays_in_the_sum(into, tmp_path):
+def test_rows_pruned_since_stay_in_the_target(into, tmp_path):
     wall = tmp_path / "wall.sqlite"
     grow(wall, range(10), hour=100)
     grow(wall, range(10, 20))
@@ -144,7 +144,7 @@ def test_a_copy_that_lives_on_beside_the_first(into, walls, tmp_path):
     assert rows(into) == Counter([*range(50), 1000, 2000, 2001])
 
 
-def test_sums_of_sums(into, walls, tmp_path):
+def test_merged_records_can_be_merged(into, walls, tmp_path):
     city = tmp_path / "city.sqlite"
     new(city, *walls[:2])
     assert new(into, walls[1], city, walls[2], city) == [50, 50, 50, 0]
@@ -169,7 +169,7 @@ def test_the_order_of_words_is_not_revealed(tmp_path):
     assert found != sorted(found) and sorted(found) == list(range(100))
 
 
-def test_one_that_is_being_written(into, tmp_path):
+def test_rows_in_the_journal_are_merged(into, tmp_path):
     wall = tmp_path / "wall.sqlite"
     with closing(Store(wall)) as store:
         for number in range(1, 4):
@@ -182,7 +182,7 @@ def test_one_that_is_being_written(into, tmp_path):
         assert wall.read_bytes() == before
 
 
-def test_one_in_a_place_where_nothing_can_be_written(into, walls, monkeypatch):
+def test_a_record_in_a_read_only_folder_can_be_merged(into, walls, monkeypatch):
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
     before = sorted(walls[0].parent.iterdir())
@@ -191,7 +191,7 @@ def test_one_in_a_place_where_nothing_can_be_written(into, walls, monkeypatch):
     assert new(into, walls[0]) == [0]
 
 
-def test_one_of_the_first_version_is_one_with_what_becomes_of_it(into, tmp_path):
+def test_a_first_version_record_merges_with_its_migrated_copy_once(into, tmp_path):
     wall, backup = tmp_path / "wall.sqlite", tmp_path / "backup.sqlite"
     # Words alike too, and some that are gone.
     first_version(wall, [1, 1, 1, 2, 3], hour=100)
@@ -555,7 +555,7 @@ class Fleet:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_happens_it_is_the_plain_sum(tmp_path, seed):
+def test_random_merges_yield_the_plain_sum(tmp_path, seed):
     fleet = Fleet(tmp_path, random.Random(seed))
     for step in range(80):
         fleet.live()

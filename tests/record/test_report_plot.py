@@ -102,7 +102,7 @@ def test_what_a_file_may_hold_is_text_on_the_page(tmp_path):
     assert not {"script", "b"} & set(page.tags)
 
 
-def test_nothing_is_not_drawn(tmp_path):
+def test_an_empty_summary_is_not_drawn(tmp_path):
     with pytest.raises(InstallationError, match="nothing to plot"):
         save(summary(tmp_path, []), "Europe/Berlin", tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()

@@ -98,7 +98,7 @@ def test_where_under_which_policy_and_by_what_they_were_given(path):
     assert found.engines == {"person-semantic": 4, "other": 1}
 
 
-def test_nothing_is_a_line(path):
+def test_an_empty_record_is_summarised_in_a_line(path):
     found = read(path, until=date(2000, 1, 1))
     assert (found.entries, found.first, found.words) == (0, None, ())
     assert list(as_text(found)) == ["nothing was recorded in this period"]

@@ -354,7 +354,7 @@ def test_closed_days_are_understood(text):
         ("2027-01-02..2026-12-24", "ends before it begins"),
     ],
 )
-def test_closed_days_that_are_none_say_what_would_be(text, reason):
+def test_invalid_closed_days_say_what_would_be_valid(text, reason):
     for understand in (check_closed, lambda text: Schedule((), [text])):
         with pytest.raises(ValueError, match=reason) as caught:
             understand(text)
@@ -385,7 +385,7 @@ def test_invalid_zones_say_what_would_be_valid(name, reason):
         assert "\n" not in str(caught.value)
 
 
-def test_changes_alternate():
+def test_opening_and_closing_alternate():
     hours = Schedule(["mon-fri 10:00-18:00", "fri 22:00-02:00"], ["12-25"], "Test/New_York")
     now = datetime(2026, 1, 1, tzinfo=UTC)
     states = []
