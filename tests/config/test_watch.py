@@ -70,21 +70,21 @@ class Program:
         except BlockingIOError:
             return heard
 
-    def attend(self):
+    def poll(self):
         self.watch.poll(self.signals, self.notifier, self.used.append)
 
     def until(self, condition):
         end = time.monotonic() + LONG
         while not condition():
             assert time.monotonic() < end, (self.sizes, self.lines)
-            self.attend()
+            self.poll()
             time.sleep(0.005)
 
     def rest(self, seconds=0.5):
         """Go on for a while in which something might happen."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self.attend()
+            self.poll()
             time.sleep(0.005)
 
 
