@@ -281,9 +281,9 @@ class _Wall:
                 self._capture.pause()
 
     def _check_monitors(self, _elapsed_s: float) -> None:
-        if self._window.moved:
+        if self._window.monitors_changed:
             raise DisplayError("the monitors have changed; exiting, to be restarted on them")
-        self._monitors_off = self._window.dark
+        self._monitors_off = self._window.monitors_off
 
     def _publish(self, _elapsed_s: float) -> None:
         if self._server is not None:
@@ -314,7 +314,7 @@ class _Wall:
             preparing=None if self._vision.ready.is_set() else self._vision.progress_text,
             picture_visible=not presenter.waiting,
             shown_at=presenter.shown_at,
-            screen_stuck=presenter.freeze_detector.stuck,
+            screen_stuck=presenter.freeze_detector.frozen,
             metrics=presenter.metrics.copy(),
             faces=presenter.face_count,
             workers=tuple(

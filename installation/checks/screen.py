@@ -12,7 +12,7 @@ from installation.config.model import Config
 from installation.display.opening import make_window
 from installation.display.screen import (
     DisplayError,
-    choose,
+    choose_monitor,
     has_screen,
     is_software,
     monitors,
@@ -44,7 +44,7 @@ def check_screen(config: Config) -> Iterator[Finding]:
             yield error(name, f"{display}: no monitor is on", turn_on_monitor())
             return
         screens = server.get_screens()
-        chosen = choose(screens, config.display.monitor)
+        chosen = choose_monitor(screens, config.display.monitor)
     except DisplayError as reason:
         yield error(name, reason.cause, reason.remedy)
         return

@@ -20,7 +20,7 @@ from PIL import Image
 from installation.capture.source import CaptureError
 from installation.capture.stills import FORMATS, explain_error, read_image
 from installation.config.model import Theme
-from installation.display.draw_still import paint
+from installation.display.draw_still import draw_scene
 from installation.errors import EXPECTED_ERRORS, InstallationError
 from installation.scene import Label
 from installation.vision.still_classifier import ImageClassifier, ImageResult
@@ -138,7 +138,7 @@ class OutputFolder:
         """
         original = result.path
         with _name_file_in_errors(original, "cannot be drawn"):
-            drawn = paint(result.image, result.scene(), self._theme)
+            drawn = draw_scene(result.image, result.scene(), self._theme)
             image = Image.fromarray(drawn[..., ::-1])
         with _name_file_in_errors(original, "cannot be saved"):
             data, suffix = _encode(image, original.suffix)

@@ -61,7 +61,7 @@ def explain(error: Any, written: str | None, model: type[BaseModel]) -> str:
         return f"{key}: unknown key; {hint}"
     if re.match(r"!(?!!)", written or ""):
         # Not quoted: it may be a password without quotes.
-        return f"{key}: a value that begins with ! is a tag; put the text in quotes"
+        return f"{key}: a value that begins with ! has a tag; put the text in quotes"
     if kind == "model_type":
         keys = ", ".join(_section_at(model, path).model_fields)
         return f"{key}: needs keys of its own, indented below it: {keys}"

@@ -29,10 +29,10 @@ def read(path: Path) -> tuple[Document, ...]:
         A file cannot be read or is not YAML, or the files are too many or too large.
     """
     texts = [(path, _read(path, _MAX_BYTES))]
-    room = _MAX_BYTES - len(texts[0][1].encode())
+    free_bytes = _MAX_BYTES - len(texts[0][1].encode())
     for overlay in overlays(path):
-        texts.append((overlay, _read(overlay, room)))
-        room -= len(texts[-1][1].encode())
+        texts.append((overlay, _read(overlay, free_bytes)))
+        free_bytes -= len(texts[-1][1].encode())
     return tuple(parse(each, text) for each, text in texts)
 
 

@@ -65,7 +65,7 @@ class _Outcome:
     error
         A new error; None if there is none, or the same as before.
     request
-        Number of the reload request that this request; 0: none.
+        Number of the reload request that this answers; 0: none.
     """
 
     config: Config | None
@@ -104,7 +104,7 @@ class ConfigWatch:
         Parameters
         ----------
         signals
-            A reload may have been requested by one of them.
+            May have received a request to reload.
         notifier
             Notified when such a reload begins and ends.
         apply

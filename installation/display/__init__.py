@@ -1,1 +1,1 @@
-"""Frame and Scene to screen: where things go, how words look, and the window that shows them."""
+"""Show frames and scenes on the screen: layout, captions and the window."""

@@ -1,4 +1,4 @@
-"""Boxes and words drawn into a picture in memory, where there is no screen to show it."""
+"""Draw boxes and words into an image in memory."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from installation.display.layout_engine import LayoutEngine
 from installation.scene import Scene
 
 
-def paint(picture: NDArray[np.uint8], scene: Scene, theme: Theme) -> NDArray[np.uint8]:
-    """Draw a scene into a copy of its picture.
+def draw_scene(image: NDArray[np.uint8], scene: Scene, theme: Theme) -> NDArray[np.uint8]:
+    """Draw a scene into a copy of its image.
 
     Parameters
     ----------
-    picture
+    image
         uint8 (height, width, 3), BGR.
     scene
-        What was found in it.
+        The faces and labels found in the image.
     theme
-        How it should look.
+        Colours, font and sizes.
 
     Returns
     -------
     ndarray
-        uint8, shaped like ``picture``.
+        uint8, same shape as ``image``.
     """
     size = scene.width, scene.height
     typesetter = Typesetter(theme)
-    arranger = LayoutEngine(theme, typesetter.measure)
-    layout = arranger.arrange(scene, scene.at, Viewport(size, size, "contain", False))
-    canvas = picture.copy()
+    engine = LayoutEngine(theme, typesetter.measure)
+    layout = engine.arrange(scene, scene.at, Viewport(size, size, "contain", False))
+    canvas = image.copy()
     bgr = tuple(bytes.fromhex(theme.colour[1:]))[::-1]
-    for x0, y0, x1, y1 in layout.boxes if layout.line else ():
-        cv2.rectangle(canvas, (x0, y0), (x1, y1), bgr, layout.line)
+    for x0, y0, x1, y1 in layout.boxes if layout.line_width else ():
+        cv2.rectangle(canvas, (x0, y0), (x1, y1), bgr, layout.line_width)
     for caption in layout.captions:
-        words = typesetter.draw(caption.style)
-        # A picture may be smaller than its words.
+        words = typesetter.draw(caption.spec)
+        # An image may be smaller than its words.
         view = canvas[caption.y : caption.y + len(words), caption.x : caption.x + words.shape[1]]
         words = words[: view.shape[0], : view.shape[1]]
         opacity = words[..., 3:] / 255.0

@@ -1,4 +1,4 @@
-"""The camera's picture on the canvas, in whichever layout the camera gave its pixels."""
+"""Draw frames on the canvas in the pixel layout that the camera delivered."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from installation.display.layout import Viewport
 from installation.errors import InstallationError
 from installation.scene import Frame, PixelLayout
 
-_HEAD = """#version 330 core
+_HEADER = """#version 330 core
 in vec2 texel;
 out vec4 colour;
 uniform sampler2D plane0;
 """
-# BT.601 in the limited range: what V4L2 means by YUYV and NV12 unless a driver says otherwise
-# ("Colorspaces" in the kernel's V4L2 documentation: SMPTE 170M), and what OpenCV's cvtColor and
-# kernels.cu take it for. The matrix's columns are what Y, U and V add to red, green and blue.
+# BT.601, limited range: the default of YUYV and NV12 in V4L2 ("Colorspaces" in the kernel's V4L2
+# documentation: SMPTE 170M), and what OpenCV's cvtColor and kernels.cu assume. The columns of the
+# matrix are the contributions of Y, U and V to red, green and blue.
 _YUV = (
-    _HEAD
+    _HEADER
     + """
 vec4 from_yuv(vec3 yuv) {
     const mat3 rgb = mat3(1.0, 1.0, 1.0,  0.0, -0.344136, 1.772,  1.402, -0.714136, 0.0);
@@ -32,8 +32,8 @@ vec4 from_yuv(vec3 yuv) {
 """
 )
 _FRAGMENTS: dict[PixelLayout, str] = {
-    "BGR": _HEAD + "void main() { colour = texture(plane0, texel); }",
-    # A texel holds two pixels, which the card must not mix from left to right: that is done here.
+    "BGR": _HEADER + "void main() { colour = texture(plane0, texel); }",
+    # A texel holds two pixels, so the GPU must not interpolate horizontally: the shader does.
     "YUYV": _YUV
     + """
 vec3 column(float x, float pairs) {
@@ -57,12 +57,12 @@ void main() { colour = from_yuv(vec3(texture(plane0, texel).r, texture(plane1, t
 }
 
 
-class PictureError(InstallationError):
-    """The graphics card cannot hold a picture that large."""
+class FrameTooLargeError(InstallationError):
+    """The frame is larger than the GPU's largest texture."""
 
 
 def _planes(layout: PixelLayout, width: int, height: int) -> tuple[tuple[int, int, int], ...]:
-    """Return the width, height and channels of the textures that a picture takes."""
+    """Return the width, height and channels of the textures for a frame."""
     if layout == "YUYV":
         return ((width // 2, height, 4),)
     if layout == "NV12":
@@ -71,64 +71,69 @@ def _planes(layout: PixelLayout, width: int, height: int) -> tuple[tuple[int, in
 
 
 class FrameRenderer:
-    """Shows frames: mirrored, scaled and turned by the card, written to it once each.
+    """Draws frames; the GPU mirrors, scales and rotates them. Each is uploaded once.
 
     Parameters
     ----------
     gl
         pyglet's OpenGL.
     canvas
-        To draw on.
+        Canvas to draw on.
     """
 
     def __init__(self, gl: Any, canvas: Canvas) -> None:
         self._gl = gl
         self._canvas = canvas
         self._programs = {name: canvas.program(text) for name, text in _FRAGMENTS.items()}
-        self._form: tuple[PixelLayout, int, int] | None = None
+        self._format: tuple[PixelLayout, int, int] | None = None
         self._textures: list[Texture] = []
-        self._written: Frame | None = None
+        self._uploaded: Frame | None = None
 
     def show(self, frame: Frame, view: Viewport) -> None:
-        """Draw a frame; raises `PictureError` where the card cannot.
+        """Draw a frame.
 
         Parameters
         ----------
         frame
-            One that was drawn last is not written to the card again.
+            The frame; it is not uploaded again if it was drawn last.
         view
-            How it lies on the canvas.
+            Its position on the canvas.
+
+        Raises
+        ------
+        FrameTooLargeError
+            The GPU cannot hold the frame.
         """
-        form = frame.layout, frame.width, frame.height
-        if form != self._form:
-            self._allocate(*form)
-            self._form = form
-        if frame is not self._written:
-            self._write(frame)
-            self._written = frame
+        format_ = frame.layout, frame.width, frame.height
+        if format_ != self._format:
+            self._allocate(*format_)
+            self._format = format_
+        if frame is not self._uploaded:
+            self._upload(frame)
+            self._uploaded = frame
         left, right = (1.0, 0.0) if view.mirror else (0.0, 1.0)
         program = self._programs[frame.layout]
-        self._canvas.draw(self._textures, view.picture, (left, 0.0, right, 1.0), program)
+        self._canvas.draw(self._textures, view.frame_box, (left, 0.0, right, 1.0), program)
 
-    def forget(self) -> None:
-        """Let go of the frame that was drawn last, here and on the card."""
+    def release(self) -> None:
+        """Release the frame that was drawn last, here and on the GPU."""
         for texture in self._textures:
             texture.delete()
-        self._textures, self._form, self._written = [], None, None
+        self._textures, self._format, self._uploaded = [], None, None
 
     def _allocate(self, layout: PixelLayout, width: int, height: int) -> None:
-        self.forget()
+        self.release()
         largest = ctypes.c_int()
         self._gl.glGetIntegerv(self._gl.GL_MAX_TEXTURE_SIZE, ctypes.byref(largest))
         if max(width, height) > largest.value:
-            raise PictureError(
-                f"a picture of {width} x {height} pixels is more than the graphics card "
-                f"can draw ({largest.value}); make the pictures smaller"
+            raise FrameTooLargeError(
+                f"a frame of {width} x {height} pixels exceeds the largest texture of the GPU "
+                f"({largest.value}); use smaller frames"
             )
         for plane in _planes(layout, width, height):
             self._textures.append(Texture(self._gl, *plane))
 
-    def _write(self, frame: Frame) -> None:
+    def _upload(self, frame: Frame) -> None:
         planes: list[NDArray[np.uint8]] = [frame.pixels]
         if frame.layout == "NV12":
             planes = [frame.pixels[: frame.height], frame.pixels[frame.height :]]

@@ -1,4 +1,4 @@
-"""The little of OpenGL that is used here: textures, and quads on a canvas that is upright."""
+"""A thin layer over OpenGL: textures, and quads on a canvas that is upright."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Place = tuple[float, float, float, float]
+Rectangle = tuple[float, float, float, float]
 
 _VERTEX = """#version 330 core
 layout(location = 0) in vec2 corner;
 out vec2 texel;
 uniform vec4 place;
 uniform vec4 part;
-uniform vec4 hang;
+uniform vec4 orientation;
 void main() {
     vec2 upright = mix(place.xy, place.zw, corner);
-    gl_Position = vec4(mat2(hang.xy, hang.zw) * upright, 0.0, 1.0);
+    gl_Position = vec4(mat2(orientation.xy, orientation.zw) * upright, 0.0, 1.0);
     texel = mix(part.xy, part.zw, corner);
 }
 """
@@ -29,14 +29,14 @@ out vec4 colour;
 uniform sampler2D plane0;
 void main() { colour = texture(plane0, texel); }
 """
-_WHOLE: Place = (0.0, 0.0, 1.0, 1.0)
-# By the degrees that a screen hangs turned clockwise: where what is right and what is up to those
-# who look at it lies for the screen itself.
-_HANG = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+_WHOLE_TEXTURE: Rectangle = (0.0, 0.0, 1.0, 1.0)
+# By the clockwise rotation of the screen in degrees: the viewer's right and up, as vectors in the
+# screen's own coordinates.
+_ORIENTATIONS = {0: (1, 0, 0, 1), 90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 
 
 class Texture:
-    """Bytes on the graphics card, allocated once and written in place.
+    """A texture on the GPU, allocated once and overwritten in place.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Texture:
     width, height
         Texels.
     channels
-        Bytes a texel: 1 and 2 are red, green; 3 is blue, green, red; 4 is red, green, blue, alpha.
+        Bytes per texel: 1 is R, 2 is RG, 3 is BGR, 4 is RGBA.
     """
 
     def __init__(self, gl: Any, width: int, height: int, channels: int) -> None:
@@ -73,12 +73,12 @@ class Texture:
         )
 
     def bind(self, unit: int) -> None:
-        """Let shaders find it as ``plane<unit>``."""
+        """Bind the texture as ``plane<unit>`` of the shaders."""
         self._gl.glActiveTexture(self._gl.GL_TEXTURE0 + unit)
         self._gl.glBindTexture(self._gl.GL_TEXTURE_2D, self.id)
 
     def write(self, pixels: NDArray[np.uint8]) -> None:
-        """Replace all of it, by uint8 (height, width, channels) or as many bytes in that order."""
+        """Replace the content by uint8 (height, width, channels), or its bytes in another shape."""
         gl = self._gl
         pixels = np.ascontiguousarray(pixels)
         self.bind(0)
@@ -89,31 +89,31 @@ class Texture:
         )
 
     def delete(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self._gl.glDeleteTextures(1, ctypes.byref(self.id))
 
 
 class Canvas:
-    """What is drawn on: upright for those who look at it, however the screen hangs.
+    """The drawing surface, upright for viewers however the screen is mounted.
 
     Parameters
     ----------
     gl
         pyglet's OpenGL, its context current.
     rotate
-        Degrees clockwise that the screen hangs turned: 0, 90, 180 or 270.
+        Clockwise rotation of the screen: 0, 90, 180 or 270 degrees.
 
     Attributes
     ----------
     size
-        Width and height of what `clear` made black, as it hangs, pixels.
+        Width and height as seen by viewers, pixels; set by `clear`.
     """
 
     def __init__(self, gl: Any, rotate: int) -> None:
         from pyglet.graphics.shader import Shader
 
         self._gl = gl
-        self._hang = _HANG[rotate]
+        self._orientation = _ORIENTATIONS[rotate]
         self._vertex = Shader(_VERTEX, "vertex")
         self._plain = self.program(_PLAIN)
         corners = (0, 0, 1, 0, 0, 1, 1, 1)
@@ -121,12 +121,12 @@ class Canvas:
         self.size = 1, 1
 
     def upright(self, screen_wh: tuple[int, int]) -> tuple[int, int]:
-        """Return the width and height that a screen has once hung, pixels."""
+        """Return the width and height of a screen as seen by viewers, pixels."""
         width, height = screen_wh
-        return (width, height) if self._hang[0] else (height, width)
+        return (width, height) if self._orientation[0] else (height, width)
 
     def clear(self, screen_wh: tuple[int, int]) -> None:
-        """Make a screen of some width and height black; all is drawn on it from here on."""
+        """Clear a screen of the given size; everything is drawn on it from now on."""
         gl = self._gl
         self.size = self.upright(screen_wh)
         gl.glViewport(0, 0, *screen_wh)
@@ -134,12 +134,12 @@ class Canvas:
         gl.glClear(gl.GL_COLOR_BUFFER_BIT)
 
     def program(self, fragment: str) -> Any:
-        """Compile a fragment shader that makes ``colour`` of ``plane0``, … at ``texel``."""
+        """Compile a fragment shader that computes ``colour`` from ``plane0``, … at ``texel``."""
         from pyglet.graphics.shader import Shader, ShaderProgram
 
         program = ShaderProgram(self._vertex, Shader(fragment, "fragment"))
         program.use()
-        program["hang"] = self._hang
+        program["orientation"] = self._orientation
         for name in program.uniforms:
             if name.startswith("plane"):
                 program[name] = int(name.removeprefix("plane"))
@@ -148,8 +148,8 @@ class Canvas:
     def draw(
         self,
         textures: Sequence[Texture],
-        place: Place,
-        part: Place = _WHOLE,
+        place: Rectangle,
+        part: Rectangle = _WHOLE_TEXTURE,
         program: Any = None,
     ) -> None:
         """Draw textures onto a rectangle.
@@ -157,13 +157,13 @@ class Canvas:
         Parameters
         ----------
         textures
-            The planes of the program.
+            The planes that the program samples.
         place
-            Where: xyxy in pixels from the canvas's upper left.
+            The rectangle: xyxy in pixels from the canvas's upper left corner.
         part
-            Which part of them: u0, v0, u1, v1.
+            The part of the textures: u0, v0, u1, v1, each 0 to 1.
         program
-            Of `program`; None shows a texture as it is.
+            A result of `program`; None: the texture as it is.
         """
         program = program or self._plain
         width, height = self.size

@@ -1,4 +1,4 @@
-"""How a picture, and what is drawn over it, lies on a screen, whose origin is its upper left."""
+"""Where a frame and its captions go on the screen; the origin is the upper left corner."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Literal
 
 from installation.scene import Box
 
-# Heights of type, as parts of the screen's shorter side.
+# Type sizes relative to the screen's shorter side.
 SMALL, MEDIUM, LARGE, HUGE = 1 / 40, 1 / 29, 1 / 21, 1 / 15
 
 
 @dataclass(frozen=True, slots=True)
 class Viewport:
-    """How a frame lies on a screen.
+    """Position of a frame on the screen.
 
     Attributes
     ----------
     frame_wh, screen_wh
-        Pixels.
+        Sizes, pixels.
     fit
-        ``cover``: the frame fills the screen and is cropped; ``contain``: all of it is seen.
+        ``cover``: the frame fills the screen and is cropped; ``contain``: all of it is visible.
     mirror
-        Left and right exchanged.
+        Whether left and right are exchanged.
     """
 
     frame_wh: tuple[int, int]
@@ -40,15 +40,15 @@ class Viewport:
         return max(ratios) if self.fit == "cover" else min(ratios)
 
     @property
-    def picture(self) -> Box:
-        """Where the whole frame lies on the screen; with ``cover`` it reaches beyond."""
+    def frame_box(self) -> Box:
+        """The whole frame in screen pixels; with ``cover`` it extends beyond the screen."""
         width, height = (side * self.scale for side in self.frame_wh)
         left, top = (self.screen_wh[0] - width) / 2, (self.screen_wh[1] - height) / 2
         return left, top, left + width, top + height
 
     def place(self, box: Box) -> Box:
         """Map a box in the frame to the screen."""
-        left, top, right, _ = self.picture
+        left, top, right, _ = self.frame_box
         x0, y0, x1, y1 = (side * self.scale for side in box)
         if self.mirror:
             return right - x1, top + y0, right - x0, top + y1
@@ -57,20 +57,20 @@ class Viewport:
 
 @dataclass(frozen=True, slots=True)
 class CaptionSpec:
-    """How a caption is to be set: the key under which it is kept once drawn.
+    """Text and type size of a caption; the key of the caption caches.
 
     Attributes
     ----------
     words
         The text.
     size
-        Height of the type, pixels.
+        Type size, pixels.
     max_width
-        Lines are wrapped to this many pixels; a longer word makes the type smaller.
+        Width at which lines are wrapped, pixels; a longer word makes the type smaller.
     below
-        What is said underneath in smaller type, or nothing.
+        Text underneath in smaller type, or nothing.
     max_height
-        More lines than fit into this many pixels make the type smaller.
+        Height, pixels; more lines than fit make the type smaller.
     """
 
     words: str
@@ -82,34 +82,34 @@ class CaptionSpec:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A caption and where its upper left corner goes, in whole pixels."""
+    """A caption and its upper left corner, whole pixels."""
 
-    style: CaptionSpec
+    spec: CaptionSpec
     x: int
     y: int
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What to draw over a picture.
+    """What to draw over a frame.
 
     Attributes
     ----------
     boxes
         Around faces, xyxy in whole pixels.
     captions
-        Words.
-    line
-        Thickness of the boxes' lines, pixels.
+        Captions.
+    line_width
+        Width of the boxes' lines, pixels.
     brightness
-        Of the picture underneath, 0 to 1.
+        Brightness of the frame underneath, 0 to 1.
     """
 
     boxes: tuple[tuple[int, int, int, int], ...]
     captions: tuple[Caption, ...]
-    line: int
+    line_width: int
     brightness: float = 1.0
 
 
-# Gives the width and height, in pixels, that a style takes once set; None while it is being set.
+# Returns the width and height of a caption in pixels; None while it is being drawn.
 Measure = Callable[[CaptionSpec], tuple[int, int] | None]

@@ -1,4 +1,4 @@
-"""Opening a window, in good time, or saying why not."""
+"""Open the window within a time limit, or say why not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyglet
 from installation.config.model import Display
 from installation.display.screen import (
     DisplayError,
-    choose,
+    choose_monitor,
     exit_on_x_server_loss,
     has_screen,
     keep_awake,
@@ -19,37 +19,37 @@ from installation.display.x_server import connect
 from installation.errors import FAILURE, TRY_AGAIN
 from installation.runtime.deadline import deadline
 
-# Seconds that opening a window may take, as a cold graphics driver does, and showing it.
-_OPENING_S = 30.0
-_SHOWING_S = 20.0
-# Of OpenGL: shaders are written for it.
-_NEEDED = "OpenGL 3.3"
-_HANG = "the X server, its window manager or the graphics driver hangs; restart that"
-_DRIVER = "install or update the graphics driver; ./setup.sh packages brings Mesa"
+# A cold graphics driver takes long to open a window.
+_OPEN_TIMEOUT_S = 30.0
+_SHOW_TIMEOUT_S = 20.0
+# The version that the shaders are written for.
+_REQUIRED = "OpenGL 3.3"
+_HANG_REMEDY = "the X server, its window manager or the graphics driver hangs; restart it"
+_DRIVER_REMEDY = "install or update the graphics driver; ./setup.sh packages installs Mesa"
 
 
 def open_window(display: Display, headless: bool) -> tuple[Any, Any]:
-    """Open a window with OpenGL, and make its context current.
+    """Open a window with OpenGL and make its context current.
 
-    Where the X server, its window manager or the graphics driver hangs meanwhile, which nothing can
-    interrupt, the process ends with one line and status 75.
+    If the X server, its window manager or the graphics driver hangs meanwhile, which cannot be
+    interrupted, the process ends with one line and status 75.
 
     Parameters
     ----------
     display
-        Which screen, and how large a window.
+        Monitor and size of the window.
     headless
-        Draw into memory, through EGL, instead of onto a screen.
+        Whether to draw into memory, through EGL, instead of on a screen.
 
     Returns
     -------
     window, connection
-        pyglet's window, and its Xlib connection; None for that without a screen.
+        pyglet's window, and its Xlib connection; None if headless.
 
     Raises
     ------
     DisplayError
-        No screen, or no OpenGL 3.3.
+        There is no screen, or no OpenGL 3.3.
     """
     if not (headless or has_screen()):
         raise DisplayError("no screen: DISPLAY is not set", "start it from a graphical session")
@@ -57,13 +57,13 @@ def open_window(display: Display, headless: bool) -> tuple[Any, Any]:
     if not headless:
         exit_on_x_server_loss()
         server = connect()
-    where = _where(headless)
-    late = f"no window could be opened {where} within {_OPENING_S:g} s: {_HANG}"
-    with deadline(_OPENING_S, late, TRY_AGAIN):
+    target = _target(headless)
+    late = f"no window could be opened {target} within {_OPEN_TIMEOUT_S:g} s: {_HANG_REMEDY}"
+    with deadline(_OPEN_TIMEOUT_S, late, TRY_AGAIN):
         window = _open(display, server)
     if not headless:
-        late = f"the window was not shown {where} within {_SHOWING_S:g} s: {_HANG}"
-        with deadline(_SHOWING_S, late, TRY_AGAIN):
+        late = f"the window was not shown {target} within {_SHOW_TIMEOUT_S:g} s: {_HANG_REMEDY}"
+        with deadline(_SHOW_TIMEOUT_S, late, TRY_AGAIN):
             window.set_visible(True)
             window.activate()
             window.set_mouse_visible(False)
@@ -74,7 +74,7 @@ def _open(display: Display, server: Any) -> Any:
     size = {"width": display.width, "height": display.height}
     if server is None:
         return make_window(headless=True, **size)
-    screen = choose(server.get_screens(), display.monitor)
+    screen = choose_monitor(server.get_screens(), display.monitor)
     keep_awake(server._display)
     options: dict[str, Any] = {"fullscreen": True} if display.fullscreen else size
     window = make_window(headless=False, screen=screen, visible=False, **options)
@@ -84,51 +84,53 @@ def _open(display: Display, server: Any) -> Any:
 
 
 def make_window(headless: bool, **options: Any) -> Any:
-    """Return a new window of pyglet's, with OpenGL.
+    """Return a new pyglet window with OpenGL.
 
     Parameters
     ----------
     headless
-        Draw into memory, through EGL, instead of onto a screen.
+        Whether to draw into memory, through EGL, instead of on a screen.
     **options
-        pyglet's.
+        Passed to pyglet.
 
     Raises
     ------
     DisplayError
-        It cannot be opened; the message says why, and what to do.
+        The window cannot be opened; the message says why, and what to do.
     """
-    # Before pyglet's parts are imported, which decides it for good.
+    # Must be set before pyglet's modules are imported.
     pyglet.options.headless = headless
     try:
         from pyglet import gl
         from pyglet.window import Window
 
-        # Ask for 8 bits a channel: EGL alone would give 5 or 6.
+        # By default EGL gives 5 or 6 bits per channel.
         config = gl.Config(double_buffer=True, red_size=8, green_size=8, blue_size=8)  # type: ignore[abstract]
         return Window(caption="installation", config=config, vsync=True, **options)
     except Exception as error:
-        raise _explained(error, headless) from error
+        raise _as_display_error(error, headless) from error
 
 
-def _explained(error: Exception, headless: bool) -> DisplayError:
-    where = _where(headless)
-    # By name: where that was raised during an import, another import makes another class.
-    offered = _offered() if type(error).__name__ == "ContextException" else None
-    if offered is not None:
+def _as_display_error(error: Exception, headless: bool) -> DisplayError:
+    target = _target(headless)
+    # By name: if it was raised during an import, a second import creates another class.
+    available = _available_opengl() if type(error).__name__ == "ContextException" else None
+    if available is not None:
         return DisplayError(
-            f"it takes {_NEEDED} to draw {where}, and there is only {offered}", _DRIVER, FAILURE
+            f"drawing {target} requires {_REQUIRED}, but only {available} is available",
+            _DRIVER_REMEDY,
+            FAILURE,
         )
     reason = str(error) or type(error).__name__
-    return DisplayError(f"nothing can be drawn {where}: {reason}; it takes {_NEEDED}", _DRIVER)
+    return DisplayError(f"cannot draw {target}: {reason}; {_REQUIRED} is required", _DRIVER_REMEDY)
 
 
-def _where(headless: bool) -> str:
+def _target(headless: bool) -> str:
     return "in memory" if headless else f"on the screen {os.environ['DISPLAY']}"
 
 
-def _offered() -> str | None:
-    """Return the version of OpenGL that there is, once a newer one was refused."""
+def _available_opengl() -> str | None:
+    """Return the available version of OpenGL after a newer one was refused; None if none is."""
     pyglet.options.shadow_window = False
     try:
         from pyglet import gl

@@ -128,10 +128,10 @@ class Presenter:
         return len(self._scene.tracks) if self._scene else 0
 
     def apply(self, config: Config, changed: Collection[str]) -> None:
-        """Go on with another config, as far as the window can; see `Window.dress`."""
+        """Go on with another config, as far as the window can; see `Window.apply_config`."""
         if {"labels", "theme", "display"} & set(changed):
             self._no_camera_text = config.theme.text_no_camera
-            self._window.dress(config.display, config.theme, idle_words(config))
+            self._window.apply_config(config.display, config.theme, idle_words(config))
             self._slate = None
 
     def show(self) -> None:
@@ -175,7 +175,7 @@ class Presenter:
         timing = self._timing
         missing_s = time.monotonic() - self.shown_at - timing.no_frame_s
         if missing_s <= 0:
-            self._window.attend()
+            self._window.dispatch_events()
             return
         self.waiting = True
         # Whoever is in the next frame is somebody else.
@@ -203,25 +203,25 @@ class Presenter:
             self._window.show_slate(text)
             self._slate = text, now
         else:
-            self._window.attend()
+            self._window.dispatch_events()
 
     def show_dark(self) -> None:
         """Keep the screen off for a moment; call it again for as long as it is to stay off."""
         now = time.monotonic()
-        self._window.attend()
+        self._window.dispatch_events()
         # Nobody who went home is on the screen in the morning, nor in memory overnight.
         self._frames.clear()
         self._scenes.clear()
         self.frame = self._scene = self._slate = None
         off_at = self._screen_off_at
         if off_at is None or now - off_at >= self._timing.screen_off_period_s:
-            self._window.darken()
+            self._window.screen_off()
             self._screen_off_at = now
         time.sleep(2 * self._timing.event_poll_s)
 
     def _turn_screen_on(self) -> None:
         if self._screen_off_at is not None:
-            self._window.lighten()
+            self._window.screen_on()
             self._screen_off_at = None
             self.shown_at = time.monotonic()
 

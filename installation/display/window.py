@@ -1,4 +1,4 @@
-"""The window on the wall. OpenGL lives in this room alone, and only on the main thread."""
+"""The window. OpenGL is used in this package alone, and on the main thread alone."""
 
 from __future__ import annotations
 
@@ -27,34 +27,36 @@ from installation.display.screen import DisplayError as DisplayError
 from installation.display.screen import keep_awake, log_renderer, monitors, turn_off
 from installation.scene import Frame, Scene
 
-_TEXTURES_KEPT = 128
+_MAX_CAPTION_TEXTURES = 128
 
 
 class Window:
-    """Shows frames with what is known about them.
+    """Shows frames with boxes and captions.
 
     Parameters
     ----------
     display
-        Which screen, and how the picture lies on it.
+        Monitor, and position of frames on it.
     theme
-        How it should look.
+        Colour, font, sizes and texts.
     headless
-        Draw into memory, through EGL, instead of onto a screen.
+        Whether to draw into memory, through EGL, instead of on a screen.
     words
-        What drifts by while nobody is there.
+        Words that drift by while nobody is there.
 
     Attributes
     ----------
     closed
-        Whether somebody closed it.
+        Whether somebody has closed the window.
+    debug
+        Whether ``note`` is shown.
     note
-        A line for technicians, shown below while ``debug`` is on.
+        A line for technicians at the bottom.
 
     Raises
     ------
     DisplayError
-        No screen, or no OpenGL 3.3.
+        There is no screen, or no OpenGL 3.3.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class Window:
         words: tuple[IdleWord, ...] = (),
     ) -> None:
         self._window, self._connection = open_window(display, headless)
-        # Not before a window: pyglet decides at import whether there is a screen.
+        # Not before the window is open: importing this fixes whether pyglet is headless.
         from pyglet import gl
 
         self._monitors = [] if self._connection is None else monitors(self._connection)
@@ -74,38 +76,38 @@ class Window:
         self.closed = False
         self.debug = display.debug
         self.note = ""
-        self._noted: CaptionSpec | None = None
+        self._drawn_note: CaptionSpec | None = None
         log_renderer(self._window.context.get_info().get_renderer())
-        self._window.push_handlers(on_close=self._close, on_key_press=self._key)
+        self._window.push_handlers(on_close=self._on_close, on_key_press=self._on_key_press)
         self._canvas = Canvas(gl, display.rotate)
-        self._picture = FrameRenderer(gl, self._canvas)
+        self._frame_renderer = FrameRenderer(gl, self._canvas)
         self._draw_again: Callable[[], object] | None = None
-        self._patient = False
-        self._words: OrderedDict[CaptionSpec, Texture] = OrderedDict()
-        self._ink, self._shade = Texture(gl, 1, 1, 4), Texture(gl, 1, 1, 4)
+        self._wait_for_captions = False
+        self._caption_textures: OrderedDict[CaptionSpec, Texture] = OrderedDict()
+        self._colour_texture, self._shade_texture = Texture(gl, 1, 1, 4), Texture(gl, 1, 1, 4)
         self._build_theme_resources(theme, words)
 
-    def dress(self, display: Display, theme: Theme, words: tuple[IdleWord, ...]) -> None:
-        """Go on by other settings, as far as they take no other window."""
+    def apply_config(self, display: Display, theme: Theme, words: tuple[IdleWord, ...]) -> None:
+        """Apply settings that do not require another window."""
         if display.debug != self._display.debug:
             self.debug = display.debug
         self._display = display
-        self._scribe.close()
-        while self._words:
-            self._words.popitem()[1].delete()
+        self._caption_renderer.close()
+        while self._caption_textures:
+            self._caption_textures.popitem()[1].delete()
         self._build_theme_resources(theme, words)
 
     def _build_theme_resources(self, theme: Theme, words: tuple[IdleWord, ...]) -> None:
         self._typesetter = Typesetter(theme)
-        self._scribe = CaptionRenderer(self._typesetter)
-        self._arranger = LayoutEngine(theme, self._measure, words)
-        self._ink.write(np.frombuffer(bytes.fromhex(f"{theme.colour[1:]}ff"), np.uint8))
+        self._caption_renderer = CaptionRenderer(self._typesetter)
+        self._layout_engine = LayoutEngine(theme, self._measure, words)
+        self._colour_texture.write(np.frombuffer(bytes.fromhex(f"{theme.colour[1:]}ff"), np.uint8))
 
-    def _close(self) -> bool:
+    def _on_close(self) -> bool:
         self.closed = True
         return True
 
-    def _key(self, symbol: int, _modifiers: int) -> bool:
+    def _on_key_press(self, symbol: int, _modifiers: int) -> bool:
         from pyglet.window import key
 
         self.closed = self.closed or symbol in (key.ESCAPE, key.Q)
@@ -114,7 +116,7 @@ class Window:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height of what can be drawn on, as it hangs, pixels."""
+        """Width and height of the drawing area as seen by viewers, pixels."""
         return self._canvas.upright(self._screen_size)
 
     @property
@@ -123,89 +125,89 @@ class Window:
         return int(width), int(height)
 
     @property
-    def moved(self) -> bool:
-        """Whether the monitors are no longer those that the window was made for.
+    def monitors_changed(self) -> bool:
+        """Whether the monitors have changed since the window was opened.
 
-        None at all is not a change: one that was turned off will be back.
+        No active monitor is not a change: one that was turned off will be back.
         """
         if self._connection is None:
             return False
         return monitors(self._connection) not in (self._monitors, [], None)
 
     @property
-    def dark(self) -> bool:
-        """Whether no monitor is on, as far as the X server tells."""
+    def monitors_off(self) -> bool:
+        """Whether no monitor is active, as far as the X server reports it."""
         return self._connection is not None and monitors(self._connection) == []
 
-    def attend(self) -> None:
-        """Take note of keys and of the window being closed."""
+    def dispatch_events(self) -> None:
+        """Process events of the window: keys, and its being closed."""
         self._window.switch_to()
         self._window.dispatch_events()
 
     def show(
-        self, frame: Frame, scene: Scene | None, stillness: FreezeDetector | None = None
+        self, frame: Frame, scene: Scene | None, freeze_detector: FreezeDetector | None = None
     ) -> Layout | None:
-        """Put a frame on the screen and over it what is known, in step with the screen.
+        """Show a frame with boxes and captions, synchronised to the screen.
 
         Parameters
         ----------
         frame
             Usually newer than the scene: boxes are predicted to its time.
         scene
-            The newest, or None before the first.
-        stillness
-            Compares what is drawn with the frame; None: nobody does.
+            The newest scene, or None before the first.
+        freeze_detector
+            Updated with samples of the frame and of what is drawn; None: no samples are taken.
 
         Returns
         -------
         Layout or None
-            What was drawn over the picture.
+            What was drawn over the frame.
         """
-        self.attend()
-        layout = self._compose(frame, scene)
-        if stillness is not None:
-            stillness.look(self._sample_frame_luma(frame), self._read_back_rows())
+        self.dispatch_events()
+        layout = self._draw_scene(frame, scene)
+        if freeze_detector is not None:
+            freeze_detector.update(self._sample_frame_luma(frame), self._read_back_rows())
         self._flip()
-        self._draw_again = partial(self._compose, frame, scene)
+        self._draw_again = partial(self._draw_scene, frame, scene)
         return layout
 
     def show_slate(self, words: str) -> None:
-        """Show a sentence on black, when there is no picture to show."""
-        self.attend()
-        self._picture.forget()
+        """Show a text on black."""
+        self.dispatch_events()
+        self._frame_renderer.release()
         self._draw_slate(words)
         self._flip()
         self._draw_again = partial(self._draw_slate, words)
 
-    def fade(self, frame: Frame, gone: float) -> None:
-        """Show a frame that is no longer true, without what was known about it.
+    def fade(self, frame: Frame, faded: float) -> None:
+        """Show an outdated frame, partly faded to black, without boxes and captions.
 
         Parameters
         ----------
         frame
-            The last there was.
-        gone
+            The last frame.
+        faded
             How far it has faded, 0 to 1 (black).
         """
-        self.attend()
-        self._draw_faded(frame, gone)
+        self.dispatch_events()
+        self._draw_faded(frame, faded)
         self._flip()
-        self._draw_again = partial(self._draw_faded, frame, gone)
+        self._draw_again = partial(self._draw_faded, frame, faded)
 
-    def darken(self) -> None:
-        """Turn the screen off, as far as it can be; drawing goes on unseen until `lighten`."""
+    def screen_off(self) -> None:
+        """Turn the screen off if possible; drawing continues invisibly until `screen_on`."""
         self.show_slate("")
         if self._connection is not None:
             turn_off(self._connection)
 
-    def lighten(self) -> None:
+    def screen_on(self) -> None:
         """Turn the screen on again."""
         if self._connection is not None:
             keep_awake(self._connection)
 
-    def _draw_faded(self, frame: Frame, gone: float) -> None:
-        self._compose(frame, None)
-        self._darken(gone)
+    def _draw_faded(self, frame: Frame, faded: float) -> None:
+        self._draw_scene(frame, None)
+        self._draw_shade(faded)
 
     def _draw_slate(self, words: str) -> None:
         self._canvas.clear(self._screen_size)
@@ -213,12 +215,12 @@ class Window:
             return
         width, height = self.size
         unit = min(width, height)
-        style = CaptionSpec(words, round(LARGE * unit), round(0.8 * width), "", round(0.8 * height))
-        wide, high = self._typesetter.measure(style)
-        # It sways, so that it does not burn in.
+        spec = CaptionSpec(words, round(LARGE * unit), round(0.8 * width), "", round(0.8 * height))
+        wide, high = self._typesetter.measure(spec)
+        # It sways to avoid burn-in.
         now = monotonic()
         x, y = (unit / 30 * sin(now / period) for period in (29, 17))
-        self._draw_words(style, round((width - wide) / 2 + x), round((height - high) / 2 + y))
+        self._draw_caption(spec, round((width - wide) / 2 + x), round((height - high) / 2 + y))
 
     def _flip(self) -> None:
         self._window.flip()
@@ -226,28 +228,29 @@ class Window:
         if pyglet.options.headless:
             self._gl.glFinish()
 
-    def _compose(self, frame: Frame, scene: Scene | None) -> Layout | None:
+    def _draw_scene(self, frame: Frame, scene: Scene | None) -> Layout | None:
         """Draw a frame and a scene into the back buffer."""
         view = Viewport(
             (frame.width, frame.height), self.size, self._display.fit, self._display.mirror
         )
         self._canvas.clear(self._screen_size)
-        self._picture.show(frame, view)
+        self._frame_renderer.show(frame, view)
         if scene is None:
             return None
-        layout = self._arranger.arrange(scene, frame.captured_at, view)
+        layout = self._layout_engine.arrange(scene, frame.captured_at, view)
         if layout.brightness < 1:
-            self._darken(1 - layout.brightness)
-        for box in layout.boxes if layout.line else ():
-            self._draw_box(box, layout.line)
+            self._draw_shade(1 - layout.brightness)
+        for box in layout.boxes if layout.line_width else ():
+            self._draw_box(box, layout.line_width)
         for caption in layout.captions:
-            self._draw_words(caption.style, caption.x, caption.y)
+            self._draw_caption(caption.spec, caption.x, caption.y)
         if self.debug and self.note:
             self._draw_note()
         return layout
 
-    def _measure(self, style: CaptionSpec) -> tuple[int, int] | None:
-        return (self._typesetter if self._patient else self._scribe).measure(style)
+    def _measure(self, spec: CaptionSpec) -> tuple[int, int] | None:
+        renderer = self._typesetter if self._wait_for_captions else self._caption_renderer
+        return renderer.measure(spec)
 
     def _sample_frame_luma(self, frame: Frame) -> NDArray[np.uint8]:
         """Return a grid of a frame's brightness, where it is on the screen."""
@@ -264,7 +267,7 @@ class Window:
         return grid if grid.ndim == 2 else grid[..., 1 if frame.layout == "BGR" else 0]
 
     def _read_back_rows(self) -> NDArray[np.uint8]:
-        """Return some rows of what was drawn and is not on the screen yet."""
+        """Return samples of the back buffer, which is not on the screen yet."""
         gl = self._gl
         width, height = self._screen_size
         rows = np.empty((GRID[1], width, 4), np.uint8)
@@ -276,30 +279,30 @@ class Window:
             gl.glReadPixels(0, y, width, 1, gl.GL_BGRA, gl.GL_UNSIGNED_BYTE, data)
         return rows[:, width // (2 * GRID[0]) :: width // GRID[0]]
 
-    def _darken(self, by: float) -> None:
-        self._shade.write(np.array([0, 0, 0, round(255 * by)], np.uint8))
-        self._blend([self._shade], (0, 0, *self.size))
+    def _draw_shade(self, by: float) -> None:
+        self._shade_texture.write(np.array([0, 0, 0, round(255 * by)], np.uint8))
+        self._blend([self._shade_texture], (0, 0, *self.size))
 
     def _draw_note(self) -> None:
         width, height = self.size
-        style = CaptionSpec(self.note, round(SMALL * min(width, height)), width)
-        if self._measure(style) is not None or self._noted is None:
-            self._noted = style
-        if (measured := self._measure(self._noted)) is not None:
-            self._draw_words(self._noted, 0, height - measured[1])
+        spec = CaptionSpec(self.note, round(SMALL * min(width, height)), width)
+        if self._measure(spec) is not None or self._drawn_note is None:
+            self._drawn_note = spec
+        if (measured := self._measure(self._drawn_note)) is not None:
+            self._draw_caption(self._drawn_note, 0, height - measured[1])
 
-    def _draw_words(self, style: CaptionSpec, x: int, y: int) -> None:
-        texture = self._words.pop(style, None)
+    def _draw_caption(self, spec: CaptionSpec, x: int, y: int) -> None:
+        texture = self._caption_textures.pop(spec, None)
         if texture is None:
-            pixels = self._scribe.draw(style)
+            pixels = self._caption_renderer.draw(spec)
             if pixels is None:
-                pixels = self._typesetter.draw(style)
+                pixels = self._typesetter.draw(spec)
             height, width = pixels.shape[:2]
             texture = Texture(self._gl, width, height, 4)
             texture.write(pixels)
-        self._words[style] = texture
-        if len(self._words) > _TEXTURES_KEPT:
-            self._words.popitem(last=False)[1].delete()
+        self._caption_textures[spec] = texture
+        if len(self._caption_textures) > _MAX_CAPTION_TEXTURES:
+            self._caption_textures.popitem(last=False)[1].delete()
         width, height = texture.size
         self._blend([texture], (x, y, x + width, y + height))
 
@@ -310,31 +313,31 @@ class Window:
         self._canvas.draw(textures, place)
         gl.glDisable(gl.GL_BLEND)
 
-    def _draw_box(self, box: tuple[int, int, int, int], line: int) -> None:
+    def _draw_box(self, box: tuple[int, int, int, int], line_width: int) -> None:
         x0, y0, x1, y1 = box
         for side in (
-            (x0 - line, y0 - line, x1 + line, y0),
-            (x0 - line, y1, x1 + line, y1 + line),
-            (x0 - line, y0, x0, y1),
-            (x1, y0, x1 + line, y1),
+            (x0 - line_width, y0 - line_width, x1 + line_width, y0),
+            (x0 - line_width, y1, x1 + line_width, y1 + line_width),
+            (x0 - line_width, y0, x0, y1),
+            (x1, y0, x1 + line_width, y1),
         ):
-            self._canvas.draw([self._ink], side)
+            self._canvas.draw([self._colour_texture], side)
 
     def snapshot(self) -> NDArray[np.uint8]:
-        """Draw what was shown last once more, unseen.
+        """Draw again, invisibly, what was shown last.
 
         Returns
         -------
         ndarray
-            uint8 (height, width, 3), BGR: what people see, upright however the screen hangs.
+            uint8 (height, width, 3), BGR, upright as seen by viewers.
         """
         assert self._draw_again is not None
         gl = self._gl
-        self._patient = True
+        self._wait_for_captions = True
         try:
             self._draw_again()
         finally:
-            self._patient = False
+            self._wait_for_captions = False
         width, height = self._screen_size
         pixels = np.empty((height, width, 3), np.uint8)
         gl.glReadBuffer(gl.GL_BACK)
@@ -346,6 +349,6 @@ class Window:
         return np.ascontiguousarray(np.rot90(pixels[::-1], -self._display.rotate // 90))
 
     def close(self) -> None:
-        """Give the screen back."""
-        self._scribe.close()
+        """Close the window."""
+        self._caption_renderer.close()
         self._window.close()

@@ -1,4 +1,4 @@
-"""The X server: a connection to it, or why there is none, or none of use."""
+"""Connect to the X server, or say why that fails or the server cannot be used."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ import pyglet
 from installation.display.screen import DisplayError, allow_no_monitor
 from installation.errors import FAILURE
 
-# Seconds that a server has to answer.
-_ANSWER_S = 10.0
-# Bits of a pixel that a window takes: 8 each for red, green and blue.
-_DEPTH = 24
-# Begin what a server says to whoever lacks its cookie.
-_UNAUTHORISED = ("Authorization required", "Invalid ", "No protocol specified")
-_RESTART = "restart it: sudo systemctl restart installation-display"
+_CONNECT_TIMEOUT_S = 10.0
+# 8 bits each for red, green and blue.
+_MIN_DEPTH_BITS = 24
+# How the messages of a server begin that rejects a client without its cookie.
+_UNAUTHORISED_PREFIXES = ("Authorization required", "Invalid ", "No protocol specified")
+_RESTART_REMEDY = "restart it: sudo systemctl restart installation-display"
 _STANDARD_ERROR = 2
 
 
 def connect() -> Any:
-    """Connect to the X server that ``DISPLAY`` names, and see that a window can be drawn there.
+    """Connect to the X server that ``DISPLAY`` names, and check that OpenGL can draw there.
 
     Returns
     -------
     pyglet.display.Display
-        The connection, which is pyglet's for good.
+        The connection; pyglet keeps it open.
 
     Raises
     ------
     DisplayError
-        It does not answer, refuses, or lacks something.
+        The server does not respond, rejects the connection or lacks an extension.
     """
     name = os.environ["DISPLAY"]
     pyglet.options.headless = False
@@ -48,35 +47,35 @@ def connect() -> Any:
             found.append(error)
 
     with _captured_stderr() as captured:
-        # Xlib waits without end for a server that does not answer: then, this thread goes on.
+        # Xlib waits forever for a server that does not respond; the thread is abandoned then.
         thread = threading.Thread(target=work, name="connect", daemon=True)
         thread.start()
-        thread.join(_ANSWER_S)
-        said = captured().strip()
+        thread.join(_CONNECT_TIMEOUT_S)
+        stderr = captured().strip()
     if not found:
         raise DisplayError(
-            f"the X server {name} does not answer within {_ANSWER_S:g} s",
-            f"if it hangs, {_RESTART}",
+            f"the X server {name} does not respond within {_CONNECT_TIMEOUT_S:g} s",
+            f"if it hangs, {_RESTART_REMEDY}",
         )
     if isinstance(found[0], Exception):
-        raise _refusal(name, found[0], said) from found[0]
+        raise _as_display_error(name, found[0], stderr) from found[0]
     display, depth, extensions = found[0]
-    if depth < _DEPTH:
+    if depth < _MIN_DEPTH_BITS:
         raise DisplayError(
-            f"the X server {name} has a depth of {depth} bits, and OpenGL needs {_DEPTH} here",
-            f"set DefaultDepth {_DEPTH} in Section Screen of xorg.conf and restart it, "
-            f"or start Xvfb with -screen 0 1920x1080x{_DEPTH}",
+            f"the X server {name} has a depth of {depth} bits, but OpenGL needs {_MIN_DEPTH_BITS}",
+            f"set DefaultDepth {_MIN_DEPTH_BITS} in Section Screen of xorg.conf and restart it, "
+            f"or start Xvfb with -screen 0 1920x1080x{_MIN_DEPTH_BITS}",
             FAILURE,
         )
     if "GLX" not in extensions:
         raise DisplayError(
-            f"the X server {name} lacks the extension GLX, without which there is no OpenGL",
+            f"the X server {name} lacks the extension GLX, which OpenGL requires",
             "install the graphics driver, and start the server with +extension GLX",
             FAILURE,
         )
     if "RANDR" not in extensions and _pyglet_uses_randr():
         raise DisplayError(
-            f"the X server {name} lacks the extension RANDR, by which monitors are found",
+            f"the X server {name} lacks the extension RANDR, which is needed to find monitors",
             "start it with +extension RANDR; an Xorg with Xinerama turned on has none",
             FAILURE,
         )
@@ -109,7 +108,7 @@ def _pyglet_uses_randr() -> bool:
 
 @contextmanager
 def _captured_stderr() -> Iterator[Callable[[], str]]:
-    """Keep what is written to standard error, by C too; yields what returns it."""
+    """Capture standard error, C libraries included; yields a function that returns it."""
     memory = os.memfd_create("stderr")
     kept = os.dup(_STANDARD_ERROR)
     os.dup2(memory, _STANDARD_ERROR)
@@ -121,37 +120,42 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
         os.close(memory)
 
 
-def _refusal(name: str, error: Exception, said: str) -> DisplayError:
-    """Say why there is no connection.
+def _as_display_error(name: str, error: Exception, stderr: str) -> DisplayError:
+    """Return an error that says why there is no connection.
 
     Parameters
     ----------
     name
-        Of the display.
+        Name of the display.
     error
-        What pyglet raised.
-    said
-        What XCB printed: the reason that the server gave.
+        The error pyglet raised.
+    stderr
+        Output of XCB: the server's reason.
     """
     if type(error).__name__ != "NoSuchDisplayException":
         return DisplayError(
             f"the X server {name} cannot be reached: {error}",
-            "./setup.sh packages brings the libraries",
+            "./setup.sh packages installs the libraries",
             FAILURE,
         )
-    if said.startswith(_UNAUTHORISED):
+    if stderr.startswith(_UNAUTHORISED_PREFIXES):
         authority = os.environ.get("XAUTHORITY") or "unset, which means ~/.Xauthority"
         return DisplayError(
-            f"the X server {name} refuses: {said}",
-            f"XAUTHORITY has to name the file with this server's cookie; it is {authority}",
+            f"the X server {name} rejects the connection: {stderr}",
+            f"XAUTHORITY must name the file with this server's cookie; it is {authority}",
         )
-    if said:
-        return DisplayError(f"the X server {name} refuses: {said}", f"end some, or {_RESTART}")
-    if not _is_name(name):
+    if stderr:
         return DisplayError(
-            f"DISPLAY is {name!r}, which names no X server", "set it to one such as :0", FAILURE
+            f"the X server {name} rejects the connection: {stderr}",
+            f"close other clients, or {_RESTART_REMEDY}",
         )
-    # A number behind a point is that of a screen.
+    if not _is_display_name(name):
+        return DisplayError(
+            f"DISPLAY is {name!r}, which is not the name of an X server",
+            "set it to a name such as :0",
+            FAILURE,
+        )
+    # The number after a point is a screen's.
     point = name.rpartition(":")[2].partition(".")[1]
     return DisplayError(
         f"no X server answers at {name}{', or it has fewer screens' if point else ''}",
@@ -159,8 +163,8 @@ def _refusal(name: str, error: Exception, said: str) -> DisplayError:
     )
 
 
-def _is_name(name: str) -> bool:
-    """Tell whether XCB, on which Xlib is built, takes this for the name of a display."""
+def _is_display_name(name: str) -> bool:
+    """Return whether XCB, which Xlib uses, accepts a display name."""
     xcb = ctypes.CDLL("libxcb.so.1")
     xcb.xcb_parse_display.argtypes = [ctypes.c_char_p, *[ctypes.c_void_p] * 3]
     host, number = ctypes.c_char_p(), ctypes.c_int()

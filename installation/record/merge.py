@@ -20,8 +20,6 @@ from installation.record.store import COLUMNS, Store
 
 # Kept in memory at a time.
 _BATCH_ROWS = 10_000
-# For other programs that write to the target, such as another merge.
-_LOCK_TIMEOUT_S = 60.0
 
 
 class _UnreadableError(RecordError):
@@ -54,7 +52,7 @@ class Merged:
         return f"{self.path}: {self.rows:,} words, {self.new:,} of them new"
 
 
-def merge(into: Path, records: Sequence[Path]) -> Iterator[Merged]:
+def merge(into: Path, records: Sequence[Path], lock_timeout_s: float = 60.0) -> Iterator[Merged]:
     """Add the rows of records to a target record that does not have them yet.
 
     Each record is merged completely or not at all. It is only read, and may be written to
@@ -66,6 +64,8 @@ def merge(into: Path, records: Sequence[Path]) -> Iterator[Merged]:
         The target; created if it does not exist.
     records
         The records to add.
+    lock_timeout_s
+        How long to wait for other programs that write to the target, such as another merge.
 
     Yields
     ------
@@ -80,7 +80,7 @@ def merge(into: Path, records: Sequence[Path]) -> Iterator[Merged]:
     for record in records:
         if _same(into, record):
             raise RecordError(f"{into}: cannot be merged into itself; name another record")
-    with closing(Store(into, _LOCK_TIMEOUT_S, set_aside=False)) as store:
+    with closing(Store(into, lock_timeout_s, set_aside=False)) as store:
         for record in records:
             try:
                 rows, new, different = store.merge(_batches(record))

@@ -30,7 +30,7 @@ _PAPER, _INK, _FAINT, _EMPTY = "#ffffff", "#000000", "#666666", "#f8f8f8"
 # Fractions of the width: margins, and where bars begin.
 _LEFT, _RIGHT, _BARS = 0.07, 0.93, 0.40
 # Fractions of the height: the bottom of the header; bottom and height of each part.
-_HEAD, _WORDS, _WEEK, _SUBTREES = 0.835, (0.415, 0.355), (0.245, 0.105), (0.06, 0.12)
+_HEADER_BOTTOM, _WORDS, _WEEK, _SUBTREES = 0.835, (0.415, 0.355), (0.245, 0.105), (0.06, 0.12)
 _MAX_WORDS, _MAX_SUBTREES = 20, 8
 # A week is drawn with at least so many hours; up to so many are all labelled.
 _MIN_HOURS, _MAX_HOUR_LABELS = 8, 12
@@ -153,7 +153,9 @@ def _names(one: str, several: str, names: Sequence[str] | dict[str, int]) -> str
 def _draw_header(figure: Figure, summary: Summary) -> None:
     from matplotlib.patches import Rectangle
 
-    figure.add_artist(Rectangle((0, _HEAD), 1, 1 - _HEAD, facecolor=_HEADER_COLOUR, linewidth=0))
+    figure.add_artist(
+        Rectangle((0, _HEADER_BOTTOM), 1, 1 - _HEADER_BOTTOM, facecolor=_HEADER_COLOUR, linewidth=0)
+    )
     count = f"{summary.entries:,} word{'' if summary.entries == 1 else 's'} given"
     figure.text(_LEFT, 0.95, count, fontsize=25, weight="bold", color=_PAPER, va="center")
     for line, text in enumerate(_facts(summary)):

@@ -118,13 +118,13 @@ class Store:
         except (OSError, sqlite3.Error, DamagedError) as error:
             raise as_record_error(path, error) from error
 
-    def add(self, enattempt: Iterable[Entry]) -> None:
-        """Write all enattempt or none; once this returns, they survive a power cut.
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Write all entries or none; once this returns, they survive a power cut.
 
         Raises
         ------
         RecordError
-            The enattempt could not be written; reopen the store before the next attempt.
+            The entries could not be written; reopen the store before the next attempt.
         """
         try:
             # SQLite would keep writing to a file that was moved or deleted.
@@ -133,7 +133,7 @@ class Store:
             with self._database:
                 self._database.executemany(
                     f"INSERT INTO entry ({COLUMNS}) VALUES ({_PLACEHOLDERS})",  # noqa: S608
-                    ((*astuple(each), _id(os.urandom(8))) for each in enattempt),
+                    ((*astuple(each), _id(os.urandom(8))) for each in entries),
                 )
         except (OSError, sqlite3.Error) as error:
             raise as_record_error(self._path, error) from error

@@ -26,6 +26,6 @@ def test_a_file_url_is_a_path(text, path):
 
 
 @pytest.mark.parametrize("text", ["file://server/video.mp4", "file://video.mp4", "file://"])
-def test_a_file_elsewhere_is_refused(text):
+def test_a_file_url_of_another_machine_is_rejected(text):
     with pytest.raises(ValueError, match="three slashes: file:///"):
         local_path(text)

@@ -58,7 +58,7 @@ def test_a_list_is_replaced(place):
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n", "theme:\n", "theme:\n  idle:\n", "{}"])
-def test_what_says_nothing_changes_nothing(place, text):
+def test_an_empty_overlay_changes_nothing(place, text):
     path = place("theme: {text_scale: 2, idle: {after_s: 5}}")
     alone = configuration.load(path)
     assert configuration.load(place(path.read_text(), wall=text)) == alone
@@ -110,7 +110,7 @@ def test_one_config_may_be_shared_by_a_link_and_laid_over_where_the_link_is(plac
         *("wall.yaml.bak", "wall.yaml.dpkg-old", "wall.yaml.rpmsave", "README", ".making-x"),
     ],
 )
-def test_what_editors_and_packages_leave_is_not_read(place, name):
+def test_files_left_by_editors_and_packages_are_ignored(place, name):
     path = place("camera: {fps: 25}", wall="camera: {fps: 10}")
     path.with_name("config.d").joinpath(name).write_text("camera: {fps: nonsense}")
     assert [each.name for each in overlays(path)] == ["wall.yaml"]
@@ -146,24 +146,24 @@ def test_a_lock_of_emacs_which_is_a_link_to_nowhere_is_not_followed(place):
         ("a: !!omap [[x]: 1]\n", "1: a value that begins with ! has a tag"),
     ],
 )
-def test_a_mistake_in_it_is_told_with_its_own_line(place, text, says):
+def test_an_error_in_an_overlay_names_its_own_line(place, text, says):
     path = place(
         "camera:\n  fps: 25\ntheme:\n  text_scale: 2\nlabels: {exclude: [boss]}\n", wall=text
     )
     assert complaint(path).startswith(f"config.d/wall.yaml:{says}")
 
 
-def test_a_mistake_in_the_config_is_told_whatever_is_laid_over_it(place):
+def test_an_error_in_the_config_is_reported_whatever_overlays_say(place):
     path = place("\ncamera:\n  sorce: 0\n", wall="camera: {fps: 10}")
     assert complaint(path).startswith("config.yaml:3: camera.sorce")
 
 
-def test_of_several_mistakes_the_first_is_told(place):
+def test_the_first_of_several_errors_is_reported(place):
     path = place("theme: {text_scale: 2}\n\n\n\nweb: {port: -1}", a="camera: {fps: 0}", b="x: 1")
     assert complaint(path).startswith("config.yaml:5: web.port")
 
 
-def test_of_several_that_say_a_thing_the_last_is_at_fault(place):
+def test_of_several_files_that_set_a_key_the_last_is_to_blame(place):
     path = place(
         "theme: {text_scale: 9}", a="\ntheme: {text_scale: 8}", b="\n\ntheme: {text_scale: 7}"
     )
@@ -215,21 +215,21 @@ SECRET = "token: 0123456789abcdef"
         ),
     ],
 )
-def test_what_one_makes_wrong_in_another_is_its_own_fault(place, text, over, says):
+def test_an_overlay_that_makes_another_file_invalid_is_to_blame(place, text, over, says):
     assert complaint(place(text, **over)).startswith(says)
 
 
-def test_where_the_fault_is_elsewhere_both_places_are_told(place):
+def test_an_error_caused_by_another_file_names_both_places(place):
     path = place(f"status:\n  address: 0.0.0.0\n  {SECRET}\n", wall="status: {token: null}\n")
     assert complaint(path).endswith(f"(set in {path}:2)")
 
 
-def test_two_that_need_each_other_may_stand_apart(place):
+def test_keys_that_need_each_other_may_be_in_different_files(place):
     path = place("status: {address: 0.0.0.0}", wall=f"status: {{{SECRET}}}")
     assert configuration.load(path).status.token.get_secret_value() == "0123456789abcdef"
 
 
-def test_what_cannot_be_read_is_told(place):
+def test_an_unreadable_overlay_is_reported(place):
     path = place("", wall="")
     folder = path.with_name("config.d")
     wall = folder / "wall.yaml"
@@ -254,7 +254,7 @@ def test_what_cannot_be_read_is_told(place):
 
 
 @pytest.mark.parametrize("name", ["wall.yml", "wall.YAML", "wall.Yml"])
-def test_what_was_meant_to_be_one_is_not_passed_over(place, name):
+def test_a_file_meant_as_an_overlay_is_not_ignored(place, name):
     path = place("", wall="")
     path.with_name("config.d").joinpath(name).write_text("camera: {fps: 10}")
     assert complaint(path) == f"config.d/{name}:1: is not read: its name must end in .yaml"
@@ -268,7 +268,7 @@ def test_an_odd_name_leaves_one_line(place):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
 @pytest.mark.parametrize("closed", ["config.d", "config.d/wall.yaml"])
-def test_what_may_not_be_read_is_told(place, closed):
+def test_an_overlay_without_permission_is_reported(place, closed):
     path = place("", wall="camera: {fps: 10}")
     shut = path.parent / closed
     shut.chmod(0)
@@ -279,14 +279,14 @@ def test_what_may_not_be_read_is_told(place, closed):
         shut.chmod(0o755)
 
 
-def test_there_are_bounds(place):
+def test_number_and_size_of_overlays_are_limited(place):
     path = place("", **{f"wall{number}": "camera: {fps: 10}" for number in range(20)})
     assert configuration.load(path).camera.fps == 10
     place("", more="")
     assert complaint(path) == "config.d:1: more than 20 files; merge some of them"
 
 
-def test_all_together_have_a_size(place):
+def test_the_size_of_all_files_together_is_limited(place):
     half = "# " + "x" * 30_000
     path = place(half, a=half)
     assert configuration.load(path) == configuration.load(place(half, a=half))

@@ -60,7 +60,7 @@ def test_the_shipped_config_names_its_schema():
 
 
 @pytest.mark.parametrize("path", FIELDS, ids=".".join)
-def test_each_key_says_the_same_everywhere(path):
+def test_comment_schema_and_model_of_each_key_agree(path):
     of_schema, field = of(path), FIELDS[path]
     value = written()
     for step in path:
@@ -98,7 +98,7 @@ def _spoilt():
 
 
 @pytest.mark.parametrize(("path", "value"), list(_spoilt()), ids=str)
-def test_what_the_schema_refuses_the_program_refuses(tmp_path, path, value):
+def test_what_the_schema_rejects_the_program_rejects(tmp_path, path, value):
     config = written()
     section = config
     for step in path[:-1]:
@@ -122,13 +122,13 @@ def test_what_the_schema_refuses_the_program_refuses(tmp_path, path, value):
         "record: {file: null, keep_days: 30}",
     ],
 )
-def test_what_the_program_takes_the_schema_takes(tmp_path, text):
+def test_what_the_program_accepts_the_schema_accepts(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
     configuration.load(tmp_path / "config.yaml")
     jsonschema.Draft7Validator(SCHEMA).validate(yaml.safe_load(text))
 
 
-def test_a_key_that_nobody_explains_is_told():
+def test_a_key_without_a_comment_is_reported():
     for comment in ("", " # (restart)"):
         with pytest.raises(ConfigError, match=r"camera\.fps has no comment"):
             schema(re.sub(r"(fps: 30).*", rf"\1{comment}", TEXT))

@@ -11,7 +11,7 @@ def test_a_path_may_be_a_string():
     assert configuration.load(str(ROOT / "config.yaml")) == configuration.load(ROOT / "config.yaml")
 
 
-def test_a_file_that_is_not_there_or_not_text(tmp_path):
+def test_a_missing_or_undecodable_file_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match=r"nowhere.yaml:1: cannot be read"):
         configuration.load(tmp_path / "nowhere.yaml")
     (tmp_path / "bytes.yaml").write_bytes(b"# \xfa")

@@ -35,7 +35,7 @@ def test_the_shipped_config_names_every_key():
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "camera:\n", "camera: {}\n"])
-def test_what_is_left_out_has_its_default(tmp_path, text):
+def test_missing_keys_have_their_defaults(tmp_path, text):
     assert load(tmp_path, text).camera == Config().camera
 
 
@@ -65,7 +65,7 @@ def test_a_ca_file_is_found_from_the_configs_folder(tmp_path):
 @pytest.mark.parametrize(
     "server", ["kserves://192.0.2.5:8001", "kserve://127.0.0.1:8001", "kserve://[::1]:8001"]
 )
-def test_a_token_is_sent_where_nobody_listens_in(tmp_path, server):
+def test_a_token_is_sent_encrypted_or_to_this_machine(tmp_path, server):
     text = f"inference: {{server: '{server}', token: 0123456789abcdefg}}"
     assert load(tmp_path, text).inference.token.get_secret_value() == "0123456789abcdefg"
 
@@ -177,7 +177,7 @@ def test_a_token_is_sent_where_nobody_listens_in(tmp_path, server):
         ("a: " + "[" * 5000 + "]" * 5000, 1, "nested too deeply"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_its_place(tmp_path, text, line, says):
+def test_an_error_is_one_line_that_names_its_location(tmp_path, text, line, says):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     message = str(caught.value)
@@ -235,7 +235,7 @@ def test_hours_are_read_as_people_write_them(tmp_path):
         ("hours:\n  timezone: Europe/Berlim", 2, "did you mean Europe/Berlin?"),
     ],
 )
-def test_hours_that_are_none_are_told_with_their_line(tmp_path, text, line, says):
+def test_invalid_hours_are_reported_with_their_line(tmp_path, text, line, says):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path / 'config.yaml'}:{line}: ")
@@ -265,7 +265,7 @@ def test_the_record_is_kept_beside_the_config(tmp_path):
         ("status:\n  tokne: x\n", 2, "did you mean token?"),
     ],
 )
-def test_nobody_is_told_how_it_is_by_mistake(tmp_path, text, line, says):
+def test_an_open_status_page_needs_a_token(tmp_path, text, line, says):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text)
     message = str(caught.value)
@@ -285,6 +285,6 @@ def test_nobody_is_told_how_it_is_by_mistake(tmp_path, text, line, says):
         "{token: correct horse battery staple}",
     ],
 )
-def test_status_may_be_served_so(tmp_path, text):
+def test_a_status_page_with_a_token_may_be_open(tmp_path, text):
     status = load(tmp_path, f"status: {text}").status
     assert "0123456789abcdef" not in repr(status) and "battery" not in repr(status)

@@ -34,7 +34,7 @@ def documented():
     return said
 
 
-def test_the_config_says_of_each_key_whether_it_takes_a_restart():
+def test_the_config_says_which_keys_require_a_restart():
     said = documented()
     for key, field in keys():
         assert ("(restart)" in said[key]) == requires_restart(field), key
@@ -46,7 +46,7 @@ def load(tmp_path, text):
     return loader.load(path)
 
 
-def test_changes_are_told_by_when_they_take_effect(tmp_path):
+def test_changes_are_listed_by_when_they_apply(tmp_path):
     old = load(tmp_path, "theme: {idle: {after_s: 10}}\ndisplay: {mirror: true}")
     new = load(
         tmp_path,
@@ -59,7 +59,7 @@ def test_changes_are_told_by_when_they_take_effect(tmp_path):
     assert changes(new, new) == ([], [])
 
 
-def test_what_takes_a_restart_stays_as_it_was(tmp_path):
+def test_keys_that_require_a_restart_stay_unchanged(tmp_path):
     old = load(tmp_path, "inference: {device: cpu}\nvision: {min_face_px: 40}")
     new = load(tmp_path, "inference: {device: gpu}\nvision: {min_face_px: 50}")
     after = apply_changes(old, new)
@@ -103,7 +103,7 @@ BROKEN = (
 
 @pytest.mark.parametrize("text", BROKEN)
 @pytest.mark.parametrize("which", ["path", "overlay"])
-def test_what_breaks_or_is_half_written_changes_nothing_and_outlasts_no_restart(
+def test_a_broken_or_half_written_file_changes_nothing_even_after_a_restart(
     installed, caplog, which, text
 ):
     file = ConfigFile(installed.path, installed.state)
@@ -122,7 +122,7 @@ def test_what_breaks_or_is_half_written_changes_nothing_and_outlasts_no_restart(
     assert file.error is None
 
 
-def test_the_copy_is_for_the_walls_user_alone(installed):
+def test_the_copy_is_readable_by_its_owner_alone(installed):
     installed.start()
     assert installed.copy.stat().st_mode & 0o777 == 0o600
     # One from before that was so, too.
@@ -131,7 +131,7 @@ def test_the_copy_is_for_the_walls_user_alone(installed):
     assert installed.copy.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_removed_is_gone_after_a_restart_too(installed):
+def test_a_removed_overlay_is_gone_after_a_restart_too(installed):
     installed.start()
     installed.overlay.unlink()
     assert installed.start().theme.text_scale == 2
@@ -147,21 +147,21 @@ def test_the_copy_needs_no_overlay_and_no_config(installed):
     assert installed.start() == good
 
 
-def test_a_copy_from_before_there_were_overlays_will_do(installed):
+def test_a_copy_without_overlays_is_accepted(installed):
     installed.copy.write_text("# theirs\ntheme: {text_scale: 3}\n")
     installed.overlay.write_text("")
     assert installed.start().theme.text_scale == 3
 
 
 @pytest.mark.parametrize("harm", [b"theme: {text_scale: 9}", b"\xff\xfe", b"[", b"- 1"])
-def test_a_copy_that_is_none_does_not_hide_what_is_wrong(installed, harm):
+def test_an_invalid_copy_does_not_hide_the_error(installed, harm):
     installed.copy.write_bytes(harm)
     installed.overlay.write_text("theme: {text_scale: 9}")
     with pytest.raises(ConfigError, match=r"wall\.yaml:1: theme\.text_scale"):
         installed.start()
 
 
-def test_the_copy_is_written_when_something_changed_alone(installed):
+def test_the_copy_is_written_only_after_a_change(installed):
     installed.start()
     before = installed.copy.stat()
     installed.start()
@@ -185,7 +185,7 @@ labels: {exclude: [boss, "curator"]}
 
 
 @pytest.mark.parametrize("text", [SHIPPED, FULL, ODD, "# nothing\n"], ids=range(4))
-def test_the_copy_says_the_same(installed, text):
+def test_the_copy_is_read_back_unchanged(installed, text):
     installed.path.write_text(text)
     good = installed.start()
     installed.overlay.write_text("")

@@ -80,7 +80,7 @@ def unquoted(value):
 
 
 @pytest.mark.parametrize("path", FIELDS, ids=".".join)
-def test_a_value_is_taken_as_it_is_written_or_refused_with_what_to_write(tmp_path, path):
+def test_a_value_is_read_as_written_or_rejected_with_a_remedy(tmp_path, path):
     kinds = {default(path).__class__, *get_args(FIELDS[path]), FIELDS[path]}
     for value in VALUES:
         try:
@@ -89,7 +89,7 @@ def test_a_value_is_taken_as_it_is_written_or_refused_with_what_to_write(tmp_pat
             said = str(error)
             start = f"{tmp_path}/config.yaml:{len(path) + 1}: {'.'.join(path)}"
             assert said.startswith(start), (value, said)
-            assert value not in LOCAL_TAGS or ("is a tag; put the text in quotes" in said), said
+            assert value not in LOCAL_TAGS or ("has a tag; put the text in quotes" in said), said
             if path[-1] == "token" or value in (*NULLS, *QUOTED, *DATES, *OTHERS, *LOCAL_TAGS):
                 continue
             assert value in said, (value, said)
@@ -156,7 +156,7 @@ def test_a_value_is_taken_as_it_is_written_or_refused_with_what_to_write(tmp_pat
         ("inference.detector", "12", 'put it in quotes: "12"'),
     ],
 )
-def test_it_says_what_to_write(tmp_path, path, value, says):
+def test_the_error_says_what_to_write(tmp_path, path, value, says):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, tuple(path.split(".")), value)
     assert says in str(caught.value)
@@ -181,20 +181,20 @@ def test_it_says_what_to_write(tmp_path, path, value, says):
         ("hours.open", "fri 22:00-02:00", ("fri 22:00-02:00",)),
     ],
 )
-def test_it_is_taken(tmp_path, path, value, found):
+def test_an_accepted_value_is_read(tmp_path, path, value, found):
     taken = load(tmp_path, tuple(path.split(".")), value)
     assert (taken, type(taken)) == (found, type(found))
 
 
 @pytest.mark.parametrize("token", ["0123456789012345", "1234567890123456", "1e100000000000000000"])
-def test_a_token_of_digits_needs_quotes_and_is_not_told(tmp_path, token):
+def test_a_token_of_digits_needs_quotes_and_is_not_shown(tmp_path, token):
     with pytest.raises(ConfigError, match="in quotes") as caught:
         load(tmp_path, ("status", "token"), token)
     assert token not in str(caught.value)
     assert as_text(tmp_path, load(tmp_path, ("status", "token"), f'"{token}"')) == token
 
 
-def test_what_is_laid_over_is_read_as_strictly(tmp_path):
+def test_overlays_are_read_as_strictly(tmp_path):
     (tmp_path / "config.yaml").write_text("record: {keep_days: 30}\n")
     over = tmp_path / "config.d" / "wall.yaml"
     over.parent.mkdir()
@@ -212,7 +212,7 @@ TEXTS = (
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
-def test_what_is_written_for_a_text_reads_back_as_it(tmp_path, text):
+def test_a_dumped_text_is_read_back_unchanged(tmp_path, text):
     data = {
         "theme": {"text_no_camera": text, "idle": {"text": text}},
         "labels": {"include": [text, text]},
@@ -223,7 +223,7 @@ def test_what_is_written_for_a_text_reads_back_as_it(tmp_path, text):
 @pytest.mark.parametrize(
     "value", [0, 1, -1, 10**20, 0.5, 1e-05, 1e-300, 1e22, 123456.789, -2.5, True, False, None, []]
 )
-def test_so_does_anything_else(tmp_path, value):
+def test_any_other_dumped_value_is_read_back_unchanged(tmp_path, value):
     found = parse(tmp_path, dump({"x": {"y": value}})).data["x"]["y"]
     assert (found, type(found)) == (value, type(value))
 
@@ -257,7 +257,7 @@ def refused(folder, data, over=False):
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("over", [False, True])
-def test_in_windows_1252_the_line_of_the_first_such_letter_is_told(tmp_path, newline, over):
+def test_in_windows_1252_the_line_of_the_first_such_character_is_reported(tmp_path, newline, over):
     data = GERMAN.replace("\n", newline).encode("cp1252")
     assert refused(tmp_path, data, over) == (
         f"{LINE}: cannot be read: not UTF-8 at byte 0xE4 (ä in Windows-1252); "
@@ -265,7 +265,7 @@ def test_in_windows_1252_the_line_of_the_first_such_letter_is_told(tmp_path, new
     )
 
 
-def test_in_a_mixed_file_the_line_of_the_first_wrong_byte_is_told(tmp_path):
+def test_the_line_of_the_first_invalid_byte_is_reported(tmp_path):
     first, *rest = GERMAN.split("näher")
     data = first.encode() + "näher".encode() + "näher".join(rest).encode()
     mixed = b"\xef\xbb\xbf# \xc3\xa4\n" + data.replace("€".encode(), b"\x80")
@@ -283,7 +283,7 @@ def test_wide_encodings_are_named(tmp_path, encoding):
     )
 
 
-def test_a_byte_order_mark_before_it_is_nothing(tmp_path):
+def test_a_byte_order_mark_is_ignored(tmp_path):
     (tmp_path / "config.yaml").write_bytes(GERMAN.encode("utf-8-sig"))
     assert configuration.load(tmp_path / "config.yaml").theme.idle.text == "Tritt näher, 5 €"
 
@@ -330,7 +330,7 @@ PLACES = (
 
 @pytest.mark.parametrize("letter", SPACES, ids=ascii)
 @pytest.mark.parametrize("place", range(len(PLACES)))
-def test_what_looks_like_a_space_is_named_with_its_own_line(tmp_path, letter, place):
+def test_a_character_that_looks_like_a_space_is_named_with_its_line(tmp_path, letter, place):
     text, line = PLACES[place]
     said = refused(tmp_path, text.format(letter).encode())
     assert said.startswith(f"{line}: {SPACES[letter]} "), said
@@ -346,12 +346,12 @@ def test_what_looks_like_a_space_is_named_with_its_own_line(tmp_path, letter, pl
         "theme:\n  text_no_camera: >-\n    one\u00a0two\n",
     ],
 )
-def test_in_comments_quotes_and_between_words_it_may_be(tmp_path, text):
+def test_odd_spaces_are_allowed_in_comments_quotes_and_texts(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
     configuration.load(tmp_path / "config.yaml")
 
 
-def test_many_of_them_take_no_time(tmp_path):
+def test_many_odd_spaces_are_found_in_linear_time(tmp_path):
     text = "theme:\n  text_no_camera: x" + "\u00a0 " * 20_000 + "y\n"
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ConfigError, match="at most 200 characters"):
@@ -360,6 +360,6 @@ def test_many_of_them_take_no_time(tmp_path):
 
 @pytest.mark.parametrize("value", ['"a\\0b"', '"\\ud800"'])
 @pytest.mark.parametrize("path", ["camera.source", "record.file", "theme.text_no_camera"])
-def test_what_no_file_may_be_called_is_refused(tmp_path, path, value):
+def test_names_that_no_file_can_have_are_rejected(tmp_path, path, value):
     with pytest.raises(ConfigError, match=r"config\.yaml:3: .* is not allowed in a text"):
         load(tmp_path, tuple(path.split(".")), value)

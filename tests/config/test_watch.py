@@ -70,21 +70,21 @@ class Program:
         except BlockingIOError:
             return heard
 
-    def attend(self):
+    def poll(self):
         self.watch.poll(self.signals, self.notifier, self.used.append)
 
     def until(self, condition):
         end = time.monotonic() + LONG
         while not condition():
             assert time.monotonic() < end, (self.sizes, self.lines)
-            self.attend()
+            self.poll()
             time.sleep(0.005)
 
     def rest(self, seconds=0.5):
         """Go on for a while in which something might happen."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self.attend()
+            self.poll()
             time.sleep(0.005)
 
 
@@ -141,7 +141,7 @@ def lay_a_link_over_it(program, text):
         *(keep_size_and_time, lay_over_it, lay_a_link_over_it),
     ],
 )
-def test_a_change_is_noticed(program, change):
+def test_a_change_is_applied(program, change):
     program.start()
     program.rest(0.2)
     change(program, "theme: {text_scale: 2}\n")
@@ -150,7 +150,7 @@ def test_a_change_is_noticed(program, change):
     assert program.sizes == [2] and program.lines == [] and program.states == []
 
 
-def test_what_is_laid_over_it_may_change_and_go(program):
+def test_overlays_may_change_and_be_removed(program):
     program.start()
     lay_a_link_over_it(program, "theme: {text_scale: 2}")
     program.until(lambda: program.used)
@@ -161,7 +161,7 @@ def test_what_is_laid_over_it_may_change_and_go(program):
     assert program.sizes == [2, 3, 1]
 
 
-def test_what_was_changed_while_it_started_is_noticed(program):
+def test_a_change_during_the_start_is_noticed(program):
     program.start()
     program.watch.stop()
     write_in_place(program, "theme: {text_scale: 2}")
@@ -170,7 +170,7 @@ def test_what_was_changed_while_it_started_is_noticed(program):
     assert program.sizes == [2]
 
 
-def test_moved_away_and_back_it_is_nothing(program):
+def test_a_file_moved_away_and_back_changes_nothing(program):
     program.start(replace_s=NEVER)
     away = program.shared.with_name("away")
     for _ in range(3):
@@ -181,7 +181,7 @@ def test_moved_away_and_back_it_is_nothing(program):
     assert program.used == [] and program.lines == []
 
 
-def test_replaced_meanwhile_it_is_the_new_one(program):
+def test_a_file_replaced_meanwhile_is_read_when_complete(program):
     program.start(replace_s=NEVER)
     program.target.unlink()
     program.rest(0.3)
@@ -195,7 +195,7 @@ def test_replaced_meanwhile_it_is_the_new_one(program):
 
 
 @pytest.mark.parametrize("broken", [None, "", "theme: {text_scale: 9}"])
-def test_a_mistake_that_lasts_is_told_once_and_so_is_its_end(program, broken):
+def test_an_error_that_lasts_and_its_end_are_each_reported_once(program, broken):
     program.start()
     if broken is None:
         program.target.unlink()
@@ -224,7 +224,7 @@ def test_when_it_is_gone_the_copy_is_named(program, tmp_path):
     assert (tmp_path / "config.last-good.yaml").is_file()
 
 
-def test_what_becomes_readable_is_read(program):
+def test_a_file_that_becomes_readable_is_read(program):
     program.start()
     program.target.write_bytes(b"# \xff")
     program.until(lambda: program.lines)
@@ -250,7 +250,7 @@ def test_asked_for_it_is_read_at_once_and_then_no_more(program):
     assert heard[0] == "RELOADING=1" and heard[-1] == "READY=1"
 
 
-def test_the_same_again_is_answered_and_nothing_else(program):
+def test_an_unchanged_config_answers_a_reload_request_only(program):
     program.start()
     heard = []
     for _ in range(3):
@@ -265,7 +265,7 @@ def test_the_same_again_is_answered_and_nothing_else(program):
     assert program.sizes == [2] and program.lines == []
 
 
-def test_a_mistake_is_told_at_once_where_somebody_asks(program):
+def test_a_requested_reload_reports_an_error_at_once(program):
     program.start(replace_s=NEVER)
     write_in_place(program, "theme: {text_scale: 9}")
     send(program)
@@ -276,7 +276,7 @@ def test_a_mistake_is_told_at_once_where_somebody_asks(program):
     assert "theme.text_scale" in line
 
 
-def test_but_not_that_it_is_missing(program):
+def test_a_requested_reload_waits_before_it_reports_a_missing_file(program):
     program.start(replace_s=NEVER)
     program.target.unlink()
     send(program)
@@ -288,7 +288,7 @@ def test_but_not_that_it_is_missing(program):
     assert program.used == [] and program.lines == []
 
 
-def test_a_file_server_that_does_not_answer_holds_nobody_up(program, monkeypatch):
+def test_a_file_server_that_does_not_respond_blocks_nobody(program, monkeypatch):
     program.start(hang_s=0.1)
     answers, stat = threading.Event(), Path.stat
 

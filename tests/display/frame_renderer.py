@@ -69,7 +69,7 @@ def test_every_layout_has_the_colours_that_opencv_gives_it(open_window, pack, co
 
 
 @pytest.mark.parametrize("pack", [as_yuyv, as_nv12])
-def test_enlarged_a_raw_picture_is_as_smooth_as_a_converted_one(open_window, pack):
+def test_an_enlarged_raw_frame_is_as_smooth_as_a_converted_one(open_window, pack):
     luma, chroma = smooth_colours()
     # In gamut, because what is cut off at black and white is cut off before or after smoothing.
     luma, chroma = luma // 4 + 96, chroma // 4 + 96
@@ -136,7 +136,7 @@ def test_no_texture_is_left_behind_when_sizes_change(open_window):
     assert alive[2] == alive[0] + 1
 
 
-def test_a_picture_that_is_no_longer_true_fades(open_window):
+def test_an_outdated_frame_fades(open_window):
     luma, chroma = smooth_colours()
     pixels = as_bgr(luma, chroma)
     window = open_window(mirror=False)
@@ -153,7 +153,9 @@ def test_another_theme_is_put_on_while_it_runs(open_window):
     window.show_slate("closed")
     assert window.snapshot()[..., 1].max() == 255 and window.snapshot()[..., 2].max() < 128
     theme = Theme(colour="#ff0000")
-    window.dress(Display(fullscreen=False, width=WIDTH, height=HEIGHT, mirror=True), theme, ())
+    window.apply_config(
+        Display(fullscreen=False, width=WIDTH, height=HEIGHT, mirror=True), theme, ()
+    )
     assert shown(window, pixels)[0, 0].tolist() == [0, 0, 0]
     window.show_slate("closed")
     assert window.snapshot()[..., 2].max() == 255 and window.snapshot()[..., 1].max() < 128

@@ -48,35 +48,35 @@ def test_green_on_a_dark_outline(typesetter):
 
 
 def test_the_same_caption_is_drawn_once(typesetter):
-    style = CaptionSpec("clinician", 30, 400)
-    assert typesetter.draw(style) is typesetter.draw(CaptionSpec("clinician", 30, 400))
+    spec = CaptionSpec("clinician", 30, 400)
+    assert typesetter.draw(spec) is typesetter.draw(CaptionSpec("clinician", 30, 400))
 
 
-def test_letters_the_font_lacks_come_from_another(typesetter, monkeypatch, caplog):
+def test_characters_the_font_lacks_come_from_another(typesetter, monkeypatch, caplog):
     # DejaVu has no Devanagari; what stands for a missing letter is the same for every letter.
     once = typesetter.draw(CaptionSpec("क", 40, 300))
     again = typesetter.draw(CaptionSpec("ख", 40, 300))
-    told = "no font on this machine has the letters" in caplog.text
-    assert told or not np.array_equal(once, again)
+    logged = "no font on this machine has the characters" in caplog.text
+    assert logged or not np.array_equal(once, again)
 
 
-def test_a_scribe_never_keeps_the_picture_waiting(typesetter, monkeypatch):
+def test_frames_never_wait_for_a_caption(typesetter, monkeypatch):
     may_begin, draw = threading.Event(), typesetter.draw
 
-    def in_time(style):
+    def in_time(spec):
         assert may_begin.wait(300)
-        return draw(style)
+        return draw(spec)
 
     monkeypatch.setattr(typesetter, "draw", in_time)
-    scribe = CaptionRenderer(typesetter)
-    style = CaptionSpec("never set before, and rather long", 60, 300)
-    assert scribe.measure(style) is None
+    renderer = CaptionRenderer(typesetter)
+    spec = CaptionSpec("never set before, and rather long", 60, 300)
+    assert renderer.measure(spec) is None
     may_begin.set()
     deadline = time.monotonic() + 300
-    while scribe.measure(style) is None and time.monotonic() < deadline:
+    while renderer.measure(spec) is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert scribe.measure(style) == typesetter.measure(style)
-    scribe.close()
+    assert renderer.measure(spec) == typesetter.measure(spec)
+    renderer.close()
 
 
 @pytest.mark.parametrize("words", ["naïve émigré", "привет", ".", "a" * 200, "two\nlines", "a\tb"])
@@ -112,17 +112,17 @@ def test_words_are_legible_on_anything(typesetter, size, background):
     assert contrast >= 4.5
 
 
-def test_words_that_cannot_be_set_are_told_and_left_out(caplog, tmp_path):
+def test_words_that_cannot_be_drawn_are_logged_and_left_out(caplog, tmp_path):
     font = tmp_path / "font.ttf"
     font.write_bytes(Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf").read_bytes())
     typesetter = Typesetter(Theme(font=font))
     font.unlink()
     assert not typesetter.draw(CaptionSpec("clinician", 33, 400)).any()
-    assert "'clinician' cannot be set" in caplog.text
+    assert "'clinician' cannot be drawn" in caplog.text
 
 
 def test_more_lines_than_fit_become_smaller(typesetter):
-    style = CaptionSpec("word " * 60, 60, 600, max_height=200)
-    width, height = typesetter.measure(style)
+    spec = CaptionSpec("word " * 60, 60, 600, max_height=200)
+    width, height = typesetter.measure(spec)
     assert width <= 602
     assert height <= 202

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from installation.config.model import Theme
-from installation.display.draw_still import paint
+from installation.display.draw_still import draw_scene
 from installation.scene import Label, Scene, Track, Verdict
 
 GREEN = np.array([0x14, 0xFF, 0x39])
@@ -16,7 +16,7 @@ def scene(picture, *boxes, whole=None):
 
 def test_box_and_words_are_drawn_into_a_copy(hopper):
     before = hopper.copy()
-    drawn = paint(hopper, scene(hopper, (172.0, 128.0, 362.0, 333.0)), Theme())
+    drawn = draw_scene(hopper, scene(hopper, (172.0, 128.0, 362.0, 333.0)), Theme())
     assert np.array_equal(hopper, before)
     assert (drawn[200, 172] == GREEN).all()
     assert np.array_equal(drawn[200, 250], hopper[200, 250])
@@ -24,8 +24,8 @@ def test_box_and_words_are_drawn_into_a_copy(hopper):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 5), (20, 400), (400, 20), (60, 60)])
-def test_words_larger_than_the_picture_are_cut(size):
+def test_words_larger_than_the_image_are_cut(size):
     picture = np.full((*size, 3), 100, np.uint8)
-    assert paint(picture, scene(picture, whole=VERDICT), Theme()).shape == picture.shape
+    assert draw_scene(picture, scene(picture, whole=VERDICT), Theme()).shape == picture.shape
     box = (0.0, 0.0, float(size[1]), float(size[0]))
-    assert paint(picture, scene(picture, box), Theme()).shape == picture.shape
+    assert draw_scene(picture, scene(picture, box), Theme()).shape == picture.shape

@@ -22,31 +22,31 @@ def noisy(picture):
     return (picture + RANDOM.integers(0, 5, SHAPE)).clip(0, 255).astype(np.uint8)
 
 
-def test_a_screen_that_stays_while_the_camera_changes_is_stuck():
-    stillness, screen = FreezeDetector(), scene()
+def test_a_screen_that_stays_while_the_camera_changes_is_frozen():
+    detector, screen = FreezeDetector(), scene()
     for _ in range(3):
-        stillness.look(scene(), screen)
-        assert not stillness.stuck
-    stillness.look(scene(), screen)
-    assert stillness.stuck
-    stillness.look(scene(), scene())
-    assert not stillness.stuck
+        detector.update(scene(), screen)
+        assert not detector.frozen
+    detector.update(scene(), screen)
+    assert detector.frozen
+    detector.update(scene(), scene())
+    assert not detector.frozen
 
 
 @pytest.mark.parametrize("quiet", [True, False])
-def test_an_empty_room_is_no_reason_to_doubt(quiet):
-    stillness, room, screen = FreezeDetector(), scene() // 2, scene()
+def test_an_empty_room_is_not_a_frozen_screen(quiet):
+    detector, room, screen = FreezeDetector(), scene() // 2, scene()
     for _ in range(100):
-        stillness.look(room if quiet else noisy(room), screen)
-        assert not stillness.stuck
+        detector.update(room if quiet else noisy(room), screen)
+        assert not detector.frozen
 
 
-def test_a_screen_that_follows_is_not_doubted():
-    stillness = FreezeDetector()
+def test_a_screen_that_follows_the_camera_is_not_frozen():
+    detector = FreezeDetector()
     for _ in range(100):
         picture = scene()
-        stillness.look(picture, picture)
-        assert not stillness.stuck
+        detector.update(picture, picture)
+        assert not detector.frozen
 
 
 # One process each: a window in memory, and a card that takes no more pictures.
@@ -61,13 +61,13 @@ SCRIPT = """
 
     shape, settings = eval(sys.argv[1]), eval(sys.argv[2])
     window = Window(Display(fullscreen=False, **settings), Theme(), headless=True)
-    random, stillness = np.random.default_rng(1), FreezeDetector()
+    random, detector = np.random.default_rng(1), FreezeDetector()
 
     def looks(count):
         for _ in range(count):
             pixels = random.integers(16, 235, shape, dtype=np.uint8)
-            window.show(Frame(0, 0.0, pixels), None, stillness)
-            print(int(stillness.stuck), end="")
+            window.show(Frame(0, 0.0, pixels), None, detector)
+            print(int(detector.frozen), end="")
 
     looks(6)
     write, Texture.write = Texture.write, lambda *arguments: None
@@ -86,7 +86,7 @@ SCRIPT = """
         ((121, 161, 3), {"width": 640, "height": 250}),
     ],
 )
-def test_a_card_that_takes_no_more_pictures_is_noticed(shape, settings):
+def test_a_gpu_that_draws_no_more_frames_is_noticed(shape, settings):
     command = [sys.executable, "-c", dedent(SCRIPT), repr(shape), repr(settings)]
     root = ROOT
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

@@ -32,10 +32,10 @@ def layouts(arranging, times, tracks=()):
 
 
 def words(layout):
-    return {caption.style.words for caption in layout.captions}
+    return {caption.spec.words for caption in layout.captions}
 
 
-def test_the_picture_dims_and_words_drift_after_a_while_alone(typesetter):
+def test_after_a_while_alone_the_image_dims_and_words_drift_by(typesetter):
     seen = layouts(wall(typesetter, after_s=10), range(60))
     assert all(layout.brightness == 1 and words(layout) == {"wallflower"} for layout in seen[:10])
     brightness = [layout.brightness for layout in seen[10:]]
@@ -53,7 +53,7 @@ def test_words_rise_and_stay_off_each_other(typesetter):
     for layout in layouts(arranging, [index / 4 for index in range(400)]):
         places = []
         for caption in layout.captions:
-            width, height = typesetter.measure(caption.style)
+            width, height = typesetter.measure(caption.spec)
             box = (caption.x, caption.y, caption.x + width, caption.y + height)
             for other in places:
                 assert (
@@ -62,12 +62,12 @@ def test_words_rise_and_stay_off_each_other(typesetter):
                     or (box[3] <= other[1] or other[3] <= box[1])
                 ), (caption, other)
             places.append(box)
-            if layout.brightness < 1 and caption.style in before:
-                assert caption.y <= before[caption.style] or caption.y > 600
-            before[caption.style] = caption.y
+            if layout.brightness < 1 and caption.spec in before:
+                assert caption.y <= before[caption.spec] or caption.y > 600
+            before[caption.spec] = caption.y
 
 
-def test_whoever_comes_has_the_wall_to_themselves_at_once(typesetter):
+def test_the_animation_ends_at_once_when_somebody_comes(typesetter):
     arranging = wall(typesetter, after_s=5)
     layouts(arranging, range(30))
     (met,) = layouts(arranging, [30], SOMEONE)
@@ -76,7 +76,7 @@ def test_whoever_comes_has_the_wall_to_themselves_at_once(typesetter):
     assert layouts(arranging, [34])[0].brightness == 1
 
 
-def test_never_is_never(typesetter):
+def test_with_after_s_zero_it_never_dims(typesetter):
     assert layouts(wall(typesetter, after_s=0), [0, 1e6])[1].brightness == 1
 
 
@@ -86,13 +86,13 @@ def test_the_greeting_is_shown_in_the_curators_words_and_moves(typesetter):
         (caption.x, caption.y)
         for layout in seen
         for caption in layout.captions
-        if caption.style.words == "Kommen Sie näher"
+        if caption.spec.words == "Kommen Sie näher"
     ]
     assert len(places) == len(seen)
     assert len(set(places)) > 20
 
 
-def test_a_camera_that_was_gone_says_nothing_about_who_was_there(typesetter):
+def test_a_gap_between_frames_restarts_the_idle_time(typesetter):
     arranging = wall(typesetter, after_s=10)
     layouts(arranging, range(5), SOMEONE)
     (back,) = layouts(arranging, [100])
@@ -113,6 +113,6 @@ def test_a_long_greeting_in_large_type_stays_on_the_screen(typesetter):
     theme = Theme(text_scale=3, idle={"after_s": 1, "text": "Kommen Sie näher. " * 11})
     arranging = LayoutEngine(theme, typesetter.measure, ())
     (caption,) = layouts(arranging, range(10))[-1].captions
-    width, height = typesetter.measure(caption.style)
+    width, height = typesetter.measure(caption.spec)
     assert 0 <= caption.x <= 1280 - width
     assert 0 <= caption.y <= 720 - height

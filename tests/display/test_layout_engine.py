@@ -35,7 +35,7 @@ def laid_out(typesetter, what, screen=(1280, 720), mirror=True):
     view = Viewport((what.width, what.height), screen, "cover", mirror)
     layout = arranger(typesetter).arrange(what, 0.0, view)
     captions = [
-        (c.x, c.y, c.x + typesetter.measure(c.style)[0], c.y + typesetter.measure(c.style)[1])
+        (c.x, c.y, c.x + typesetter.measure(c.spec)[0], c.y + typesetter.measure(c.spec)[1])
         for c in layout.captions
     ]
     return captions, layout
@@ -169,7 +169,7 @@ def test_before_a_verdict_there_is_a_box_without_words(typesetter):
     assert (captions, len(layout.boxes)) == ([], 1)
 
 
-def test_boxes_are_predicted_to_the_pictures_time(typesetter):
+def test_boxes_are_predicted_to_the_time_of_the_frame(typesetter):
     track = Track(1, 1.0, (100.0, 100.0, 200.0, 200.0), (50.0, 0.0, 50.0, 0.0), None)
     view = Viewport((1280, 720), (1280, 720), "cover", False)
     layout = arranger(typesetter).arrange(Scene(0, 1.0, 1280, 720, (track,), None), 1.2, view)
@@ -181,7 +181,7 @@ def test_a_face_that_comes_nearer_has_its_words_drawn_three_times_at_most(typese
     for side in range(20, 400):
         what = scene((500, 100, 500 + side, 100 + side), words="grass widower, divorced man")
         view = Viewport((1280, 720), (1280, 720), "cover", True)
-        styles |= {c.style for c in arranger(typesetter).arrange(what, 0.0, view).captions}
+        styles |= {c.spec for c in arranger(typesetter).arrange(what, 0.0, view).captions}
     assert len(styles) <= 3
 
 
@@ -194,10 +194,10 @@ def following(typesetter, boxes, seconds=0.1, **theme):
         yield arranging.arrange(what, index * seconds, view).captions
 
 
-def test_a_face_that_comes_and_goes_a_little_keeps_its_size_of_type(typesetter):
+def test_a_face_that_moves_slightly_keeps_its_type_size(typesetter):
     widths = [118, 122, 116, 124, 119, 121] * 5
     sizes = {
-        captions[0].style.size
+        captions[0].spec.size
         for captions in following(typesetter, [(500, 200, 500 + w, 350) for w in widths])
     }
     assert len(sizes) == 1
@@ -205,7 +205,7 @@ def test_a_face_that_comes_and_goes_a_little_keeps_its_size_of_type(typesetter):
 
 def test_a_face_that_comes_near_gets_larger_type_once(typesetter):
     sizes = [
-        captions[0].style.size
+        captions[0].spec.size
         for captions in following(typesetter, [(500, 200, 500 + w, 350) for w in range(80, 200, 2)])
     ]
     assert sorted(sizes) == sizes
@@ -236,7 +236,7 @@ def test_the_words_turn_through_the_candidates_until_one_has_won(typesetter):
         what = Scene(0, 0.0, 1280, 720, (track,), None)
         arranging = arranger(typesetter, cycle_candidates=cycle_candidates)
         return {
-            arranging.arrange(what, time / 100, view).captions[0].style.words
+            arranging.arrange(what, time / 100, view).captions[0].spec.words
             for time in range(0, 100, 4)
         }
 
@@ -251,13 +251,13 @@ def test_gloss_and_score_are_shown_to_curators_who_want_them(typesetter):
     what = Scene(0, 0.0, 1280, 720, (track,), None)
     view = Viewport((1280, 720), (1280, 720), "cover", False)
 
-    def style(**theme):
-        return arranger(typesetter, **theme).arrange(what, 0.0, view).captions[0].style
+    def spec(**theme):
+        return arranger(typesetter, **theme).arrange(what, 0.0, view).captions[0].spec
 
-    assert (style().words, style().below) == ("clinician", "")
-    shown = style(gloss=True, score=True)
+    assert (spec().words, spec().below) == ("clinician", "")
+    shown = spec(gloss=True, score=True)
     assert (shown.words, shown.below) == ("clinician 83%", "a practitioner of medicine")
-    plain, glossed = typesetter.measure(style()), typesetter.measure(shown)
+    plain, glossed = typesetter.measure(spec()), typesetter.measure(shown)
     assert glossed[1] > 1.3 * plain[1]
 
 
@@ -268,19 +268,19 @@ def test_a_theme_scales_words_and_lines(typesetter):
         arranger(typesetter, text_scale=scale, box_width=scale).arrange(what, 0.0, view)
         for scale in (1, 2)
     )
-    assert twice.captions[0].style.size == pytest.approx(2 * once.captions[0].style.size, abs=1)
-    assert twice.line == 2 * once.line
-    assert arranger(typesetter, box_width=0).arrange(what, 0.0, view).line == 0
+    assert twice.captions[0].spec.size == pytest.approx(2 * once.captions[0].spec.size, abs=1)
+    assert twice.line_width == 2 * once.line_width
+    assert arranger(typesetter, box_width=0).arrange(what, 0.0, view).line_width == 0
 
 
 def test_a_caption_never_blinks_while_the_next_words_are_set(typesetter):
     asked = set()
 
-    def slowly(style):
-        """Like a scribe: nothing the first time."""
-        if style in asked:
-            return typesetter.measure(style)
-        asked.add(style)
+    def slowly(spec):
+        """Like a renderer: nothing the first time."""
+        if spec in asked:
+            return typesetter.measure(spec)
+        asked.add(spec)
         return None
 
     labels = tuple(Label(f"n{index}", f"word {index}", 0.3) for index in range(5))
@@ -299,6 +299,6 @@ def test_a_face_hidden_for_a_moment_has_its_words_as_before(typesetter):
     sizes = []
     for at, what in enumerate([scene(near), scene(hardly_near), scene(), scene(hardly_near)]):
         layout = arranging.arrange(what, at / 10, view)
-        sizes += [caption.style.size for caption in layout.captions]
+        sizes += [caption.spec.size for caption in layout.captions]
     assert len(sizes) == 3
     assert len(set(sizes)) == 1

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from installation.display.screen import DisplayError, choose, log_renderer
+from installation.display.screen import DisplayError, choose_monitor, log_renderer
 from tests.paths import ROOT
 
 needs_xvfb = pytest.mark.skipif(not shutil.which("Xvfb"), reason="no Xvfb here")
@@ -27,21 +27,21 @@ MONITORS = [Monitor("HDMI-1"), Monitor("DP-2"), Monitor("eDP-1", is_primary=True
 
 
 def test_monitors_are_chosen_by_name_or_number():
-    assert choose(MONITORS, None) is MONITORS[2]
-    assert choose(MONITORS[:2], None) is MONITORS[0]
-    assert choose(MONITORS, "DP-2") is choose(MONITORS, "1") is MONITORS[1]
+    assert choose_monitor(MONITORS, None) is MONITORS[2]
+    assert choose_monitor(MONITORS[:2], None) is MONITORS[0]
+    assert choose_monitor(MONITORS, "DP-2") is choose_monitor(MONITORS, "1") is MONITORS[1]
     with pytest.raises(
         DisplayError, match="'HDMI-2' is connected, only 0: HDMI-1, 1: DP-2, 2: eDP-1"
     ):
-        choose(MONITORS, "HDMI-2")
+        choose_monitor(MONITORS, "HDMI-2")
     with pytest.raises(DisplayError, match="no monitor '3' is connected"):
-        choose(MONITORS, "3")
+        choose_monitor(MONITORS, "3")
 
 
 @pytest.mark.parametrize(("renderer", "told"), [("llvmpipe (LLVM 15)", True), ("NV168", False)])
-def test_drawing_with_the_processor_is_told(caplog, renderer, told):
+def test_drawing_on_the_cpu_is_logged(caplog, renderer, told):
     log_renderer(renderer)
-    assert ("without a graphics card" in caplog.text) == told
+    assert ("without a GPU" in caplog.text) == told
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ def test_a_monitor_that_is_not_there_is_one_line(server):
 @needs_xvfb
 def test_a_server_that_saves_no_energy_is_no_reason_to_complain(server):
     _, display = server
-    script = "    for _ in range(3):\n        window.darken()\n        window.lighten()\n"
-    window = on(display, OPEN.format(display="") + script + "    print(window.moved)\n")
+    script = "    for _ in range(3):\n        window.screen_off()\n        window.screen_on()\n"
+    window = on(display, OPEN.format(display="") + script + "    print(window.monitors_changed)\n")
     out, err = window.communicate(timeout=300)
     assert (window.returncode, out.split("\n")[1]) == (0, "False"), err
     assert "DPMS" not in err
@@ -141,11 +141,11 @@ TURN_OFF = """
     randr.XRRGetScreenResources.restype = POINTER(Resources)
     at = c_void_p(x.XOpenDisplay(None))
     found = randr.XRRGetScreenResources(at, c_ulong(x.XDefaultRootWindow(at)))
-    print(window.dark)
+    print(window.monitors_off)
     nothing = (c_int(0), c_int(0), c_ulong(0), c_int(1), None, c_int(0))
     off = randr.XRRSetCrtcConfig(at, found, c_ulong(found.contents.crtcs[0]), c_ulong(0), *nothing)
     x.XSync(at, 0)
-    print(window.dark, window.moved)
+    print(window.monitors_off, window.monitors_changed)
 """
 
 
@@ -156,6 +156,9 @@ def test_monitors_that_were_turned_off_are_noticed(server):
     out, err = window.communicate(timeout=60)
     assert out.split("\n")[1:3] == ["False", "True False"], err
     # Started meanwhile, the wall waits for one to be turned on.
-    window = on(display, OPEN.format(display="") + "    print(window.dark, window.moved)\n")
+    window = on(
+        display,
+        OPEN.format(display="") + "    print(window.monitors_off, window.monitors_changed)\n",
+    )
     out, err = window.communicate(timeout=60)
     assert (window.returncode, out.split("\n")[1]) == (0, "True False"), err

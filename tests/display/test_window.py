@@ -58,7 +58,7 @@ def shot(tmp_path, where, theme=None, **settings):
 
 
 @pytest.mark.parametrize("where", ["headless", pytest.param("screen", marks=needs_xvfb)])
-def test_what_is_shown_is_the_picture_mirrored_with_box_and_words(tmp_path, where):
+def test_the_mirrored_frame_is_shown_with_box_and_words(tmp_path, where):
     picture = shot(tmp_path, where)
     assert picture[300, 600].tolist() == [200, 40, 90]
     assert picture[20, 20].tolist() == [10, 160, 60]
@@ -84,7 +84,7 @@ def test_memory_and_screen_agree_to_the_pixel(tmp_path):
     assert np.abs(difference).max() <= 1
 
 
-def test_without_a_screen_it_says_so():
+def test_a_missing_screen_is_an_error():
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
     ran = subprocess.run(
         [

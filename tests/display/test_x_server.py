@@ -90,7 +90,7 @@ def has_library(name):
         ),
     ],
 )
-def test_a_server_that_lacks_something_is_told(folder, options, cause, remedy):
+def test_a_server_without_an_extension_is_reported(folder, options, cause, remedy):
     with x_server(*options) as (_, display):
         line = told(folder, 1, DISPLAY=display)
         assert line.startswith(f"the X server {display} {cause}")
@@ -106,22 +106,20 @@ def test_a_server_with_more_colours_will_do(folder):
 
 
 @needs_xvfb
-def test_an_old_opengl_is_told(folder):
+def test_an_old_opengl_is_reported(folder):
     with x_server() as (_, display):
         line = told(folder, 1, DISPLAY=display, **OLD)
         assert line.startswith(
-            f"it takes OpenGL 3.3 to draw on the screen {display}, and there is only 2.1 "
+            f"drawing on the screen {display} requires OpenGL 3.3, but only 2.1 "
         )
         assert checked(folder, DISPLAY=display, **OLD) == [line]
 
 
-def test_an_old_opengl_is_told_without_a_screen(folder):
+def test_an_old_opengl_without_a_screen_is_reported(folder):
     ran = installation(folder, "demo", "--headless", "--frames", "1", **OLD)
     assert ran.returncode == 1
     last = ran.stderr.splitlines()[-1]
-    assert last.startswith(
-        "installation: it takes OpenGL 3.3 to draw in memory, and there is only 2.1 "
-    )
+    assert last.startswith("installation: drawing in memory requires OpenGL 3.3, but only 2.1 ")
 
 
 def cookie(path, key):
@@ -134,7 +132,7 @@ def cookie(path, key):
 
 @needs_xvfb
 @pytest.mark.parametrize("wrong", [True, False])
-def test_a_cookie_that_is_wrong_or_missing_is_told(folder, wrong):
+def test_a_wrong_or_missing_cookie_is_reported(folder, wrong):
     right = cookie(folder / "right", b"0123456789abcdef")
     with x_server("-auth", right) as (_, display):
         mine = folder / "mine"
@@ -143,14 +141,14 @@ def test_a_cookie_that_is_wrong_or_missing_is_told(folder, wrong):
             cookie(mine, b"fedcba9876543210")
         environment = {"DISPLAY": display, "XAUTHORITY": str(mine)}
         line = told(folder, 75, **environment)
-        assert line.startswith(f"the X server {display} refuses: ")
+        assert line.startswith(f"the X server {display} rejects the connection: ")
         assert ("Invalid MIT-MAGIC-COOKIE-1 key" if wrong else "Authorization required") in line
         assert line.endswith(f"; it is {mine}")
         assert checked(folder, **environment) == [line, line]
 
 
 @needs_xvfb
-def test_a_server_with_too_many_clients_is_told(folder):
+def test_a_server_with_too_many_clients_is_reported(folder):
     with x_server("-maxclients", "64") as (_, display), ExitStack() as clients:
         hello = struct.pack("<2sHHHHH", b"l", 11, 0, 0, 0, 0)
         while True:
@@ -161,7 +159,7 @@ def test_a_server_with_too_many_clients_is_told(folder):
                 break
         line = told(folder, 75, DISPLAY=display)
         assert line.startswith(
-            f"the X server {display} refuses: Maximum number of clients reached; "
+            f"the X server {display} rejects the connection: Maximum number of clients reached; "
         )
         assert checked(folder, DISPLAY=display) == [line, line]
 
@@ -171,16 +169,16 @@ def test_a_server_with_too_many_clients_is_told(folder):
     [
         (":987", 75, "no X server answers at :987; is it running? see systemctl status"),
         ("127.0.0.1:3", 75, "no X server answers at 127.0.0.1:3; is it running?"),
-        ("nowhere", 1, "DISPLAY is 'nowhere', which names no X server; set it to one such as :0"),
-        (":", 1, "DISPLAY is ':', which names no X server; set it to one such as :0"),
+        ("nowhere", 1, "DISPLAY is 'nowhere', which is not the name of an X server; set"),
+        (":", 1, "DISPLAY is ':', which is not the name of an X server; set"),
     ],
 )
-def test_a_name_without_a_server_is_told(folder, display, status, line):
+def test_a_name_without_a_server_is_reported(folder, display, status, line):
     assert told(folder, status, DISPLAY=display).startswith(line)
 
 
 @needs_xvfb
-def test_a_screen_that_the_server_has_not_is_told(folder):
+def test_a_screen_that_the_server_lacks_is_reported(folder):
     with x_server() as (_, display):
         line = told(folder, 75, DISPLAY=f"{display}.7")
     assert line.startswith(f"no X server answers at {display}.7, or it has fewer screens; ")
@@ -191,18 +189,18 @@ def test_a_server_that_does_not_answer_is_told(folder):
     with socket.create_server(("127.0.0.1", free_port())) as mute:
         display = f"127.0.0.1:{mute.getsockname()[1] - 6000}"
         line = told(folder, 75, DISPLAY=display)
-        assert line.startswith(f"the X server {display} does not answer within 10 s; ")
+        assert line.startswith(f"the X server {display} does not respond within 10 s; ")
         assert checked(folder, DISPLAY=display) == [line, line]
 
 
 @needs_xvfb
-def test_a_window_that_is_not_shown_is_told(folder):
+def test_a_window_that_is_not_shown_is_reported(folder):
     with x_server() as (_, display):
         manager = hung_manager(display)
         wall = Running(
             folder,
             display,
-            "import installation.display.opening as opening\nopening._SHOWING_S = 1.0",
+            "import installation.display.opening as opening\nopening._SHOW_TIMEOUT_S = 1.0",
         )
         try:
             assert wall.process.wait(LONG) == 75

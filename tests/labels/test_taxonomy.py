@@ -58,6 +58,6 @@ def test_a_word_of_several_meanings_is_all_of_them():
         ("under ", "is not a word for a person"),
     ],
 )
-def test_what_is_no_label_is_refused_with_what_may_be_meant(text, hint):
+def test_what_is_not_a_label_is_rejected_with_suggestions(text, hint):
     with pytest.raises(WordError, match=hint):
         select(text)

@@ -65,7 +65,7 @@ def test_what_is_in_the_journal_alone_is_in_the_copy(folder):
     assert count_rows(folder / "copy") == 1235
 
 
-def test_while_the_wall_writes_it_is_of_one_moment(folder):
+def test_a_backup_made_while_writing_is_a_snapshot(folder):
     record, stop = folder / "record.sqlite", threading.Event()
 
     def write():
@@ -126,7 +126,7 @@ def test_what_is_no_record_leaves_no_copy(folder, harm, says):
     assert not (folder / "copy").exists() and left_over(folder) == []
 
 
-def test_where_it_cannot_be_written_it_says_so(folder):
+def test_a_backup_that_cannot_be_written_is_an_error(folder):
     ran = backup(folder, "nowhere/copy")
     assert ran.returncode == 1
     assert ran.stderr.startswith("installation: nowhere/copy: No such file or directory; name a")

@@ -61,13 +61,13 @@ def test_csv_to_the_terminal_or_a_file(folder):
     assert (folder / "rows.csv").read_text() == ran.stdout
 
 
-def test_the_wall_may_be_writing(folder):
+def test_commands_work_while_the_record_is_being_written(folder):
     with closing(Store(folder / "record.sqlite")) as store:
         store.add([Entry(NOON, "n09842047", 0.5, 3, "web", "safe", "e")])
         assert json.loads(record(folder, "summary", "--json").stdout)["entries"] == 7
 
 
-def test_trouble_is_a_line(folder):
+def test_an_error_is_one_line(folder):
     (folder / "off.yaml").write_text("record: {file: null}")
     assert "record.file is null" in complaint(folder, "summary", "--config", "off.yaml")
     assert "nowhere" in complaint(folder, "export", "--csv", "nowhere/rows.csv")
@@ -79,7 +79,7 @@ def test_trouble_is_a_line(folder):
     assert "nothing has been recorded yet" in complaint(folder, "summary")
 
 
-def test_records_are_summed_and_looked_at(folder):
+def test_records_are_merged_and_summarised(folder):
     with closing(Store(folder / "web.sqlite")) as store:
         store.add([Entry(NOON, "n09842047", 0.5, 3, "web", "safe", "e")])
     for new in (6, 0):

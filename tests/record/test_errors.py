@@ -30,7 +30,7 @@ def read(path):
 
 @pytest.mark.parametrize("place", ODD_PLACES)
 @pytest.mark.parametrize("use", [Store, count_rows, read])
-def test_what_is_no_file_is_said(folder, place, use):
+def test_anything_but_a_file_is_reported(folder, place, use):
     before = sorted(folder.iterdir())
     with pytest.raises(RecordError) as caught:
         use(folder / place)
@@ -40,7 +40,7 @@ def test_what_is_no_file_is_said(folder, place, use):
 
 
 @pytest.mark.parametrize("place", ODD_PLACES)
-def test_recording_pauses_and_whoever_records_is_not_held_up(folder, place):
+def test_recording_pauses_without_blocking_anybody(folder, place):
     writer = RecordWriter(folder / place)
     writer.submit([ENTRY])
     wait(lambda: writer.error)
@@ -49,7 +49,7 @@ def test_recording_pauses_and_whoever_records_is_not_held_up(folder, place):
     writer.close()
 
 
-def test_recording_goes_on_when_it_is_away(folder):
+def test_recording_resumes_when_the_obstacle_is_gone(folder):
     writer = RecordWriter(folder / "fifo")
     writer.submit([ENTRY])
     wait(lambda: writer.error)
@@ -61,7 +61,7 @@ def test_recording_goes_on_when_it_is_away(folder):
 
 @pytest.mark.parametrize("place", ODD_PLACES)
 @pytest.mark.parametrize("action", ["summary", "export", "plot", "merge", "merged into"])
-def test_the_commands_say_so(folder, place, action):
+def test_commands_report_anything_but_a_file(folder, place, action):
     Store(folder / "sound.sqlite").close()
     odd = str(folder / place)
     command = {
@@ -85,7 +85,7 @@ def test_the_commands_say_so(folder, place, action):
     assert ran.stderr.count("\n") == 1
 
 
-def test_a_link_is_followed_and_its_target_begun(folder):
+def test_a_link_is_followed_and_its_target_created(folder):
     (folder / "disk").mkdir()
     link = folder / "link"
     link.symlink_to("disk/record.sqlite")
@@ -111,7 +111,7 @@ def test_a_damaged_record_behind_a_link_is_set_aside_where_it_is(folder):
     assert aside.read_bytes() == damaged
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(RecordError, match="create the folder") as caught:
         Store(tmp_path / "nowhere" / "record.sqlite")
     assert f"create the folder {tmp_path}/nowhere" in str(caught.value)

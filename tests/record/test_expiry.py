@@ -102,7 +102,7 @@ def test_a_record_that_was_kept_whole_counts_as_shortened(record):
     assert record.ages == AGES[1:]
 
 
-def test_so_does_one_that_was_kept_whole_for_a_while(settled):
+def test_a_setting_that_kept_all_rows_for_a_while_counts_too(settled):
     settled.start(None)
     assert settled.lines == []
     settled.start(365)
@@ -111,7 +111,7 @@ def test_so_does_one_that_was_kept_whole_for_a_while(settled):
     assert "4 words" in settled.lines[0]
 
 
-def test_it_survives_restarts_and_is_said_at_each(settled):
+def test_an_announcement_survives_restarts_and_is_repeated_at_each(settled):
     settled.start(30)
     first, at = settled.lines, settled.announced.at
     for _ in range(3):
@@ -124,7 +124,7 @@ def test_it_survives_restarts_and_is_said_at_each(settled):
 
 
 @pytest.mark.parametrize("back", [365, 1000, None])
-def test_a_setting_that_is_put_back_loses_nothing(settled, back):
+def test_a_restored_setting_loses_nothing(settled, back):
     sweep = settled.start(30)
     settled.run(sweep, 20)
     sweep = settled.start(back)
@@ -134,7 +134,7 @@ def test_a_setting_that_is_put_back_loses_nothing(settled, back):
     assert settled.ages == AGES[1:]
 
 
-def test_one_that_is_put_half_back_is_announced_anew(settled):
+def test_a_setting_that_is_partly_restored_is_announced_again(settled):
     settled.run(settled.start(30), 20)
     sweep = settled.start(150)
     assert "1 word from before" in settled.lines[0]
@@ -143,7 +143,7 @@ def test_one_that_is_put_half_back_is_announced_anew(settled):
     assert settled.ages == AGES[2:]
 
 
-def test_what_the_setting_of_before_deletes_goes_on_meanwhile(settled):
+def test_the_previous_setting_applies_until_then(settled):
     with closing(Store(settled.path)) as store:
         store.add([replace(ENTRY, hour=hour_of(settled.now) - 24 * 365 + 5)])
     sweep = settled.start(30)
@@ -153,7 +153,7 @@ def test_what_the_setting_of_before_deletes_goes_on_meanwhile(settled):
     assert settled.ages == AGES[1:]
 
 
-def test_a_setting_by_which_nothing_goes_is_in_force_at_once(settled):
+def test_a_setting_that_deletes_nothing_applies_at_once(settled):
     sweep = settled.start(250)
     assert settled.lines == []
     assert settled.run(sweep, 30) == []
@@ -169,7 +169,7 @@ def test_hourly_deletion_goes_on_without_announcement(settled):
     assert settled.ages == AGES[2:]
 
 
-def test_so_it_does_after_a_few_days_off(settled):
+def test_expired_rows_are_deleted_after_a_few_days_off(settled):
     lines = []
     for _ in range(60):
         settled.now += 3 * DAY
@@ -199,7 +199,7 @@ def test_a_clock_in_the_far_future_deletes_nothing_before_a_day_has_passed(settl
     assert len(sweep()) == 1 and settled.ages == kept
 
 
-def test_nor_does_it_what_was_announced_just_before(settled):
+def test_a_clock_in_the_far_future_does_not_delete_what_was_just_announced(settled):
     sweep = settled.start(30)
     right, settled.now = settled.now, YEAR_2099
     (line,) = sweep()
@@ -212,7 +212,7 @@ def test_nor_does_it_what_was_announced_just_before(settled):
     assert settled.ages == (20, 10, 1)
 
 
-def test_a_wall_that_was_off_for_long_says_so_and_catches_up(settled):
+def test_a_machine_that_was_off_for_long_announces_and_catches_up(settled):
     settled.now += 200 * DAY
     sweep = settled.start(365)
     (line,) = settled.lines
@@ -221,7 +221,7 @@ def test_a_wall_that_was_off_for_long_says_so_and_catches_up(settled):
     assert settled.ages == AGES[2:]
 
 
-def test_a_wall_that_is_on_one_day_a_week_deletes_what_it_announced(settled):
+def test_a_machine_that_runs_one_day_a_week_deletes_what_it_announced(settled):
     for _ in range(30):
         settled.now += 7 * DAY
         sweep = settled.start(365)
@@ -287,7 +287,7 @@ def test_of_two_programs_the_setting_of_the_one_started_last_counts(settled):
     assert settled.ages == AGES[1:]
 
 
-def test_what_was_set_aside_is_announced_too(settled):
+def test_files_set_aside_are_announced_too(settled):
     with closing(Store(settled.path)) as store:
         store.delete_before(hour_of(NOW) - 24 * 99)
     aside = settled.path.with_name("record.sqlite.damaged-20260801-120000")
@@ -301,14 +301,14 @@ def test_what_was_set_aside_is_announced_too(settled):
     assert not aside.exists()
 
 
-def test_a_program_of_before_finds_its_record_as_it_was(settled):
+def test_an_earlier_version_finds_its_record_unchanged(settled):
     settled.start(30)
     with closing(sqlite3.connect(settled.path)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (2,)
     assert count_rows(settled.path) == len(AGES) - 1
 
 
-def test_the_wall_goes_by_it_while_it_runs(record, monkeypatch, caplog):
+def test_the_writer_deletes_expired_rows_while_it_runs(record, monkeypatch, caplog):
     class Clock:
         time = staticmethod(lambda: record.now)
         monotonic = staticmethod(keeping.time.monotonic)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from installation.record import merge as merging
 from installation.record.entry import Entry
 from installation.record.merge import merge
 from installation.record.reader import open_readonly
@@ -96,13 +95,13 @@ def test_words_alike_are_not_the_same(into, tmp_path):
     assert rows(into) == {7: 40}
 
 
-def test_what_has_grown_since(into, walls):
+def test_rows_added_since_the_last_merge_are_merged(into, walls):
     new(into, *walls)
     grow(walls[1], [1000, 1001])
     assert new(into, *walls) == [0, 2, 0]
 
 
-def test_what_was_pruned_since_stays_in_the_sum(into, tmp_path):
+def test_rows_pruned_since_stay_in_the_target(into, tmp_path):
     wall = tmp_path / "wall.sqlite"
     grow(wall, range(10), hour=100)
     grow(wall, range(10, 20))
@@ -145,14 +144,14 @@ def test_a_copy_that_lives_on_beside_the_first(into, walls, tmp_path):
     assert rows(into) == Counter([*range(50), 1000, 2000, 2001])
 
 
-def test_sums_of_sums(into, walls, tmp_path):
+def test_merged_records_can_be_merged(into, walls, tmp_path):
     city = tmp_path / "city.sqlite"
     new(city, *walls[:2])
     assert new(into, walls[1], city, walls[2], city) == [50, 50, 50, 0]
     assert sum(rows(into).values()) == 150
 
 
-def test_what_is_merged_says_what_it_said(into, tmp_path):
+def test_merged_rows_keep_their_content(into, tmp_path):
     wall, said = tmp_path / "wall.sqlite", Entry(5, "n1", 0.123, 9, "web", "full", "semantic")
     with closing(Store(wall)) as store:
         store.add([said])
@@ -163,14 +162,14 @@ def test_what_is_merged_says_what_it_said(into, tmp_path):
     assert into.stat().st_mode & 0o137 == 0
 
 
-def test_the_order_in_which_words_were_given_is_not_told(tmp_path):
+def test_the_order_of_words_is_not_revealed(tmp_path):
     grow(tmp_path / "wall.sqlite", range(100))
     with open_readonly(tmp_path / "wall.sqlite") as database:
         found = [each for (each,) in database.execute("SELECT seconds FROM entry")]
     assert found != sorted(found) and sorted(found) == list(range(100))
 
 
-def test_one_that_is_being_written(into, tmp_path):
+def test_rows_in_the_journal_are_merged(into, tmp_path):
     wall = tmp_path / "wall.sqlite"
     with closing(Store(wall)) as store:
         for number in range(1, 4):
@@ -183,7 +182,7 @@ def test_one_that_is_being_written(into, tmp_path):
         assert wall.read_bytes() == before
 
 
-def test_one_in_a_place_where_nothing_can_be_written(into, walls, monkeypatch):
+def test_a_record_in_a_read_only_folder_can_be_merged(into, walls, monkeypatch):
     access = os.access
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
     before = sorted(walls[0].parent.iterdir())
@@ -192,7 +191,7 @@ def test_one_in_a_place_where_nothing_can_be_written(into, walls, monkeypatch):
     assert new(into, walls[0]) == [0]
 
 
-def test_one_of_the_first_version_is_one_with_what_becomes_of_it(into, tmp_path):
+def test_a_first_version_record_merges_with_its_migrated_copy_once(into, tmp_path):
     wall, backup = tmp_path / "wall.sqlite", tmp_path / "backup.sqlite"
     # Words alike too, and some that are gone.
     first_version(wall, [1, 1, 1, 2, 3], hour=100)
@@ -276,7 +275,9 @@ def _folder(path):
         (_folder, ""),
     ],
 )
-def test_one_that_cannot_be_merged_is_told_and_the_others_are(into, walls, harm, says):
+def test_a_record_that_cannot_be_merged_is_reported_and_the_others_are_merged(
+    into, walls, harm, says
+):
     grow(walls[1], range(100, 20_000))
     new(into, walls[0])
     grow(walls[0], [5000])
@@ -298,7 +299,7 @@ def test_an_empty_one_adds_nothing(into, walls, tmp_path):
     assert (tmp_path / "empty.sqlite").stat().st_size == 0
 
 
-def test_rows_that_somebody_changed_are_told_and_left(into, walls):
+def test_rows_that_have_changed_are_reported_and_skipped(into, walls):
     new(into, *walls)
     with closing(sqlite3.connect(walls[0])) as database, database:
         database.execute("UPDATE entry SET seconds = 7000 WHERE seconds < 3")
@@ -344,13 +345,12 @@ def test_a_sum_that_cannot_be_written_to_is_left_as_it_is(into, walls, harm):
     assert not list(into.parent.glob("*.damaged-*"))
 
 
-def test_a_sum_that_another_program_writes_to_is_waited_for(into, walls, monkeypatch):
+def test_a_sum_that_another_program_writes_to_is_waited_for(into, walls):
     new(into, walls[0])
-    monkeypatch.setattr(merging, "_LOCK_TIMEOUT_S", 0.1)
     with closing(sqlite3.connect(into)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(RecordError, match=r"all\.sqlite: database is locked; stop the other"):
-            list(merge(into, walls))
+            list(merge(into, walls, lock_timeout_s=0.1))
     assert new(into, *walls) == [0, 50, 50]
 
 
@@ -424,7 +424,7 @@ for number in range(400):
 """
 
 
-def test_while_the_wall_goes_on_writing(into, tmp_path):
+def test_a_record_is_merged_while_it_is_being_written(into, tmp_path):
     wall = tmp_path / "wall.sqlite"
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITE, str(wall)],
@@ -555,7 +555,7 @@ class Fleet:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_whatever_happens_it_is_the_plain_sum(tmp_path, seed):
+def test_random_merges_yield_the_plain_sum(tmp_path, seed):
     fleet = Fleet(tmp_path, random.Random(seed))
     for step in range(80):
         fleet.live()

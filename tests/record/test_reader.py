@@ -53,7 +53,7 @@ def test_it_can_be_read_while_it_is_written(path):
             assert count(path) == number
 
 
-def test_one_who_reads_holds_nobody_up_and_sees_one_moment(path):
+def test_a_reader_blocks_nobody_and_sees_a_snapshot(path):
     with closing(Store(path)) as store:
         store.add(entries(1))
         with open_readonly(path) as database:
@@ -79,7 +79,7 @@ def test_a_copy_in_a_place_where_nothing_can_be_written(closed, monkeypatch):
     assert sorted(closed.parent.iterdir()) == before
 
 
-def test_one_of_an_older_version_is_read_as_if_it_were_of_this(closed, monkeypatch):
+def test_a_record_of_an_older_version_is_migrated_for_reading(closed, monkeypatch):
     before = closed.read_bytes()
     addition = "ALTER TABLE entry ADD COLUMN wall TEXT NOT NULL DEFAULT 'west'"
     monkeypatch.setattr(storing, "_MIGRATIONS", (*storing._MIGRATIONS, addition))
@@ -94,12 +94,12 @@ def test_an_empty_file_is_an_empty_record(path):
     assert path.stat().st_size == 0
 
 
-def test_there_is_none(path):
+def test_a_missing_record_is_explained(path):
     assert "no such file; nothing has been recorded yet" in complaint(path)
     assert not path.exists()
 
 
-def test_it_is_damaged(closed):
+def test_a_damaged_record_is_explained(closed):
     data = closed.read_bytes()
     closed.write_bytes(b"hello" * 1000)
     assert "not a database; the installation sets this file aside" in complaint(closed)
@@ -108,7 +108,7 @@ def test_it_is_damaged(closed):
         database.execute("SELECT sum(seconds) FROM entry").fetchall()
 
 
-def test_it_belongs_to_another_program_or_a_newer_version(path, closed):
+def test_a_record_of_another_program_or_a_newer_version_is_explained(path, closed):
     with closing(sqlite3.connect(closed)) as database:
         database.execute("PRAGMA user_version = 99")
     assert "written by a newer version" in complaint(closed)
@@ -118,13 +118,13 @@ def test_it_belongs_to_another_program_or_a_newer_version(path, closed):
     assert "another program's database" in complaint(path)
 
 
-def test_a_folder_is_none(path):
+def test_a_folder_is_not_a_record(path):
     path.mkdir()
     complaint(path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
-def test_one_that_may_not_be_read(closed):
+def test_a_record_without_permission_is_explained(closed):
     closed.chmod(0)
     assert "Permission denied; run this with sudo" in complaint(closed)
 
@@ -181,7 +181,7 @@ def test_days_have_as_many_hours_as_they_have_and_none_is_left_between(day, zone
     assert Period(zone, since=day + timedelta(days=1)).hours.start == hours.stop
 
 
-def test_without_bounds_it_is_all_there_can_be():
+def test_without_bounds_a_period_includes_everything():
     hours = Period(BERLIN).hours
     assert hours[0] == 0
     assert Period(BERLIN).local(hours[-1]).year > 9000

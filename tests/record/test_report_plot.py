@@ -72,7 +72,7 @@ def test_a_sheet_is_a4_at_300_pixels_an_inch(tmp_path, number):
     assert {(0, 0, 0), (255, 255, 255), (0x39, 0xFF, 0x14)} <= set(map(tuple, colours.tolist()))
 
 
-def test_a_page_needs_nothing_else_and_says_all_in_text(tmp_path):
+def test_a_page_is_self_contained_and_has_all_data_as_text(tmp_path):
     path = tmp_path / "page.html"
     found = summary(tmp_path, entries(3000))
     save(found, "Europe/Berlin", path)
@@ -102,7 +102,7 @@ def test_what_a_file_may_hold_is_text_on_the_page(tmp_path):
     assert not {"script", "b"} & set(page.tags)
 
 
-def test_nothing_is_not_drawn(tmp_path):
+def test_an_empty_summary_is_not_drawn(tmp_path):
     with pytest.raises(InstallationError, match="nothing to plot"):
         save(summary(tmp_path, []), "Europe/Berlin", tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()

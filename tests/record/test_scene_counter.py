@@ -42,7 +42,7 @@ def test_a_settled_word_counts_once_when_its_face_has_gone(tally):
     assert tally.flush() == []
 
 
-def test_it_is_told_only_when_the_face_can_not_be_found_again(tally):
+def test_an_entry_is_complete_only_when_its_face_is_gone_for_good(tally):
     tally.add(scene(0, (1, "n1", True, 0.5)), NOW)
     assert tally.add(scene(2.9), NOW) == []
     assert tally.add(scene(3.1), NOW) == [entry("n1", 0)]
@@ -70,7 +70,7 @@ def test_words_that_did_not_settle_do_not_count(tally):
     assert tally.flush() == []
 
 
-def test_the_word_for_an_empty_picture_does_not_count(tally):
+def test_the_word_for_a_whole_frame_does_not_count(tally):
     whole = Verdict(Label("n1", "astronaut", 1.0), True)
     assert tally.add(scene(0, whole=whole), NOW) == []
     assert tally.flush() == []
@@ -84,7 +84,7 @@ def test_people_are_counted_each_for_themselves(tally):
     assert tally.add(scene(9.5), NOW) == [entry("n3", 6, 1)]
 
 
-def test_the_end_of_the_day_tells_what_is_shown_still(tally):
+def test_flushing_completes_the_words_still_shown(tally):
     tally.add(scene(0, (1, "n1", True, 0.5), (2, "n2", False, 0.5)), NOW)
     tally.add(scene(1, (1, "n1", True, 0.5), (2, "n2", True, 0.5)), NOW)
     assert tally.flush() == [entry("n1", 1), entry("n2", 0)]
@@ -103,7 +103,7 @@ def test_a_clock_that_is_put_right_changes_no_duration(tally):
     assert tally.flush() == [entry("n1", 2)]
 
 
-def test_a_pause_without_pictures_ends_what_was_shown_before_it(tally):
+def test_a_gap_between_scenes_ends_all_entries(tally):
     tally.add(scene(0, (1, "n1", True, 0.5)), NOW)
     tally.add(scene(2, (1, "n1", True, 0.5)), NOW)
     # The same number again is the same path through the picture, but nobody remembers its word.
@@ -116,7 +116,7 @@ def test_scenes_whose_clock_is_set_back_begin_anew(tally):
     assert tally.add(scene(5), NOW) == [entry("n1", 0)]
 
 
-def test_an_entry_tells_nothing_of_where_or_who():
+def test_an_entry_does_not_contain_position_or_identity():
     assert Entry.__slots__ == (
         *("hour", "wnid", "confidence", "seconds", "source", "policy", "engine"),
     )

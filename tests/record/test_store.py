@@ -68,7 +68,7 @@ def test_rows_can_be_counted_while_others_are_written(path):
             assert count_rows(path) == number
 
 
-def test_counting_says_what_is_wrong(path):
+def test_errors_of_counting_are_explained(path):
     with pytest.raises(RecordError, match=r"record\.sqlite: unable to open"):
         count_rows(path)
     path.write_bytes(b"no database at all, but long enough to be looked at" * 20)
@@ -122,7 +122,7 @@ def test_a_damaged_record_is_set_aside_and_a_new_one_begun(full, caplog, harm):
     assert len(caplog.records) == 1
 
 
-def test_what_belongs_to_a_damaged_record_goes_with_it(path):
+def test_the_journal_of_a_damaged_record_is_set_aside_too(path):
     store = Store(path)
     store.add(entries(5))
     wal = path.with_name("record.sqlite-wal").read_bytes()
@@ -164,7 +164,7 @@ def test_nothing_set_aside_is_ever_overwritten(path, monkeypatch):
     ]
 
 
-def test_whatever_happens_to_the_bytes_it_opens_or_says_why_not(full):
+def test_any_damage_either_opens_or_is_explained(full):
     data = full.read_bytes()
     chance = random.Random(0)
     for _ in range(200):
@@ -232,7 +232,7 @@ def test_a_batch_is_written_whole_or_not_at_all(path):
     assert count_rows(path) == 0
 
 
-def test_one_who_holds_the_file_is_not_waited_for_long(path):
+def test_a_program_that_locks_the_record_is_not_waited_for_long(path):
     with closing(Store(path)) as store, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(RecordError, match="locked"):
@@ -242,7 +242,7 @@ def test_one_who_holds_the_file_is_not_waited_for_long(path):
     assert count_rows(path) == 1
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(RecordError, match=r"missing/record\.sqlite: No such file or directory; "):
         Store(tmp_path / "missing" / "record.sqlite")
 
@@ -279,7 +279,7 @@ def test_the_journal_stays_short(path):
             assert path.with_name("record.sqlite-wal").stat().st_size < 2**19
 
 
-def test_what_is_forgotten_has_left_the_files(path):
+def test_deleted_rows_leave_no_trace_in_the_files(path):
     with closing(old_and_new(path)) as store:
         assert traces(path)
         store.delete_before(101)
@@ -288,7 +288,7 @@ def test_what_is_forgotten_has_left_the_files(path):
     assert [row[0] for row in rows(path)] == [472222] * 500
 
 
-def test_nothing_is_left_of_what_was_moved_before_it_was_forgotten(path):
+def test_no_trace_is_left_of_rows_moved_before_they_were_deleted(path):
     with closing(Store(path)) as store:
         for hour in range(200):
             row = replace(entries(1)[0], hour=hour, engine=f"engine-of-the-hour-{hour:03}")
@@ -299,7 +299,7 @@ def test_nothing_is_left_of_what_was_moved_before_it_was_forgotten(path):
             assert traces(path, b"engine-of-the-hour-%03d" % hour) == []
 
 
-def test_what_is_forgotten_is_counted_by_the_hour(path):
+def test_rows_are_deleted_by_the_hour(path):
     with closing(old_and_new(path)) as store:
         store.delete_before(100)
         assert count_rows(path) == 1000
@@ -307,7 +307,7 @@ def test_what_is_forgotten_is_counted_by_the_hour(path):
         assert count_rows(path) == 500
 
 
-def test_one_who_reads_while_something_is_forgotten_delays_it_only(path):
+def test_a_reader_only_delays_a_deletion(path):
     with closing(old_and_new(path)) as store:
         with closing(sqlite3.connect(path)) as reader:
             reader.execute("BEGIN")
@@ -319,7 +319,7 @@ def test_one_who_reads_while_something_is_forgotten_delays_it_only(path):
         assert traces(path) == []
 
 
-def test_what_was_set_aside_is_forgotten_when_all_in_it_is_old(path):
+def test_files_set_aside_are_deleted_when_all_in_them_is_expired(path):
     aside_long_ago = path.with_name("record.sqlite.damaged-19700105-040000")
     aside_now = path.with_name("record.sqlite.damaged-20261122-180000-wal")
     another = path.with_name("record.sqlite.backup")

@@ -98,14 +98,14 @@ def test_where_under_which_policy_and_by_what_they_were_given(path):
     assert found.engines == {"person-semantic": 4, "other": 1}
 
 
-def test_nothing_is_a_line(path):
+def test_an_empty_record_is_summarised_in_a_line(path):
     found = read(path, until=date(2000, 1, 1))
     assert (found.entries, found.first, found.words) == (0, None, ())
     assert list(as_text(found)) == ["nothing was recorded in this period"]
     assert found.as_json()["since"] is None
 
 
-def test_text_tells_what_was_found(path):
+def test_text_lists_the_counts(path):
     lines = list(as_text(read(path), max_rows=2))
     assert lines[:3] == [
         "21 November to 23 November 2026",
@@ -130,7 +130,7 @@ def test_json_is_complete(path):
     assert sum(told["hours"]) == sum(told["weekdays"]) == sum(map(sum, told["week"])) == 5
 
 
-def test_a_word_that_no_table_here_has_is_told_by_its_number(path):
+def test_an_unknown_synset_is_shown_by_its_wnid(path):
     with closing(Store(path)) as store:
         store.add([entry("2026-11-22T15:00+01:00", "n99999999")] * 9)
     found = read(path)

@@ -250,7 +250,7 @@ def test_a_time_that_comes_twice_opens_at_the_first_and_closes_at_the_last():
     assert end - start == timedelta(hours=1, minutes=30)
 
 
-def test_a_moment_may_be_told_in_any_zone():
+def test_a_time_may_be_given_in_any_zone():
     hours = Schedule(["mon 10:00-18:00"], (), "Test/Kolkata")
     moment = datetime(2026, 6, 1, 4, 30, tzinfo=UTC)
     for zone in (UTC, ZoneInfo("Test/Berlin"), timezone(timedelta(hours=-9))):
@@ -258,7 +258,7 @@ def test_a_moment_may_be_told_in_any_zone():
         assert not hours.is_open(moment.astimezone(zone) - MINUTE)
 
 
-def test_a_moment_without_a_zone_is_refused():
+def test_a_time_without_a_zone_is_rejected():
     with pytest.raises(ValueError, match="time zone"):
         Schedule().is_open(datetime(2026, 6, 1))  # noqa: DTZ001
 
@@ -325,7 +325,7 @@ def test_openings_are_understood(text):
         ("mon-tue-wed 10:00-18:00", "'tue-wed' is not a day"),
     ],
 )
-def test_openings_that_are_none_say_what_would_be(text, reason):
+def test_invalid_openings_say_what_would_be_valid(text, reason):
     for understand in (check_span, lambda text: Schedule([text])):
         with pytest.raises(ValueError, match=reason) as caught:
             understand(text)
@@ -354,7 +354,7 @@ def test_closed_days_are_understood(text):
         ("2027-01-02..2026-12-24", "ends before it begins"),
     ],
 )
-def test_closed_days_that_are_none_say_what_would_be(text, reason):
+def test_invalid_closed_days_say_what_would_be_valid(text, reason):
     for understand in (check_closed, lambda text: Schedule((), [text])):
         with pytest.raises(ValueError, match=reason) as caught:
             understand(text)
@@ -378,14 +378,14 @@ def test_zones_are_understood():
         ("Q", "such as Europe/Berlin"),
     ],
 )
-def test_zones_that_are_none_say_what_would_be(name, reason):
+def test_invalid_zones_say_what_would_be_valid(name, reason):
     for understand in (check_zone, lambda name: Schedule((), (), name)):
         with pytest.raises(ValueError, match=reason) as caught:
             understand(name)
         assert "\n" not in str(caught.value)
 
 
-def test_changes_alternate():
+def test_opening_and_closing_alternate():
     hours = Schedule(["mon-fri 10:00-18:00", "fri 22:00-02:00"], ["12-25"], "Test/New_York")
     now = datetime(2026, 1, 1, tzinfo=UTC)
     states = []

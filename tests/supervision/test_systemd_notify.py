@@ -43,7 +43,7 @@ def test_without_a_manager_nothing_happens(monkeypatch):
     notifier.close()
 
 
-def test_a_manager_that_does_not_listen_stops_nobody(tmp_path):
+def test_a_manager_that_does_not_listen_does_not_stop_the_service(tmp_path):
     before = len(list(Path("/proc/self/fd").iterdir()))
     for address in (tmp_path / "nowhere", tmp_path):
         notifier = Notifier(str(address))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from installation.config.model import Config
-from installation.display.draw_still import paint
+from installation.display.draw_still import draw_scene
 from installation.inference.crop import crop_resize
 from installation.vision.classifier import context_regions
 from installation.vision.still_classifier import ImageResult
@@ -50,7 +50,7 @@ def render(result: ImageResult, config: Config, detail: Detail) -> ImageResponse
     """Return the response to an image, with as much detail as wanted."""
     jpeg = None
     if detail != "labels":
-        jpeg = _jpeg(paint(result.image, result.scene(), config.theme))
+        jpeg = _jpeg(draw_scene(result.image, result.scene(), config.theme))
     return ImageResponse(result, jpeg, _crops_seen(result) if detail == "page" else (), config)
 
 

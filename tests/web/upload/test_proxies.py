@@ -15,8 +15,8 @@ from tests.web.upload.serving import LONG, Serving, encoded
 
 pytestmark = pytest.mark.endurance
 
-# Each of them finds out by itself, in a second or so, who is there.
-SECONDS = 4
+# Proxies notice within a second or so which workers are there.
+WAIT_S = 4
 
 
 @pytest.fixture(params=["nginx", "haproxy"])
