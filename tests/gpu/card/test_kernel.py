@@ -123,7 +123,7 @@ def run(gpu, spec, stored, form, regions, half):
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("size", [(64, 48), (322, 201), (1280, 720)], ids=str)
-def test_regions_are_cut_as_float64_would(gpu, form, size, half):
+def test_crops_equal_those_computed_in_float64(gpu, form, size, half):
     width, height = size if form == "BGR" else (size[0], size[1] // 2 * 2)
     rng = np.random.default_rng([width, half, FORMATS.index(form)])
     stored, pixels = picture(form, width, height, rng)
@@ -143,7 +143,7 @@ def test_regions_are_cut_as_float64_would(gpu, form, size, half):
     assert np.mean(off) < 0.002
 
 
-def test_padded_rows_are_stepped_over(gpu):
+def test_row_padding_is_skipped(gpu):
     """What a camera's driver hands over may have rows longer than the picture."""
     import pycuda.driver as cuda
 
@@ -172,7 +172,7 @@ def test_padded_rows_are_stepped_over(gpu):
     assert np.array_equal(planes, plain)
 
 
-def test_card_and_processor_cut_the_same(gpu):
+def test_gpu_and_cpu_crops_are_equal(gpu):
     from installation.inference.crop import crop_resize
 
     rng = np.random.default_rng(5)
@@ -198,7 +198,7 @@ def test_halves_are_rounded_to_even(gpu):
         assert np.array_equal(run(gpu, spec, frame, "BGR", region, True), wanted), (mean, scale)
 
 
-def test_a_new_frame_replaces_the_old_whatever_its_size(gpu):
+def test_a_new_frame_replaces_the_old_one_whatever_its_size(gpu):
     spec = manifest(8, 8, mean=(0, 0, 0), scale=(1, 1, 1))
     for width, height, grey in ((30, 20, 10), (2000, 1500, 200), (16, 16, 90), (2000, 1500, 40)):
         frame = np.full((height, width, 3), grey, np.uint8)
