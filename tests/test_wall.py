@@ -77,7 +77,7 @@ def in_step(crowd_source, monkeypatch):
 @pytest.mark.usefixtures("in_step")
 def test_the_crowd_is_boxed_on_the_wall(config, crowd_source):
     report = rehearse(config, crowd_source, 150).report()
-    assert "150 pictures" in report
+    assert "150 frames" in report
     share, mean = report.split("; ")[1].split(" of faces boxed, mean IoU ")
     assert int(share.rstrip("%")) >= 90
     assert float(mean) >= 0.6
@@ -127,7 +127,7 @@ def prepare_slowly(monkeypatch, slates, steps=1):
 def test_the_wall_tells_how_far_the_preparations_are(config, crowd_source, slates, monkeypatch):
     prepare_slowly(monkeypatch, slates, 20)
     report = rehearse(config, crowd_source, 10).report()
-    assert "10 pictures" in report
+    assert "10 frames" in report
     shares = [int(words[10:-1]) for words in slates if words.startswith("preparing ")]
     assert sorted(set(shares)) == list(range(0, 100, 5))
     assert shares == sorted(shares)
