@@ -126,7 +126,7 @@ def prepare_slowly(monkeypatch, slates, steps=1):
 def test_the_wall_tells_how_far_the_preparations_are(config, crowd_source, slates, monkeypatch):
     prepare_slowly(monkeypatch, slates, 20)
     report = rehearse(config, crowd_source, 10).report()
-    assert "10 pictures" in report
+    assert "10 frames" in report
     shares = [int(words[10:-1]) for words in slates if words.startswith("preparing ")]
     assert sorted(set(shares)) == list(range(0, 100, 5))
     assert shares == sorted(shares)

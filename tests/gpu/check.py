@@ -1,7 +1,7 @@
-"""Everything that takes a GPU, in one go: run on a machine that has one, network or not.
+"""All tests that need a real GPU, in one run, with or without a network connection.
 
-Needs the project installed with its engines built. Prints what was found, what was checked, how
-GPU and CPU agree, and the benchmark; exit status 0 when no check failed.
+Requires the project installed with its engines built. Prints the GPU, the test results, how well
+GPU and CPU agree, and the benchmark; exit status 0 if no test failed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def pictures() -> list[Frame]:
 
 
 def agreement(settings: Inference) -> str:
-    """Say how the answers on the GPU compare with those on the CPU."""
+    """Compare the results on the GPU with those on the CPU."""
     names = settings.detector, settings.classifier
     overlaps, same, faces = [], [], 0
     with (
@@ -68,18 +68,18 @@ def agreement(settings: Inference) -> str:
     found = sum(overlap > 0.9 for overlap in overlaps)
     return (
         f"agreement with the CPU: {found} of {faces} faces with IoU > 0.9, "
-        f"the same first word in {np.mean(same):.1%} of {len(same)} regions"
+        f"the same best label in {np.mean(same):.1%} of {len(same)} regions"
     )
 
 
 def main() -> int:
-    """Check, compare, measure."""
+    """Test, compare, measure."""
     try:
         card = find_device()
     except NoDeviceError as error:
-        print(f"nothing to check: {error}", file=sys.stderr)
+        print(f"no GPU to test: {error}", file=sys.stderr)
         return 2
-    print(f"card: {card.name}, sm_{card.compute_capability}, driver {card.driver}")
+    print(f"GPU: {card.name}, sm_{card.compute_capability}, driver {card.driver}")
     settings = Inference(device="gpu", engines=BUILT)
     checks = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rs", "tests/gpu/card"],

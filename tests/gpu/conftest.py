@@ -1,4 +1,4 @@
-"""A subprocess that finds a GPU, where there is none."""
+"""Runs code on a fake GPU."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ import textwrap
 
 import pytest
 
-from tests.gpu.fake_cuda_build import RehearsalError, default_folder, prepare
+from tests.gpu.fake_cuda_build import FakeBuildError, default_folder, prepare
 
 
 @pytest.fixture(scope="session")
-def equipment():
-    """The environment variables that put the stand-ins in place."""
+def fakes():
+    """The environment variables with which a process uses the fakes."""
     try:
         return prepare(default_folder())
-    except RehearsalError as error:
+    except FakeBuildError as error:
         pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture
-def rehearse(equipment, tmp_path):
-    """Run Python code in a process of its own with the stand-ins; returns what it printed.
+def run_on_fakes(fakes, tmp_path):
+    """Run Python code in a new process with the fakes; return what it prints.
 
-    The driver library is loaded but once in a process, and what breaks it may end the process:
-    hence a new one each time. Keyword arguments become environment variables.
+    A process loads the driver library once, and an error in it may end the process: hence a new
+    process each time. Keyword arguments become environment variables.
     """
 
     def run(code, **environment):
         done = subprocess.run(
             [sys.executable, "-c", textwrap.dedent(code)],
-            env=os.environ | equipment | environment,
+            env=os.environ | fakes | environment,
             cwd=tmp_path,
             capture_output=True,
             text=True,

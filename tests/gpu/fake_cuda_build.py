@@ -1,10 +1,10 @@
-"""Build what lets the code for a GPU run where there is none.
+"""Builds the fake CUDA driver, so that the code for a GPU runs without one.
 
-The real pycuda is compiled against a stand-in for the driver library, whose memory is host memory
-and whose kernels are the project's own, compiled as C++. A stand-in for TensorRT runs networks on
-the CPU. Both are fakes at the edge of hardware only; what lies on this side of it runs as it is.
+The real pycuda is compiled against a fake driver library (`fake_cuda`), whose memory is host memory
+and whose kernels are the project's own, compiled as C++. A fake TensorRT (`fake_tensorrt`) runs
+networks on the CPU. Only the hardware's interface is fake; everything above it is real.
 
-Needs the Debian packages g++ and python3-dev (Python.h and pyconfig.h), and pip.
+Requires the Debian packages g++ and python3-dev (Python.h and pyconfig.h), and pip.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-STANDIN = HERE / "fake_tensorrt"
+FAKE_CUDA = HERE / "fake_cuda"
+FAKE_TENSORRT = HERE / "fake_tensorrt"
 KERNELS = HERE.parent.parent / "installation" / "inference"
 
 PYCUDA = (
     "pycuda==2026.1 --hash=sha256:759516160628ba06f32ce7e563e3f5b9214691dc9528a03ea99ea1073f4e14ba"
 )
-# Always these headers, whatever toolkit is installed: they say which functions a driver has.
+# Always these headers, whatever toolkit is installed: they list the functions of the driver.
 HEADERS = (
     "nvidia-cuda-runtime==13.0.96"
     " --hash=sha256:7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548"
 )
-# The real compiler for kernels: it needs no GPU, so that it is not one of the stand-ins.
+# The real compiler of kernels: it needs no GPU.
 NVRTC = "nvidia-cuda-nvrtc==13.0.88"
-# pycuda includes this header too, which comes in another package.
+# A header that pycuda includes, from another package.
 PROFILER = """
 typedef enum CUoutput_mode_enum { CU_OUT_KEY_VALUE_PAIR, CU_OUT_CSV } CUoutput_mode;
 extern "C" CUresult cuProfilerInitialize(const char *, const char *, CUoutput_mode);
@@ -62,35 +63,35 @@ _PYCUDA_MACROS = {
 }
 _BOOST_PARTS = ("python", "smart_ptr", "system")
 _STUB_FLAGS = ("-xc", "-O1", "-w")
-_STANDIN_FLAGS = ("-std=c++17", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unknown-pragmas")
+_DRIVER_FLAGS = ("-std=c++17", "-O2", "-g", "-Wall", "-Wextra", "-Wno-unknown-pragmas")
 
 
-class RehearsalError(RuntimeError):
-    """The equipment cannot be built here; one line says why."""
+class FakeBuildError(RuntimeError):
+    """The fakes cannot be built here; one line says why."""
 
 
 def default_folder() -> Path:
-    """Return where the equipment is kept between test runs."""
+    """Return where the fakes are cached between test runs."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "installation-rehearsal"
+    return Path(cache).expanduser() / "installation-fake-cuda"
 
 
 def prepare(folder: Path) -> dict[str, str]:
-    """Build the equipment, or find it built already.
+    """Build the fakes, unless they are cached.
 
     Parameters
     ----------
     folder
-        Keeps what was built; several processes may use it at once.
+        The cache; several processes may use it at once.
 
     Returns
     -------
     dict
-        Environment variables with which a subprocess sees the stand-ins and pycuda.
+        Environment variables with which a subprocess uses the fakes and pycuda.
 
     Raises
     ------
-    RehearsalError
+    FakeBuildError
         A compiler, headers or packages are missing.
     """
     _check_tools()
@@ -104,16 +105,16 @@ def prepare(folder: Path) -> dict[str, str]:
         pycuda = _once(
             folder,
             "pycuda",
-            # An extension made with one major version of numpy does not load with another.
+            # An extension built with one major version of NumPy does not load with another.
             [PYCUDA, HEADERS, _PYCUDA_FLAGS, sysconfig.get_config_var("SOABI"), np.__version__[0]],
             lambda new: _build_pycuda(new, headers),
         )
         library = _once(
             folder,
             "driver",
-            [HEADERS, _STANDIN_FLAGS, platform.machine()]
-            + [path.read_text(encoding="utf-8") for path in _standin_sources()],
-            lambda new: _build_standin(new, headers),
+            [HEADERS, _DRIVER_FLAGS, platform.machine()]
+            + [path.read_text(encoding="utf-8") for path in _fake_cuda_sources()],
+            lambda new: _build_driver(new, headers),
         )
         compiler = _once(
             folder,
@@ -123,27 +124,27 @@ def prepare(folder: Path) -> dict[str, str]:
         )
     return {
         "LD_LIBRARY_PATH": _before("LD_LIBRARY_PATH", library),
-        "PYTHONPATH": _before("PYTHONPATH", STANDIN, pycuda, compiler),
+        "PYTHONPATH": _before("PYTHONPATH", FAKE_TENSORRT, pycuda, compiler),
     }
 
 
 def _before(variable: str, *folders: Path) -> str:
-    """Return a search path that begins with some folders and goes on as before."""
+    """Return a search path with some folders before the current ones."""
     return os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get(variable)])])
 
 
 def _check_tools() -> None:
     if shutil.which("g++") is None:
-        raise RehearsalError("g++ is missing; install it: apt-get install g++ python3-dev")
+        raise FakeBuildError("g++ is missing; install it: apt-get install g++ python3-dev")
     include = Path(sysconfig.get_path("include"))
     if not (include / "Python.h").exists():
-        raise RehearsalError(
+        raise FakeBuildError(
             f"{include}/Python.h is missing; install it: apt-get install python3-dev"
         )
 
 
 def _once(folder: Path, name: str, ingredients: list, make: Callable[[Path], None]) -> Path:
-    """Make a folder aside and move it into place when it is whole."""
+    """Build a folder under another name, and rename it when it is complete."""
     digest = hashlib.sha256(repr(ingredients).encode()).hexdigest()
     target = folder / f"{name}-{digest[:16]}"
     if not target.exists():
@@ -161,7 +162,7 @@ def _run(*command: str | Path, cwd: Path | None = None) -> None:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "rror" in line]
         reason = lines[0] if lines else done.stderr.strip() or "no reason given"
-        raise RehearsalError(f"{' '.join(map(str, command[:4]))} ...: {reason}")
+        raise FakeBuildError(f"{' '.join(map(str, command[:4]))} ...: {reason}")
 
 
 def _pip(*arguments: str | Path) -> None:
@@ -179,7 +180,7 @@ def _download(pin: str, folder: Path, *options: str) -> Path:
 
 def _fetch_headers(new: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        # The same wheel on every machine: the header does not depend on the processor.
+        # The same wheel on every machine: the header does not depend on the CPU.
         only = ("--only-binary=:all:", "--platform=manylinux2014_x86_64")
         with zipfile.ZipFile(_download(HEADERS, Path(scratch), *only)) as wheel:
             name = next(name for name in wheel.namelist() if name.endswith("/cuda.h"))
@@ -188,7 +189,7 @@ def _fetch_headers(new: Path) -> None:
 
 
 def _write_stubs(headers: Path, target: Path) -> None:
-    """Write C with every function that the headers name; what we define ourselves wins."""
+    """Write C stubs of all functions in the headers; the fake's own definitions override them."""
     text = "".join(path.read_text(encoding="utf-8") for path in headers.iterdir())
     names = re.findall(r"\bcu[A-Z]\w*\b", text)
     stub = "__attribute__((weak)) int {}(void) {{ return 34; /* CUDA_ERROR_STUB_LIBRARY */ }}\n"
@@ -196,7 +197,7 @@ def _write_stubs(headers: Path, target: Path) -> None:
 
 
 def _compile(sources: Iterable[Path], flags: Iterable[str], folder: Path) -> list[Path]:
-    """Compile files side by side; the first ones should be those that take longest."""
+    """Compile files in parallel; those that take longest should be first."""
     objects = Path(tempfile.mkdtemp(dir=folder))
 
     def compile_one(numbered: tuple[int, Path]) -> Path:
@@ -214,8 +215,8 @@ def _link(objects: Iterable[Path], target: Path, *flags: str) -> None:
 
 
 def _build_pycuda(new: Path, headers: Path) -> None:
-    # pycuda's own setup compiles one file after another and wants a toolkit with a driver library;
-    # what it does besides is little.
+    # pycuda's own setup compiles one file after the other and requires a toolkit with a driver
+    # library; it does little else.
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         (work / "download").mkdir()
@@ -240,7 +241,7 @@ def _build_pycuda(new: Path, headers: Path) -> None:
         ]
         objects = _compile([*driver, wrapper / "_pvt_struct_v3.cpp"], flags, work)
 
-        # Linked against a driver library of nothing but stubs: which one is used is seen at run.
+        # Linked against a driver library of stubs only: the one in use is found at run time.
         _write_stubs(headers, work / "stubs.c")
         stubs = _compile([work / "stubs.c"], _STUB_FLAGS, work)
         _link(stubs, work / "libcuda.so", "-Wl,-soname,libcuda.so.1")
@@ -250,28 +251,28 @@ def _build_pycuda(new: Path, headers: Path) -> None:
         suffix = sysconfig.get_config_var("EXT_SUFFIX")
         _link(objects[:-1], package / f"_driver{suffix}", "-s", f"-L{work}", "-lcuda")
         _link(objects[-1:], package / f"_pvt_struct{suffix}", "-s")
-        # Says to importlib.metadata which version this is.
+        # Tells importlib.metadata the version.
         shutil.copytree(source / "pycuda.egg-info", new / "pycuda.egg-info")
     _pip("install", "-q", "--target", new, *NEEDS)
 
 
-def _standin_sources() -> list[Path]:
-    """Return all files that the stand-in for the driver is made from."""
+def _fake_cuda_sources() -> list[Path]:
+    """Return all source files of the fake driver."""
     return sorted(
         path
-        for folder in (STANDIN, KERNELS)
+        for folder in (FAKE_CUDA, KERNELS)
         for path in folder.iterdir()
         if path.suffix in {".cpp", ".cu", ".h"}
     )
 
 
-def _build_standin(new: Path, headers: Path) -> None:
+def _build_driver(new: Path, headers: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         work = Path(scratch)
         _write_stubs(headers, work / "stubs.c")
-        includes = (f"-I{headers}", f"-I{STANDIN}", f"-I{KERNELS}", "-fvisibility=hidden")
+        includes = (f"-I{headers}", f"-I{FAKE_CUDA}", f"-I{KERNELS}", "-fvisibility=hidden")
         objects = [
-            *_compile(sorted(STANDIN.glob("*.cpp")), [*_STANDIN_FLAGS, *includes], work),
+            *_compile(sorted(FAKE_CUDA.glob("*.cpp")), [*_DRIVER_FLAGS, *includes], work),
             *_compile([work / "stubs.c"], _STUB_FLAGS, work),
         ]
         _link(objects, new / "libcuda.so.1", "-Wl,-soname,libcuda.so.1", "-pthread")

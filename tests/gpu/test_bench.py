@@ -1,4 +1,4 @@
-"""The benchmark at work on the stand-in: what it measures there says nothing, that it does does."""
+"""The inference benchmark on the fakes: that it runs, not what it measures."""
 
 import json
 
@@ -24,22 +24,22 @@ TASKS = ["detect", *(f"classify {count}" for count in FACES)]
 
 
 @pytest.fixture
-def bench(rehearse, built, tmp_path):
+def bench(run_on_fakes, built, tmp_path):
     (tmp_path / "built").mkdir()
     for name in ("face-centerface", "person-semantic"):
         (tmp_path / "built" / name).symlink_to(built / name)
 
     def run(setup="", **environment):
         path = f"{built.parent.parent}:{prepare(default_folder())['PYTHONPATH']}"
-        said = rehearse(BENCH.format(setup=setup), PYTHONPATH=path, **environment)
-        return json.loads(said.splitlines()[-1])
+        output = run_on_fakes(BENCH.format(setup=setup), PYTHONPATH=path, **environment)
+        return json.loads(output.splitlines()[-1])
 
     return run
 
 
 def test_every_step_is_measured_on_engine_and_baseline(bench):
     report = bench()
-    assert report["device"].startswith("GPU NVIDIA Stand-in (sm_86")
+    assert report["device"].startswith("GPU NVIDIA Fake (sm_86")
     steps = ["preprocess", "upload", "infer", "download", "all but infer", "all"]
     assert [(row["task"], row["step"]) for row in report["rows"]] == [
         (task, step) for task in TASKS for step in steps
@@ -51,7 +51,7 @@ def test_every_step_is_measured_on_engine_and_baseline(bench):
         assert row["roofline"] > 0
 
 
-def test_without_tensorrt_all_but_the_networks_is_measured(bench):
+def test_without_tensorrt_everything_but_the_networks_is_measured(bench):
     report = bench("sys.modules['tensorrt'] = sys.modules['tensorrt_rtx'] = None")
     assert "networks were not run: TensorRT is not installed" in report["remarks"]
     steps = ["preprocess", "upload", "download", "all but infer"]

@@ -1,4 +1,4 @@
-"""GPU or CPU: which is taken, and what a technician reads when it is not the one hoped for."""
+"""GPU or CPU: which one is used, and what a technician reads if it is not the expected one."""
 
 import contextlib
 import ctypes
@@ -21,7 +21,7 @@ NAMES = ("face-centerface", "person-semantic")
 
 @pytest.fixture
 def place(built, tmp_path):
-    """A folder with a config and engines whose plans are its own."""
+    """A folder with a config, and with engines and plans of its own."""
     engines = tmp_path / "built"
     engines.mkdir()
     for name in (*NAMES, "demo-visitors", "person-glosses", "wheels"):
@@ -41,14 +41,14 @@ def picture(place, hopper):
 
 
 @pytest.fixture
-def command(place, equipment):
-    """Run a command where the stand-in is the GPU; returns status, output and errors."""
+def command(place, fakes):
+    """Run a command on the fakes; return status, output and errors."""
 
     def run(*arguments, **environment):
         done = subprocess.run(
             [sys.executable, "-m", "installation", *arguments],
             cwd=place,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | joined(equipment) | environment,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | joined(fakes) | environment,
             capture_output=True,
             text=True,
             timeout=1800,
@@ -60,18 +60,18 @@ def command(place, equipment):
     return run
 
 
-def joined(equipment):
-    return equipment | {"PYTHONPATH": f"{ROOT}:{equipment['PYTHONPATH']}"}
+def joined(fakes):
+    return fakes | {"PYTHONPATH": f"{ROOT}:{fakes['PYTHONPATH']}"}
 
 
 DEMO = ("demo", "--headless", "--frames", "3", "--output", "out.png")
 
 
-def test_auto_takes_the_gpu_and_says_so(command):
+def test_auto_uses_the_gpu_and_logs_it(command):
     done = command(*DEMO)
     assert done.returncode == 0, done.stderr
     assert (
-        "INFO inference on the GPU NVIDIA Stand-in (sm_86, CUDA 13.0), TensorRT 10.3.0, fp16"
+        "INFO inference on the GPU NVIDIA Fake (sm_86, CUDA 13.0), TensorRT 10.3.0, fp16"
         in done.stderr.splitlines()
     )
     assert done.stderr.count("inference on") == 1
@@ -79,51 +79,55 @@ def test_auto_takes_the_gpu_and_says_so(command):
 
 def test_plans_are_built_once(command, place):
     first, second = command(*DEMO), command(*DEMO)
-    assert first.stderr.count("building a plan for NVIDIA Stand-in") == 2
+    assert first.stderr.count("building a plan for NVIDIA Fake") == 2
     assert "building" not in second.stderr
     listed = command("engines", "list").stdout
     assert "face-centerface-sm_86.tensorrt.plan" in listed
-    assert "GPU NVIDIA Stand-in (sm_86, CUDA 13.0), TensorRT 10.3.0" in listed
-    assert command("engines", "verify").returncode == 0
+    assert "GPU NVIDIA Fake (sm_86, CUDA 13.0), TensorRT 10.3.0" in listed
+    assert command("engines", "list", "--check").returncode == 0
 
 
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"STANDIN_DRIVER": "13010"}, "built with driver CUDA 13.0, now CUDA 13.1"),
-        ({"STANDIN_NAME": "NVIDIA Other"}, "built for NVIDIA Stand-in, this card is NVIDIA Other"),
-        ({"STANDIN_TENSORRT": "10.13.0"}, "built by version 10.3.0 of TensorRT, now 10.13.0"),
-        ({"STANDIN_CC": "8.9"}, "not built for sm_89 yet"),
+        ({"FAKE_CUDA_DRIVER": "13010"}, "built with driver CUDA 13.0, now CUDA 13.1"),
+        ({"FAKE_CUDA_NAME": "NVIDIA Other"}, "built for NVIDIA Fake, this card is NVIDIA Other"),
+        ({"FAKE_TENSORRT_VERSION": "10.13.0"}, "built by version 10.3.0 of TensorRT, now 10.13.0"),
+        ({"FAKE_CUDA_CC": "8.9"}, "not built for sm_89 yet"),
     ],
 )
 def test_a_changed_machine_repairs_itself(command, changed, reason):
     command("engines", "build")
-    verified = command("engines", "verify", **changed)
+    verified = command("engines", "list", "--check", **changed)
     assert verified.returncode == 1
     assert f"will be built: {reason}" in verified.stdout
     run = command(*DEMO, **changed)
     assert run.returncode == 0, run.stderr
     assert (
         run.stderr.count(
-            f"building a plan for {changed.get('STANDIN_NAME', 'NVIDIA Stand-in')}: {reason}"
+            f"building a plan for {changed.get('FAKE_CUDA_NAME', 'NVIDIA Fake')}: {reason}"
         )
         == 2
     )
-    assert command("engines", "verify", **changed).returncode == 0
+    assert command("engines", "list", "--check", **changed).returncode == 0
 
 
 @pytest.mark.parametrize(
     ("environment", "level", "reason"),
     [
-        ({"STANDIN_DEVICES": "0"}, "INFO", "the NVIDIA driver finds no GPU"),
-        ({"STANDIN_INIT": "34"}, "INFO", "the NVIDIA driver library is only a stub for compiling"),
+        ({"FAKE_CUDA_DEVICES": "0"}, "INFO", "the NVIDIA driver finds no GPU"),
+        (
+            {"FAKE_CUDA_INIT": "34"},
+            "INFO",
+            "the NVIDIA driver library is only a stub for compiling",
+        ),
         # There is something to mend.
-        ({"STANDIN_INIT": "35"}, "WARNING", "driver is too old for the installed libraries"),
-        ({"STANDIN_INIT": "803"}, "WARNING", "was updated but is not loaded yet; restart"),
-        ({"STANDIN_INIT": "999"}, "WARNING", "the NVIDIA driver does not work (cuInit: "),
+        ({"FAKE_CUDA_INIT": "35"}, "WARNING", "driver is too old for the installed libraries"),
+        ({"FAKE_CUDA_INIT": "803"}, "WARNING", "was updated but is not loaded yet; restart"),
+        ({"FAKE_CUDA_INIT": "999"}, "WARNING", "the NVIDIA driver does not work (cuInit: "),
     ],
 )
-def test_without_a_working_gpu_the_cpu_is_taken_and_the_reason_said(
+def test_without_a_working_gpu_the_cpu_is_used_and_the_reason_logged(
     command, environment, level, reason
 ):
     done = command(*DEMO, **environment)
@@ -149,17 +153,17 @@ def test_no_driver_at_all(place):
     assert "on the CPU: no NVIDIA driver is installed (libcuda.so.1 not found)" in done.stderr
 
 
-def test_asked_for_by_name_a_missing_gpu_is_an_error(command, place, picture):
+def test_a_configured_gpu_that_is_missing_is_an_error(command, place, picture):
     configure(place, "gpu")
-    done = command("classify", picture.name, STANDIN_DEVICES="0")
+    done = command("classify", picture.name, FAKE_CUDA_DEVICES="0")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
         "installation: inference.device is gpu, but the NVIDIA driver finds no GPU\n"
     )
-    assert command("engines", "verify", STANDIN_DEVICES="0").returncode == 1
+    assert command("engines", "list", "--check", FAKE_CUDA_DEVICES="0").returncode == 1
 
 
-def test_asked_for_by_name_the_cpu_is_taken(command, place, picture):
+def test_a_configured_cpu_is_used(command, place, picture):
     configure(place, "cpu")
     assert "inference.device is cpu" in command(*DEMO).stderr
     done = command("classify", picture.name)
@@ -183,17 +187,17 @@ except NoGpuError as error:
         ("sys.modules['pycuda'] = None", {}, "pycuda is not installed"),
         (
             "sys.modules['tensorrt'] = None",
-            {"STANDIN_DRIVER": "12020"},
+            {"FAKE_CUDA_DRIVER": "12020"},
             "needs a driver for CUDA 13; the installed one is older (CUDA 12.2)",
         ),
         (
             "sys.modules['tensorrt'] = None",
-            {"STANDIN_CC": "9.0", "STANDIN_NAME": "NVIDIA H200"},
+            {"FAKE_CUDA_CC": "9.0", "FAKE_CUDA_NAME": "NVIDIA H200"},
             "does not support NVIDIA H200 (sm_90)",
         ),
         (
             "sys.modules['tensorrt_rtx'] = None",
-            {"STANDIN_TENSORRT": "8.5.3"},
+            {"FAKE_TENSORRT_VERSION": "8.5.3"},
             "TensorRT 8.5.3 is too old; 8.6 or newer is needed",
         ),
         (
@@ -203,8 +207,8 @@ except NoGpuError as error:
         ),
     ],
 )
-def test_what_does_not_agree_is_named(rehearse, setup, environment, reason):
-    said = rehearse(REFUSED.format(setup=setup), PYTHONPATH=path_with_root(), **environment)
+def test_each_incompatibility_is_named(run_on_fakes, setup, environment, reason):
+    said = run_on_fakes(REFUSED.format(setup=setup), PYTHONPATH=path_with_root(), **environment)
     assert reason in said
     assert said.count("\n") == 1
 
@@ -215,7 +219,7 @@ def path_with_root():
     return joined(prepare(default_folder()))["PYTHONPATH"]
 
 
-def test_answers_are_those_of_the_cpu(command, place, picture):
+def test_results_equal_those_of_the_cpu(command, place, picture):
     on_gpu = json.loads(command("classify", "--json", picture.name).stdout)
     configure(place, "cpu")
     on_cpu = json.loads(command("classify", "--json", picture.name).stdout)
@@ -225,9 +229,9 @@ def test_answers_are_those_of_the_cpu(command, place, picture):
         assert abs(ours - theirs) < 3
 
 
-def test_a_failure_ends_the_run_and_three_of_them_put_the_gpu_aside(command):
+def test_a_failure_ends_the_run_and_three_of_them_disable_the_gpu(command):
     command("engines", "build")
-    breaks = {"STANDIN_FAIL": "cuGraphLaunch:4:700"}
+    breaks = {"FAKE_CUDA_FAIL": "cuGraphLaunch:4:700"}
     for _ in range(3):
         done = command(*DEMO[:2], "--seconds", "600", **breaks)
         assert done.returncode == 1
@@ -240,18 +244,18 @@ def test_a_failure_ends_the_run_and_three_of_them_put_the_gpu_aside(command):
         "WARNING inference on the CPU: the GPU failed 3 times within the last hour, most recently"
     )
     assert said in done.stderr
-    verified = command("engines", "verify")
+    verified = command("engines", "list", "--check")
     assert verified.returncode == 1
     assert "the GPU failed 3 times within the last hour" in verified.stdout
     assert "used again in" in verified.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_orderly_end_is_no_failure(place, equipment, crowd_film, number):
+def test_an_orderly_exit_is_not_a_failure(place, fakes, crowd_film, number):
     process = subprocess.Popen(
         [sys.executable, "-m", "installation", "trace", str(crowd_film)],
         cwd=place,
-        env=os.environ | joined(equipment),
+        env=os.environ | joined(fakes),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -263,16 +267,16 @@ def test_an_orderly_end_is_no_failure(place, equipment, crowd_film, number):
     assert json.loads((place / "built" / "plans" / "gpu.json").read_text()) == []
 
 
-def test_a_tensorrt_that_cannot_be_loaded_leaves_the_cpu(rehearse, tmp_path):
+def test_if_tensorrt_cannot_be_loaded_the_cpu_is_used(run_on_fakes, tmp_path):
     (tmp_path / "tensorrt.py").write_text("raise OSError('libnvinfer.so.10: no such file')")
     (tmp_path / "tensorrt_rtx.py").write_text("raise RuntimeError('of another time')")
     path = f"{tmp_path}:{path_with_root()}"
-    said = rehearse(REFUSED.format(setup=""), PYTHONPATH=path)
+    said = run_on_fakes(REFUSED.format(setup=""), PYTHONPATH=path)
     assert "tensorrt cannot be imported (libnvinfer.so.10: no such file)" in said
     assert "tensorrt_rtx cannot be imported (of another time)" in said
 
 
-def test_a_plan_that_tensorrt_refuses_is_built_again_next_time(command, place):
+def test_a_plan_that_tensorrt_rejects_is_rebuilt_next_time(command, place):
     command("engines", "build")
     plan = place / "built" / "plans" / "face-centerface-sm_86.tensorrt.plan"
     description, content = read_checksummed(plan)
@@ -284,8 +288,8 @@ def test_a_plan_that_tensorrt_refuses_is_built_again_next_time(command, place):
     assert "inference on the GPU" in second.stderr
 
 
-def test_a_runtime_that_does_not_start_leaves_the_cpu(command, place, equipment):
-    """As the bindings do: by a TypeError."""
+def test_if_the_runtime_does_not_start_the_cpu_is_used(command, place, fakes):
+    """The real bindings raise a TypeError."""
     command("engines", "build")
     (place / "sitecustomize.py").write_text(
         "import sys, importlib.abc, importlib.util\n"
@@ -293,39 +297,39 @@ def test_a_runtime_that_does_not_start_leaves_the_cpu(command, place, equipment)
         "def fail(*_): raise TypeError('factory function returned nullptr')\n"
         "tensorrt.Runtime = fail\n"
     )
-    path = f"{place}:{joined(equipment)['PYTHONPATH']}"
+    path = f"{place}:{joined(fakes)['PYTHONPATH']}"
     done = command(*DEMO, PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
     assert "inference on the CPU: TensorRT cannot work: factory function" in done.stderr
 
 
-def test_a_plan_that_cannot_be_built_leaves_the_cpu(command):
-    done = command(*DEMO, STANDIN_TENSORRT_FAIL="99")
+def test_if_a_plan_cannot_be_built_the_cpu_is_used(command):
+    done = command(*DEMO, FAKE_TENSORRT_FAIL="99")
     assert done.returncode == 0, done.stderr
     assert "WARNING inference on the CPU: TensorRT 10.3.0 cannot build a plan: " in done.stderr
 
 
-def test_too_little_memory_at_first_is_no_obstacle(command):
-    done = command(*DEMO, STANDIN_TENSORRT_FAIL="1")
+def test_a_build_is_retried_after_running_out_of_memory(command):
+    done = command(*DEMO, FAKE_TENSORRT_FAIL="1")
     assert "inference on the GPU" in done.stderr
 
 
 @pytest.mark.parametrize("version", ["8.6.1", "10.16.0", "11.0.0"])
-def test_every_version_of_tensorrt_has_the_same_way(command, version):
-    done = command(*DEMO, STANDIN_TENSORRT=version)
+def test_every_version_of_tensorrt_works(command, version):
+    done = command(*DEMO, FAKE_TENSORRT_VERSION=version)
     assert done.returncode == 0, done.stderr
     assert f"TensorRT {version}, fp16" in done.stderr
 
 
 @pytest.mark.parametrize(("precision", "version"), [("fp32", "10.16.0"), ("int8", "8.6.1")])
-def test_other_precisions_run_too(command, crowd, place, version, precision):
+def test_other_precisions_work(command, crowd, place, version, precision):
     (place / "photographs").mkdir()
     for number in range(8):
         cv2.imwrite(str(place / "photographs" / f"{number}.png"), crowd.paint(6.0 + number))
     more = ["--calibrate", "photographs", "--yes"] if precision == "int8" else []
     build = ["engines", "build", "--precision", precision, *more]
-    assert command(*build, STANDIN_TENSORRT=version).returncode == 0
-    done = command(*DEMO, STANDIN_TENSORRT=version)
+    assert command(*build, FAKE_TENSORRT_VERSION=version).returncode == 0
+    done = command(*DEMO, FAKE_TENSORRT_VERSION=version)
     assert done.returncode == 0, done.stderr
     assert f"TensorRT {version}, {precision}" in done.stderr
 
@@ -335,8 +339,8 @@ def test_a_truncated_plan_never_reaches_tensorrt(command, place):
     plan = place / "built" / "plans" / "face-centerface-sm_86.tensorrt.plan"
     plan.write_bytes(plan.read_bytes()[:1000])
     assert "face-centerface-sm_86.tensorrt.plan damaged" in " ".join(
-        command("engines", "verify").stdout.split()
+        command("engines", "list", "--check").stdout.split()
     )
     done = command(*DEMO)
-    assert done.stderr.count("building a plan for NVIDIA Stand-in: damaged") == 1
+    assert done.stderr.count("building a plan for NVIDIA Fake: damaged") == 1
     assert "inference on the GPU" in done.stderr

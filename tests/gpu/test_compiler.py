@@ -1,4 +1,4 @@
-"""NVRTC compiles the kernels for every card we claim, none of which is here."""
+"""NVRTC compiles the kernels for every supported compute capability; it needs no GPU."""
 
 import pytest
 
@@ -6,8 +6,8 @@ import pytest
 @pytest.mark.parametrize(
     "kind", [75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121], ids=lambda kind: f"sm_{kind}"
 )
-def test_the_kernels_compile(rehearse, kind):
-    out = rehearse(
+def test_the_kernels_compile(run_on_fakes, kind):
+    out = run_on_fakes(
         f"""
         from pathlib import Path
         import installation.inference.nvrtc as nvrtc
@@ -21,8 +21,8 @@ def test_the_kernels_compile(rehearse, kind):
     assert int(out) > 3000
 
 
-def test_what_does_not_compile_is_one_line(rehearse):
-    out = rehearse(
+def test_a_compiler_error_is_one_line(run_on_fakes):
+    out = run_on_fakes(
         """
         from installation.inference.nvrtc import CompilerError, compile_source
 
@@ -39,7 +39,7 @@ def test_what_does_not_compile_is_one_line(rehearse):
     assert "sm_31" in second or "gpu-architecture" in second
 
 
-def test_a_missing_compiler_is_said_with_its_remedy(monkeypatch):
+def test_a_missing_compiler_has_a_remedy(monkeypatch):
     from installation.inference import nvrtc
 
     monkeypatch.setattr(nvrtc, "_library_paths", lambda: iter(["/nowhere/libnvrtc.so.13"]))

@@ -1,4 +1,4 @@
-"""What runs on a card: on the one that is here, else on the fake (`test_fake_cuda_build.py`)."""
+"""Tests on a GPU: on the one in this machine, else on the fakes (`test_card_on_fakes.py`)."""
 
 import ctypes
 
@@ -25,11 +25,11 @@ def gpu(card):
 
 
 @pytest.fixture
-def standin(card):
-    """The stand-in's own functions; what asks for them makes no sense on a card."""
+def fake_driver(card):
+    """The fake driver's own functions; tests that need them are skipped on a GPU."""
     driver = ctypes.CDLL("libcuda.so.1")
-    if not hasattr(driver, "standin_live"):
-        pytest.skip("only the stand-in can be told to fail")
-    driver.standin_calls.restype = ctypes.c_long
+    if not hasattr(driver, "fake_cuda_live"):
+        pytest.skip("only the fake driver can be made to fail")
+    driver.fake_cuda_calls.restype = ctypes.c_long
     yield driver
-    driver.standin_fail(b"")
+    driver.fake_cuda_fail(b"")

@@ -1,4 +1,4 @@
-"""Engines on the card against the same on the CPU, from config to answer."""
+"""Engines on the GPU against the same on the CPU, from config to result."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ NAMES = ("face-centerface", "person-semantic")
 
 @pytest.fixture
 def settings(built, tmp_path):
-    """Engines of their own, so that plans and failures of these tests stay among them."""
+    """Engines in a folder of their own, for these tests' plans and failures."""
     from installation.inference.open_engines import NoGpuError, find_gpu
 
     try:
@@ -64,7 +64,7 @@ def test_the_same_faces_are_found(on_gpu, on_cpu, hopper, collins, crowd):
         assert iou(ours.xyxy, theirs.xyxy).max(1).min() > 0.9
 
 
-def test_the_same_words_come_first(on_gpu, on_cpu, hopper, collins, crowd):
+def test_gpu_and_cpu_agree_on_the_best_label(on_gpu, on_cpu, hopper, collins, crowd):
     same = []
     for number, image in enumerate((hopper, collins, crowd.paint(3.0), crowd.paint(9.0))):
         frame = Frame.from_image(image)
@@ -99,12 +99,12 @@ def test_answers_are_of_the_frame_asked_about(on_gpu, hopper_frame, collins):
     assert np.array_equal(first, again)
 
 
-def test_a_frame_goes_up_once_for_both_engines(on_gpu, hopper_frame, standin):
+def test_a_frame_goes_up_once_for_both_engines(on_gpu, hopper_frame, fake_driver):
     region = np.array([[0, 0, 500, 500]], np.float32)
     on_gpu[0].run(hopper_frame, region)
-    before = standin.standin_calls(b"cuMemcpyHtoDAsync")
+    before = fake_driver.fake_cuda_calls(b"cuMemcpyHtoDAsync")
     on_gpu[1].run(hopper_frame, region)
-    assert standin.standin_calls(b"cuMemcpyHtoDAsync") == before
+    assert fake_driver.fake_cuda_calls(b"cuMemcpyHtoDAsync") == before
 
 
 def test_a_raw_frame_reaches_the_kernel_as_the_camera_sent_it(on_gpu, on_cpu, hopper, crowd):
@@ -136,27 +136,27 @@ def test_layouts_may_change_from_frame_to_frame(on_gpu, hopper):
         assert raw.argmax() == first[0].argmax()
 
 
-def test_without_graphs_the_answers_are_the_same(settings, hopper_frame, standin, on_gpu):
+def test_without_graphs_the_answers_are_the_same(settings, hopper_frame, fake_driver, on_gpu):
     from installation.inference.open_engines import open_engines
 
     regions = squares_in(hopper_frame, 3, 2)
     with_graphs = on_gpu[1].run(hopper_frame, regions)["log_probabilities"]
-    standin.standin_fail(b"cuStreamBeginCapture:1+:801")
-    launched = standin.standin_calls(b"cuGraphLaunch")
+    fake_driver.fake_cuda_fail(b"cuStreamBeginCapture:1+:801")
+    launched = fake_driver.fake_cuda_calls(b"cuGraphLaunch")
     with open_engines(settings, NAMES) as engines:
         without = engines[1].run(hopper_frame, regions)["log_probabilities"]
-    assert standin.standin_calls(b"cuGraphLaunch") == launched
+    assert fake_driver.fake_cuda_calls(b"cuGraphLaunch") == launched
     assert np.array_equal(with_graphs, without)
 
 
 KINDS = ("device", "pinned", "stream", "event", "module", "graph", "exec", "context", "pushed")
 
 
-def live(standin):
-    return {kind: count for kind in KINDS if (count := standin.standin_live(kind.encode()))}
+def live(fake_driver):
+    return {kind: count for kind in KINDS if (count := fake_driver.fake_cuda_live(kind.encode()))}
 
 
-def test_a_hundred_times_open_and_closed_leaves_nothing(card, built):
+def test_opening_and_closing_a_hundred_times_leaks_nothing(card, built):
     from installation.inference.gpu import GpuContext, InputBuffer, OutputBuffer
 
     manifest = load_manifest(built / NAMES[0])
@@ -174,35 +174,35 @@ def test_a_hundred_times_open_and_closed_leaves_nothing(card, built):
         feed.free()
         gpu.close()
     assert free[0] - free[1] <= 2 << 20
-    # A card tells of its memory alone; the stand-in keeps account of everything.
-    if hasattr(gpu.driver, "standin_live"):
+    # A GPU only reports its memory; the fake driver counts everything.
+    if hasattr(gpu.driver, "fake_cuda_live"):
         assert live(gpu.driver) == {}
 
 
-def test_engines_opened_again_and_again_leave_nothing(settings, hopper_frame, standin):
+def test_engines_opened_again_and_again_leave_nothing(settings, hopper_frame, fake_driver):
     from installation.inference.open_engines import open_engines
 
     region = np.array([[0, 0, 500, 500]], np.float32)
-    assert live(standin) == {}
+    assert live(fake_driver) == {}
     for _ in range(6):
         with open_engines(settings, NAMES) as engines:
             for engine in engines:
                 engine.run(hopper_frame, region)
-        assert live(standin) == {}
+        assert live(fake_driver) == {}
 
 
-def test_a_start_that_fails_halfway_leaves_nothing(settings, standin):
+def test_a_failed_start_leaks_nothing(settings, fake_driver):
     from installation.inference.open_engines import open_engines
 
     for failing in (b"cuMemAlloc:3+:2", b"cuMemHostAlloc:6+:2", b"cuStreamCreate:1:2"):
-        standin.standin_fail(failing)
+        fake_driver.fake_cuda_fail(failing)
         with pytest.raises(InferenceError, match="the GPU failed"), open_engines(settings, NAMES):
             pytest.fail("opened all the same")
-        standin.standin_fail(b"")
-        assert live(standin) == {}, failing
+        fake_driver.fake_cuda_fail(b"")
+        assert live(fake_driver) == {}, failing
 
 
-def test_a_plan_of_another_engine_is_refused(settings, gpu, built):
+def test_a_plan_of_another_engine_is_rejected(settings, gpu, built):
     from engines.plan_cache import BATCHES
     from installation.inference.gpu_engine import GpuEngine
     from installation.inference.open_engines import find_gpu, prepare

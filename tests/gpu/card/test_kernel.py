@@ -124,7 +124,7 @@ def run(gpu, spec, stored, regions, half):
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("size", [(64, 48), (322, 201), (1280, 720)], ids=str)
-def test_regions_are_cut_as_float64_would(gpu, form, size, half):
+def test_crops_equal_those_computed_in_float64(gpu, form, size, half):
     width, height = size if form == "BGR" else (size[0], size[1] // 2 * 2)
     rng = np.random.default_rng([width, half, FORMATS.index(form)])
     stored, pixels = picture(form, width, height, rng)
@@ -170,7 +170,7 @@ def test_halves_are_rounded_to_even(gpu):
         assert np.array_equal(run(gpu, spec, frame, region, True), wanted), (mean, scale)
 
 
-def test_a_new_frame_replaces_the_old_whatever_its_size(gpu):
+def test_a_new_frame_replaces_the_old_one_whatever_its_size(gpu):
     spec = manifest(8, 8, mean=(0, 0, 0), scale=(1, 1, 1))
     for width, height, grey in ((30, 20, 10), (2000, 1500, 200), (16, 16, 90), (2000, 1500, 40)):
         frame = np.full((height, width, 3), grey, np.uint8)

@@ -1,4 +1,4 @@
-// The kernels that the stand-in for the driver can launch: a new one is one line in the list below.
+// The kernels that the fake driver can launch; add new ones to the list below.
 #include "shim.h"
 
 #include "trial.cu"
@@ -39,8 +39,8 @@ template <auto kernel, class... T> Kernel describe(const char *name, void (*)(T.
 #define KERNEL(NAME) describe<&NAME>(#NAME, &NAME)
 
 const Kernel kernels[] = {
-    KERNEL(standin_line),
-    KERNEL(standin_stray),
+    KERNEL(fake_cuda_line),
+    KERNEL(fake_cuda_stray),
     KERNEL(crop_resize),
 };
 

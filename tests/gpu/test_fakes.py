@@ -1,4 +1,4 @@
-"""The equipment itself: it must be strict, or what runs on it has shown nothing."""
+"""The fakes themselves: if they are not strict, tests on them prove nothing."""
 
 import shutil
 
@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from tests.gpu.fake_cuda_build import RehearsalError, prepare
+from tests.gpu.fake_cuda_build import FakeBuildError, prepare
 
 START = """
 import atexit
@@ -19,12 +19,12 @@ cuda.init()
 L = ctypes.CDLL("libcuda.so.1")
 context = cuda.Device(0).retain_primary_context()
 context.push()
-atexit.register(lambda: L.standin_live(b"pushed") and cuda.Context.pop())
+atexit.register(lambda: L.fake_cuda_live(b"pushed") and cuda.Context.pop())
 live = lambda: {
     kind: count
     for kind in ("device", "pinned", "stream", "event", "module", "graph", "exec", "context",
                  "pushed")
-    if (count := L.standin_live(kind.encode()))
+    if (count := L.fake_cuda_live(kind.encode()))
 }
 line = np.dtype([("slope", np.float32), ("offset", np.float32)])
 stream = cuda.Stream(1)
@@ -59,7 +59,7 @@ LINE = (
 source, target = (cuda.pagelocked_empty(1000, np.float32) for _ in "ab")
 there, back = cuda.mem_alloc(source.nbytes), cuda.mem_alloc(source.nbytes)
 module = cuda.module_from_buffer(b"any image will do")
-kernel = module.get_function("standin_line")
+kernel = module.get_function("fake_cuda_line")
 
 
 def launch(slope=2, offset=1):
@@ -71,8 +71,8 @@ def launch(slope=2, offset=1):
 )
 
 
-def test_work_is_done_when_it_is_waited_for_and_not_before(rehearse):
-    rehearse(
+def test_work_runs_when_it_is_waited_for_and_not_before(run_on_fakes):
+    run_on_fakes(
         LINE
         + """
 source[:], target[:] = range(1000), -1
@@ -84,8 +84,8 @@ assert (target == 2 * np.arange(1000) + 1).all()
     )
 
 
-def test_a_recorded_graph_reads_its_memory_when_it_is_replayed(rehearse):
-    rehearse(
+def test_a_graph_reads_memory_when_it_is_launched(run_on_fakes):
+    run_on_fakes(
         LINE
         + """
 target[:] = -1
@@ -103,8 +103,8 @@ assert L.cuGraphExecDestroy(graph) == 400
     )
 
 
-def test_what_would_wait_spoils_a_recording(rehearse):
-    rehearse(
+def test_synchronising_calls_invalidate_a_capture(run_on_fakes):
+    run_on_fakes(
         LINE
         + """
 pageable = np.empty(1000, np.float32)
@@ -122,8 +122,8 @@ assert record(lambda: launch())[0] == 0
     )
 
 
-def test_a_thread_without_a_context_is_refused(rehearse):
-    rehearse(
+def test_a_thread_without_a_context_is_rejected(run_on_fakes):
+    run_on_fakes(
         START
         + """
 from threading import Thread
@@ -146,8 +146,8 @@ assert ["invalid device context" in error for error in errors] == [True], errors
     )
 
 
-def test_the_books_are_empty_when_all_is_given_back(rehearse):
-    rehearse(
+def test_nothing_is_counted_after_everything_is_freed(run_on_fakes):
+    run_on_fakes(
         LINE
         + """
 event = cuda.Event()
@@ -161,13 +161,13 @@ cuda.Context.pop()
 assert live() == {"context": 1}
 context.detach()
 assert live() == {}
-assert L.standin_calls(b"cuMemFree") == 2
+assert L.fake_cuda_calls(b"cuMemFree") == 2
 """
     )
 
 
-def test_what_is_not_given_back_stays_in_the_books(rehearse):
-    rehearse(
+def test_leaks_are_counted(run_on_fakes):
+    run_on_fakes(
         START
         + """
 pointer = ctypes.c_uint64()
@@ -180,8 +180,8 @@ assert live() == {"device": 1}
     )
 
 
-def test_wrong_memory_is_refused(rehearse):
-    rehearse(
+def test_invalid_memory_is_rejected(run_on_fakes):
+    run_on_fakes(
         START
         + """
 memory, bytes = cuda.mem_alloc(100), np.zeros(101, np.uint8)
@@ -198,11 +198,11 @@ assert L.cuMemFree_v2(ctypes.c_uint64(address)) == 1
 
 
 @pytest.mark.parametrize("place", ["len(source) * 1000", "-2000"])
-def test_a_kernel_that_strays_breaks_the_gpu(rehearse, place):
-    rehearse(
+def test_an_illegal_access_breaks_the_gpu(run_on_fakes, place):
+    run_on_fakes(
         LINE
         + f"""
-stray = module.get_function("standin_stray")
+stray = module.get_function("fake_cuda_stray")
 stray(there, np.int64({place}), block=(1, 1, 1), stream=stream)
 refused("illegal", stream.synchronize)
 refused("illegal", launch)
@@ -210,11 +210,11 @@ refused("illegal", launch)
     )
 
 
-def test_a_kernel_that_writes_a_little_too_far_is_found_out(rehearse):
-    rehearse(
+def test_a_write_just_past_the_end_is_detected(run_on_fakes):
+    run_on_fakes(
         LINE
         + """
-stray = module.get_function("standin_stray")
+stray = module.get_function("fake_cuda_stray")
 stray(back, np.int64(1000), block=(1, 1, 1), stream=stream)
 stream.synchronize()
 assert L.cuMemFree_v2(ctypes.c_uint64(int(back))) == 700
@@ -223,8 +223,8 @@ import os; os._exit(0)
     )
 
 
-def test_arguments_must_be_those_of_the_kernel(rehearse):
-    rehearse(
+def test_kernel_arguments_are_checked(run_on_fakes):
+    run_on_fakes(
         LINE
         + """
 refused("invalid argument", kernel, there, back, np.int32(1), block=(1, 1, 1))
@@ -235,8 +235,8 @@ refused("not found", module.get_function, "no_such_kernel")
     )
 
 
-def test_a_failure_comes_when_it_was_ordered(rehearse):
-    rehearse(
+def test_injected_failures(run_on_fakes):
+    run_on_fakes(
         LINE
         + """
 stream.synchronize()
@@ -244,24 +244,24 @@ refused("out of memory", cuda.mem_alloc, 4)
 launch()
 refused("launch", stream.synchronize)
 refused("launch", launch)
-L.standin_fail(b"")
+L.fake_cuda_fail(b"")
 launch()
 stream.synchronize()
 """,
         # pycuda collects garbage and asks again when memory runs out.
-        STANDIN_FAIL="cuMemAlloc:3+:2,cuStreamSynchronize:2:719",
+        FAKE_CUDA_FAIL="cuMemAlloc:3+:2,cuStreamSynchronize:2:719",
     )
 
 
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"STANDIN_DEVICES": "0"}, "no CUDA-capable device"),
-        ({"STANDIN_INIT": "35"}, "cuInit failed"),
+        ({"FAKE_CUDA_DEVICES": "0"}, "no CUDA-capable device"),
+        ({"FAKE_CUDA_INIT": "35"}, "cuInit failed"),
     ],
 )
-def test_a_machine_without_a_gpu(rehearse, environment, words):
-    said = rehearse(
+def test_a_machine_without_a_gpu(run_on_fakes, environment, words):
+    said = run_on_fakes(
         """
         import pycuda.driver as cuda
         try:
@@ -274,12 +274,12 @@ def test_a_machine_without_a_gpu(rehearse, environment, words):
     assert words in said
 
 
-def test_the_card_is_what_the_test_says(rehearse):
-    said = rehearse(
+def test_the_device_is_configurable(run_on_fakes):
+    said = run_on_fakes(
         START + "d = cuda.Device(0); print(d.name(), d.compute_capability(), d.total_memory())",
-        STANDIN_NAME="Orin",
-        STANDIN_CC="8.7",
-        STANDIN_MEMORY="1000000",
+        FAKE_CUDA_NAME="Orin",
+        FAKE_CUDA_CC="8.7",
+        FAKE_CUDA_MEMORY="1000000",
     )
     assert said == "Orin (8, 7) 1000000\n"
 
@@ -342,8 +342,8 @@ def network(request, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["8.6.1", "10.3.0", "11.0.0"])
-def test_tensorrt_runs_a_network_under_a_graph(rehearse, network, version):
-    rehearse(
+def test_tensorrt_runs_a_network_under_a_graph(run_on_fakes, network, version):
+    run_on_fakes(
         TENSORRT
         + f"dtype = np.dtype('{network}')"
         + """
@@ -383,37 +383,37 @@ for value in (5, 7):
 memory["x"].free()
 assert not run.execute_async_v3(stream.handle)
 """,
-        STANDIN_TENSORRT=version,
+        FAKE_TENSORRT_VERSION=version,
     )
 
 
-def test_tensorrt_refuses_what_is_not_for_it(rehearse, network):
-    rehearse(
+def test_tensorrt_rejects_foreign_and_damaged_plans(run_on_fakes, network):
+    run_on_fakes(
         TENSORRT
         + """
 import os
 
 plan = bytes(build())
 assert build(profile=None) is None and "no optimization profile" in log.lines[-1][1]
-os.environ["STANDIN_CC"] = "8.9"
+os.environ["FAKE_CUDA_CC"] = "8.9"
 for bad in (plan, b"", b"ftrt" + plan, plan[:-1]):
     assert load(bad) is None
     assert log.lines[-1][0] == trt.ILogger.ERROR
-del os.environ["STANDIN_CC"]
+del os.environ["FAKE_CUDA_CC"]
 assert load(plan[:-1]) is None and load(plan) is not None
 """
     )
 
 
-def test_tensorrt_runs_out_of_memory_as_often_as_told(rehearse, network):
-    rehearse(
+def test_tensorrt_runs_out_of_memory_as_often_as_configured(run_on_fakes, network):
+    run_on_fakes(
         TENSORRT + "assert [build() is None for _ in range(3)] == [True, True, False]",
-        STANDIN_TENSORRT_FAIL="2",
+        FAKE_TENSORRT_FAIL="2",
     )
 
 
-def test_tensorrt_before_cuda_is_a_crash(rehearse):
-    rehearse(
+def test_tensorrt_before_cuda_is_a_crash(run_on_fakes):
+    run_on_fakes(
         """
         import tensorrt as trt
         try:
@@ -433,8 +433,8 @@ def test_tensorrt_before_cuda_is_a_crash(rehearse):
         ("11.0.0", {"EXPLICIT_BATCH", "FP16", "INT8", "device_memory_size"}),
     ],
 )
-def test_each_tensorrt_lacks_what_it_lacks(rehearse, version, missing):
-    said = rehearse(
+def test_each_version_of_tensorrt_has_its_interface(run_on_fakes, version, missing):
+    said = run_on_fakes(
         """
         import tensorrt as trt
         for place, name in (
@@ -448,12 +448,12 @@ def test_each_tensorrt_lacks_what_it_lacks(rehearse, version, missing):
             if not hasattr(place, name):
                 print(name)
         """,
-        STANDIN_TENSORRT=version,
+        FAKE_TENSORRT_VERSION=version,
     )
     assert set(said.split()) == missing
 
 
 def test_without_a_compiler_one_line_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(RehearsalError, match=r"^g\+\+ is missing.*apt-get install[^\n]*$"):
+    with pytest.raises(FakeBuildError, match=r"^g\+\+ is missing.*apt-get install[^\n]*$"):
         prepare(tmp_path)

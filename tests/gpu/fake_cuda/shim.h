@@ -22,49 +22,49 @@ struct dim3 { unsigned x = 1, y = 1, z = 1; };
 static thread_local uint3 threadIdx, blockIdx;
 static thread_local dim3 blockDim, gridDim;
 
-#define STANDIN_VECTOR(T, NAME)                                                            \
+#define FAKE_CUDA_VECTOR(T, NAME)                                                            \
     struct NAME##2 { T x, y; };                                                            \
     struct NAME##3 { T x, y, z; };                                                         \
     struct alignas(4 * sizeof(T)) NAME##4 { T x, y, z, w; };                               \
     [[maybe_unused]] static NAME##2 make_##NAME##2(T x, T y) { return {x, y}; }            \
     [[maybe_unused]] static NAME##3 make_##NAME##3(T x, T y, T z) { return {x, y, z}; }    \
     [[maybe_unused]] static NAME##4 make_##NAME##4(T x, T y, T z, T w) { return {x, y, z, w}; }
-STANDIN_VECTOR(float, float)
-STANDIN_VECTOR(int, int)
-STANDIN_VECTOR(unsigned char, uchar)
-#undef STANDIN_VECTOR
+FAKE_CUDA_VECTOR(float, float)
+FAKE_CUDA_VECTOR(int, int)
+FAKE_CUDA_VECTOR(unsigned char, uchar)
+#undef FAKE_CUDA_VECTOR
 
-#define STANDIN_EXTREMES(T)                                                                \
+#define FAKE_CUDA_EXTREMES(T)                                                                \
     [[maybe_unused]] static inline T min(T a, T b) { return b < a ? b : a; }               \
     [[maybe_unused]] static inline T max(T a, T b) { return a < b ? b : a; }
-STANDIN_EXTREMES(int)
-STANDIN_EXTREMES(unsigned)
-STANDIN_EXTREMES(long)
-STANDIN_EXTREMES(long long)
-STANDIN_EXTREMES(unsigned long)
-STANDIN_EXTREMES(unsigned long long)
-STANDIN_EXTREMES(float)
-STANDIN_EXTREMES(double)
-#undef STANDIN_EXTREMES
+FAKE_CUDA_EXTREMES(int)
+FAKE_CUDA_EXTREMES(unsigned)
+FAKE_CUDA_EXTREMES(long)
+FAKE_CUDA_EXTREMES(long long)
+FAKE_CUDA_EXTREMES(unsigned long)
+FAKE_CUDA_EXTREMES(unsigned long long)
+FAKE_CUDA_EXTREMES(float)
+FAKE_CUDA_EXTREMES(double)
+#undef FAKE_CUDA_EXTREMES
 
-template <class To, class From> static inline To standin_bits(From from) {
+template <class To, class From> static inline To fake_cuda_bits(From from) {
     static_assert(sizeof(To) == sizeof(From));
     To to;
     std::memcpy(&to, &from, sizeof(to));
     return to;
 }
 
-#define STANDIN_INTRINSIC(TO, NAME, FROM, VALUE) \
+#define FAKE_CUDA_INTRINSIC(TO, NAME, FROM, VALUE) \
     [[maybe_unused]] static inline TO NAME(FROM v) { return VALUE; }
-STANDIN_INTRINSIC(unsigned, __float_as_uint, float, standin_bits<unsigned>(v))
-STANDIN_INTRINSIC(int, __float_as_int, float, standin_bits<int>(v))
-STANDIN_INTRINSIC(float, __uint_as_float, unsigned, standin_bits<float>(v))
-STANDIN_INTRINSIC(float, __int_as_float, int, standin_bits<float>(v))
-STANDIN_INTRINSIC(int, __float2int_rd, float, int(std::floor(v)))
-STANDIN_INTRINSIC(int, __float2int_rn, float, int(std::nearbyint(v)))
-STANDIN_INTRINSIC(int, __float2int_ru, float, int(std::ceil(v)))
-STANDIN_INTRINSIC(int, __float2int_rz, float, int(v))
-STANDIN_INTRINSIC(float, __saturatef, float, fminf(fmaxf(v, 0.f), 1.f))
-#undef STANDIN_INTRINSIC
+FAKE_CUDA_INTRINSIC(unsigned, __float_as_uint, float, fake_cuda_bits<unsigned>(v))
+FAKE_CUDA_INTRINSIC(int, __float_as_int, float, fake_cuda_bits<int>(v))
+FAKE_CUDA_INTRINSIC(float, __uint_as_float, unsigned, fake_cuda_bits<float>(v))
+FAKE_CUDA_INTRINSIC(float, __int_as_float, int, fake_cuda_bits<float>(v))
+FAKE_CUDA_INTRINSIC(int, __float2int_rd, float, int(std::floor(v)))
+FAKE_CUDA_INTRINSIC(int, __float2int_rn, float, int(std::nearbyint(v)))
+FAKE_CUDA_INTRINSIC(int, __float2int_ru, float, int(std::ceil(v)))
+FAKE_CUDA_INTRINSIC(int, __float2int_rz, float, int(v))
+FAKE_CUDA_INTRINSIC(float, __saturatef, float, fminf(fmaxf(v, 0.f), 1.f))
+#undef FAKE_CUDA_INTRINSIC
 
 template <class T> static inline T __ldg(const T *pointer) { return *pointer; }

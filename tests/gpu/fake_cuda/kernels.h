@@ -1,4 +1,4 @@
-// What the stand-in for the driver knows of a kernel.
+// What the fake driver knows of a kernel.
 #pragma once
 
 #include <cstddef>

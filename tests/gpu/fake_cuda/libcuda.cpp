@@ -1,24 +1,24 @@
-// A driver library for a GPU that is not there, as strict as the manual allows a driver to be.
+// A fake CUDA driver library, as strict as the manual allows a driver to be.
 //
-// Device memory is host memory, kernels are those of kernels.cpp. What is asynchronous happens as
-// late as it may: work waits in its stream until somebody waits for the stream or asks how far it
-// is, so that a program that forgot to wait sees old bytes every time, not once in a month. Freed
-// memory is never handed out again and cannot be read; handles are never used twice.
+// Device memory is host memory, kernels are those of kernels.cpp. Asynchronous work runs as late as
+// possible: it waits in its stream until the program waits for the stream or queries it, so that a
+// program that forgets to synchronise reads old bytes every time, not once a month. Freed memory is
+// never reused and cannot be read; handles are never reused.
 //
-// Environment: STANDIN_DEVICES, STANDIN_NAME, STANDIN_CC, STANDIN_DRIVER, STANDIN_MEMORY (bytes),
-// STANDIN_INTEGRATED, STANDIN_INIT (what cuInit answers), STANDIN_FAIL (see standin_fail).
-// Functions of the driver that are not defined here exist as stubs and answer 34.
+// Environment: FAKE_CUDA_DEVICES, FAKE_CUDA_NAME, FAKE_CUDA_CC, FAKE_CUDA_DRIVER, FAKE_CUDA_MEMORY (bytes),
+// FAKE_CUDA_INTEGRATED, FAKE_CUDA_INIT (result of cuInit), FAKE_CUDA_FAIL (see fake_cuda_fail).
+// Functions of the driver that are not defined here are stubs that return 34.
 
 #include "kernels.h"
 
 #pragma GCC visibility push(default)
 #include <cuda.h>
 extern "C" {
-int standin_live(const char *kind);
-long standin_calls(const char *function);
-void standin_fail(const char *plan);
-void standin_poison(int code);
-int standin_covers(uintptr_t address, size_t size);
+int fake_cuda_live(const char *kind);
+long fake_cuda_calls(const char *function);
+void fake_cuda_fail(const char *plan);
+void fake_cuda_poison(int code);
+int fake_cuda_covers(uintptr_t address, size_t size);
 }
 #pragma GCC visibility pop
 
@@ -160,10 +160,10 @@ std::string setting(const char *name, const char *otherwise) {
     return value && *value ? value : otherwise;
 }
 
-size_t total_memory() { return std::stoull(setting("STANDIN_MEMORY", "8589934592")); }
+size_t total_memory() { return std::stoull(setting("FAKE_CUDA_MEMORY", "8589934592")); }
 
 std::pair<int, int> compute_capability() {
-    std::istringstream text(setting("STANDIN_CC", "8.6"));
+    std::istringstream text(setting("FAKE_CUDA_CC", "8.6"));
     int major = 0, minor = 0;
     char dot;
     text >> major >> dot >> minor;
@@ -206,7 +206,7 @@ void plan_failures(const char *plan) {
 CUresult injected(const char *function) {
     if (!state.failures_read) {
         state.failures_read = true;
-        plan_failures(std::getenv("STANDIN_FAIL"));
+        plan_failures(std::getenv("FAKE_CUDA_FAIL"));
     }
     std::string name = plain(function);
     long call = ++state.calls[name];
@@ -805,8 +805,8 @@ CUresult cuGetErrorName(CUresult error, const char **text) { return explain(erro
 
 CUresult cuInit(unsigned flags) {
     API(NOTHING);
-    int answer = std::stoi(setting("STANDIN_INIT", "0"));
-    int devices = std::stoi(setting("STANDIN_DEVICES", "1"));
+    int answer = std::stoi(setting("FAKE_CUDA_INIT", "0"));
+    int devices = std::stoi(setting("FAKE_CUDA_DEVICES", "1"));
     REFUSE_IF(answer, CUresult(answer));
     REFUSE_IF(flags, CUDA_ERROR_INVALID_VALUE);
     REFUSE_IF(devices < 1, CUDA_ERROR_NO_DEVICE);
@@ -818,7 +818,7 @@ CUresult cuInit(unsigned flags) {
 
 CUresult cuDriverGetVersion(int *version) {
     API(NOTHING);
-    *version = std::stoi(setting("STANDIN_DRIVER", "13000"));
+    *version = std::stoi(setting("FAKE_CUDA_DRIVER", "13000"));
     return CUDA_SUCCESS;
 }
 
@@ -836,7 +836,7 @@ CUresult cuDeviceGet(CUdevice *device, int ordinal) {
 
 CUresult cuDeviceGetName(char *name, int length, CUdevice device) {
     API(DRIVER);
-    write_text(name, length, setting("STANDIN_NAME", "NVIDIA Stand-in"));
+    write_text(name, length, setting("FAKE_CUDA_NAME", "NVIDIA Fake"));
     return device_exists(device);
 }
 
@@ -895,7 +895,7 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice
         {CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS, 1},
         {CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY, 1},
         {CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING, 1},
-        {CU_DEVICE_ATTRIBUTE_INTEGRATED, std::stoi(setting("STANDIN_INTEGRATED", "0"))},
+        {CU_DEVICE_ATTRIBUTE_INTEGRATED, std::stoi(setting("FAKE_CUDA_INTEGRATED", "0"))},
         {CU_DEVICE_ATTRIBUTE_PCI_BUS_ID, 1},
     };
     auto found = known.find(attribute);
@@ -1575,7 +1575,7 @@ CUresult cuGraphDestroy(CUgraph handle) {
 // How many there are: "device" and "pinned" pieces of memory, "stream", "event", "module", "graph",
 // "exec"; "context" counts who retains primary ones, "pushed" how often they lie on stacks of
 // threads, "driver" is 1 after cuInit. -1: no such kind.
-int standin_live(const char *kind) {
+int fake_cuda_live(const char *kind) {
     Lock lock(state.mutex);
     std::string name = kind;
     int count = 0;
@@ -1598,7 +1598,7 @@ int standin_live(const char *kind) {
 }
 
 // How often a function was called, whatever it answered.
-long standin_calls(const char *function) {
+long fake_cuda_calls(const char *function) {
     Lock lock(state.mutex);
     return state.calls[plain(function)];
 }
@@ -1606,7 +1606,7 @@ long standin_calls(const char *function) {
 // "function:nth:code", several with commas: the nth call, counted from now, answers with the code;
 // "nth+" is that one and all later ones. Codes from 700 to 799, and 999, break the GPU: from then
 // on every call that needs a context answers so. An empty plan mends all.
-void standin_fail(const char *plan) {
+void fake_cuda_fail(const char *plan) {
     Lock lock(state.mutex);
     state.failures_read = true;
     state.sticky = CUDA_SUCCESS;
@@ -1614,13 +1614,13 @@ void standin_fail(const char *plan) {
 }
 
 // Break the GPU now, as a kernel that fails does.
-void standin_poison(int code) {
+void fake_cuda_poison(int code) {
     Lock lock(state.mutex);
     poison(CUresult(code));
 }
 
 // Whether a piece of memory is one that the GPU can reach.
-int standin_covers(uintptr_t address, size_t size) {
+int fake_cuda_covers(uintptr_t address, size_t size) {
     Lock lock(state.mutex);
     return block_at(address, size) != nullptr;
 }

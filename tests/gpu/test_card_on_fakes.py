@@ -1,4 +1,4 @@
-"""What runs on a card runs here on the stand-in, so that none of it waits for a GPU to be tried."""
+"""The tests on a GPU, run on the fakes, so that they need no GPU."""
 
 import os
 import subprocess
@@ -14,11 +14,11 @@ ROOT = HERE.parent.parent
 
 
 @pytest.mark.parametrize("file", sorted(HERE.glob("card/test_*.py")), ids=lambda path: path.stem)
-def test_on_the_stand_in(equipment, built, file):
+def test_on_fakes(fakes, built, file):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short", str(file)],
         cwd=ROOT,
-        env=os.environ | equipment,
+        env=os.environ | fakes,
         capture_output=True,
         text=True,
         timeout=1800,
