@@ -22,7 +22,7 @@ _PROPERTIES = (
 # First words of the status text while the installation fails; see `installation.web.status.health`.
 DOES_NOT_WORK = "does not work"
 # Status texts while it works.
-_WORKING = re.compile(r"^closed|(pictures a|frames per) second|\bfps\b|^running$")
+_WORKING = re.compile(r"^closed|frames per second|^running$")
 # Restarts that are normal: the camera or the screen came up late.
 _MAX_RESTARTS = 3
 
