@@ -1,9 +1,9 @@
-"""The machine behind the mirror: an unattended controller for an ImageNet Roulette installation.
+"""An unattended controller for a gallery installation of ImageNet Roulette.
 
-A camera picture goes in at ``capture``, faces are found, followed and named in ``vision``, and
-``display`` puts the newest picture on the wall with a green box and a word::
+A camera frame enters at ``capture``. ``vision`` finds faces in it, follows them and labels them.
+``display`` shows the newest frame with a green box and a word::
 
     capture --Frame--> Latest --> vision --Scene--> Latest --> display
 
-``controller`` opens these rooms and wires them together; ``cli`` is the front door.
+``wall`` creates these parts and joins them; ``commands`` is where the program starts.
 """
