@@ -17,8 +17,11 @@ pytestmark = [pytest.mark.endurance, needs_xvfb, needs_triton]
 STREAMING = "frames per second"
 # What is tested is not how fast this machine is.
 PATIENT = """
-from installation.inference import kserve
-kserve._LIVE_DEADLINE_S, kserve._OPENING = 15.0, 60.0
+from functools import partial
+from installation.inference.server_timings import ServerTimings
+from installation.vision import pipeline
+timings = ServerTimings(live_deadline_s=15.0, open_wait_s=60.0)
+pipeline.open_engines = partial(pipeline.open_engines, server_timings=timings)
 """
 PATIENT += with_timing("WallTiming(capture_timeout_s=60, vision=VisionTiming(timeout_s=60))")
 

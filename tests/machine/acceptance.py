@@ -592,7 +592,9 @@ def linked_config(machine: Machine) -> str:
         since = machine.now()
         machine.do(f"mv {SHARED}/shared/config.yaml {SHARED}/shared/away")
         gone = machine.until(
-            20, lambda: "going on by the config of before" in machine.said(since), "that it is gone"
+            20,
+            lambda: "keeping the previous configuration" in machine.said(since),
+            "that it is gone",
         )
         seen = [f"said to be gone after {gone:.0f} s"]
         steps = (

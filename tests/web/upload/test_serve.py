@@ -28,6 +28,7 @@ from tests.web.upload.serving import (
     encoded,
     form,
     nothing_may_be_written,
+    with_timing,
 )
 
 
@@ -356,13 +357,12 @@ class TestSlowAndMalformed:
 
 
 # A proxy that polls /healthz notices the end, however slow the machine.
-NOTICED = (
-    ANSWERED
-    + """
+NOTICED = """
+import installation.runtime.signals
 import installation.web.upload.app as site
-site._HEALTH_POLL_S, serving._DRAIN_S = 600.0, 20.0
-"""
-)
+installation.runtime.signals._END_S = 900.0
+site._HEALTH_POLL_S = 600.0
+""" + with_timing("drain_timeout_s=300, proxy_notice_s=20")
 
 
 class TestStartAndEnd:

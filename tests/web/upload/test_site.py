@@ -324,6 +324,8 @@ def test_the_curators_colour_and_words_apply(built, tmp_path, hopper, small):
         assert site.send(small).json["policy"] == "safe"
         site.write("labels: {policy: everything}")
         site.process.send_signal(1)
-        assert "config.yaml:3: labels.policy" in site.wait_to_log("going on")
+        assert "config.yaml:3: labels.policy" in site.wait_to_log(
+            "keeping the previous configuration"
+        )
         assert site.send(small).status == 200
         assert site.end() == 0
