@@ -72,7 +72,7 @@ def test_one_that_is_too_slow_says_what_to_do(folder, driver):
         ("green", "exposure", "warning", "single colour"),
         ("busy", "camera", "trouble", "in use by another program; close that program"),
         ("forbidden", "camera", "trouble", "add this user to the group video"),
-        ("narrow", "camera", "trouble", "USB bus"),
+        ("narrow", "camera", "trouble", "USB bandwidth"),
         ("dead", "camera", "trouble", "plug it in again"),
         ("stalled", "camera", "trouble", "stopped sending frames"),
     ],

@@ -89,7 +89,7 @@ def test_plans_are_built_once(command, place):
     ("changed", "reason"),
     [
         ({"STANDIN_DRIVER": "13010"}, "built with driver CUDA 13.0, now CUDA 13.1"),
-        ({"STANDIN_NAME": "NVIDIA Other"}, "built for NVIDIA Stand-in, this card is NVIDIA Other"),
+        ({"STANDIN_NAME": "NVIDIA Other"}, "built for NVIDIA Stand-in, this GPU is NVIDIA Other"),
         ({"STANDIN_TENSORRT": "10.13.0"}, "built by version 10.3.0 of TensorRT, now 10.13.0"),
         ({"STANDIN_CC": "8.9"}, "not built for sm_89 yet"),
     ],
