@@ -168,7 +168,7 @@ def test_an_announced_deletion_is_a_warning(tmp_path):
     assert seen.level == "warning"
     assert seen.message.startswith(f"{tmp_path}/record.sqlite: 3 words; 2 words from before 20")
     assert "will be deleted on 20" in seen.message and "record.keep_days is 30" in seen.message
-    assert seen.remedy.startswith("to keep them, put record.keep_days back")
+    assert seen.remedy.startswith("to keep them, restore record.keep_days")
 
 
 @pytest.mark.parametrize("place", ODD_PLACES)

@@ -26,7 +26,7 @@ def systemd(tmp_path, monkeypatch):
                 "Result": "success",
             }
             if unit == "installation":
-                shown["StatusText"] = "30.0 pictures a second"
+                shown["StatusText"] = "30.0 frames per second"
                 shown["Environment"] = "DISPLAY=:0 XAUTHORITY=/run/x"
             shown |= changed.get(unit.rpartition("-")[2], {})
             blocks.append("".join(f"{name}={value}\n" for name, value in shown.items()))
@@ -49,7 +49,7 @@ def by_name(systemd):
 def test_services_that_work(systemd):
     seen = by_name(systemd())
     assert {each.level for each in seen.values()} == {"ok"}
-    assert seen["wall"].message == "30.0 pictures a second"
+    assert seen["wall"].message == "30.0 frames per second"
     assert list(seen) == ["wall", "wall-display", "wall-config", "wall-engines"]
 
 
@@ -70,7 +70,7 @@ def test_services_that_work(systemd):
         ({"engines": {"ActiveState": "activating"}}, "wall-engines", "ok", "is building"),
         ({"installation": {"StatusText": "preparing 12%"}}, "wall", "warning", "preparing 12%"),
         ({"installation": {"StatusText": "closed until Mon"}}, "wall", "ok", "closed until Mon"),
-        ({"installation": {"StatusText": "does not work: no camera there; 0.0 pictures a second"}},
+        ({"installation": {"StatusText": "does not work: no camera there; 0.0 frames per second"}},
          "wall", "error", "does not work: no camera there"),
         ({"engines": {"ActiveState": "failed"}}, "wall-engines", "error", "failed"),
     ],

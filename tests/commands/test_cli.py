@@ -300,7 +300,7 @@ class TestTrace:
         ran = installation("trace", tmp_path / "half.avi", "--json")
         assert ran.returncode == 1
         assert is_one_error_line(ran.stderr)
-        assert "breaks off after" in ran.stderr
+        assert "ends prematurely after" in ran.stderr
         assert len(ran.stdout.splitlines()) > 10
 
     @pytest.mark.parametrize("content", [None, b"", b"hello"])

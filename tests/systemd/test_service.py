@@ -265,10 +265,10 @@ def test_the_web_extension_communicates_only_with_this_machine(name, ports):
 
 
 def test_the_stop_timeout_leaves_time_for_images_in_flight():
-    from installation.web.upload.server import GRACE
+    from installation.web.upload.command import WebTiming
 
     for name in WEB:
-        assert int(read(name)["Service"]["TimeoutStopSec"]) > GRACE + 5
+        assert int(read(name)["Service"]["TimeoutStopSec"]) > WebTiming().drain_timeout_s + 5
 
 
 def test_a_saved_config_reloads_wall_and_web():

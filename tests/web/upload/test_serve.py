@@ -461,8 +461,8 @@ class TestStartAndEnd:
         [
             ("web: {port: 70000}", "web.port"),
             ("web: {address: nowhere}", "web.address"),
-            ("web: {proxies: [nobody]}", "no address and no network"),
-            ("web: {address: 192.0.2.1}", "set another"),
+            ("web: {proxies: [nobody]}", "neither an address nor a network"),
+            ("web: {address: 192.0.2.1}", "choose another"),
             ("inference: {engines: nowhere}", "nowhere"),
         ],
     )
@@ -496,4 +496,4 @@ class TestStartAndEnd:
                 check=False,
             )
         assert ran.returncode == 1
-        assert "end what uses it" in ran.stderr
+        assert "stop the program that uses it" in ran.stderr
