@@ -175,7 +175,7 @@ def test_what_takes_a_restart_says_so(start, folder, built):
     write(folder, built, display="{rotate: 90, mirror: false}")
     reload(wall)
     log = wall.log.read_text()
-    assert "WARNING display.rotate: takes effect at the next start; to have it now, restart" in log
+    assert "WARNING display.rotate: takes effect at the next start; restart" in log
     assert "configuration reloaded: display.mirror" in log
 
 
