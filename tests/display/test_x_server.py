@@ -60,7 +60,7 @@ def checked(folder, **environment):
     return [
         f"{found[name]['message']}; {found[name]['remedy']}"
         for name in ("screen", "OpenGL")
-        if found[name]["level"] == "error"
+        if found.get(name, {}).get("level") == "error"
     ]
 
 
@@ -95,7 +95,7 @@ def test_a_server_without_an_extension_is_reported(folder, options, cause, remed
         line = told(folder, 1, DISPLAY=display)
         assert line.startswith(f"the X server {display} {cause}")
         assert f"; {remedy}" in line
-        assert checked(folder, DISPLAY=display) == [line, line]
+        assert checked(folder, DISPLAY=display) == [line]
 
 
 @needs_xvfb
@@ -144,7 +144,7 @@ def test_a_wrong_or_missing_cookie_is_reported(folder, wrong):
         assert line.startswith(f"the X server {display} rejects the connection: ")
         assert ("Invalid MIT-MAGIC-COOKIE-1 key" if wrong else "Authorization required") in line
         assert line.endswith(f"; it is {mine}")
-        assert checked(folder, **environment) == [line, line]
+        assert checked(folder, **environment) == [line]
 
 
 @needs_xvfb
@@ -161,7 +161,7 @@ def test_a_server_with_too_many_clients_is_reported(folder):
         assert line.startswith(
             f"the X server {display} rejects the connection: Maximum number of clients reached; "
         )
-        assert checked(folder, DISPLAY=display) == [line, line]
+        assert checked(folder, DISPLAY=display) == [line]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_server_that_does_not_answer_is_told(folder):
         display = f"127.0.0.1:{mute.getsockname()[1] - 6000}"
         line = told(folder, 75, DISPLAY=display)
         assert line.startswith(f"the X server {display} does not respond within 10 s; ")
-        assert checked(folder, DISPLAY=display) == [line, line]
+        assert checked(folder, DISPLAY=display) == [line]
 
 
 @needs_xvfb
