@@ -282,7 +282,7 @@ class _Wall:
 
     def _check_monitors(self, _elapsed_s: float) -> None:
         if self._window.monitors_changed:
-            raise DisplayError("the monitors have changed; exiting, to be restarted on them")
+            raise DisplayError("the monitors have changed; exiting; systemd will restart it")
         self._monitors_off = self._window.monitors_off
 
     def _publish(self, _elapsed_s: float) -> None:

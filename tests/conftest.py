@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-# Before any test imports OpenVINO by itself: this room keeps it from calling home.
+# Before any test imports OpenVINO by itself: this module keeps it from sending usage data.
 import installation.inference.cpu  # noqa: F401
 from engines.build import build, wheels
 from engines.fetch import read_member

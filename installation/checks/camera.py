@@ -63,7 +63,7 @@ def check_camera_name(config: Config) -> Iterator[Finding]:
         return
     link = v4l2.link_to(node)
     if link is None:
-        yield ok(name, f"{node}, its only name")
+        yield ok(name, f"{node}, which has no permanent name")
     elif sum(map(v4l2.is_capture_node, v4l2.nodes())) > 1:
         message = f"{node} may be another camera after a restart: there are several"
         yield warning(name, message, f"set camera.source: {link}")

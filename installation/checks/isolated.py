@@ -63,7 +63,7 @@ def run_isolated(
     if code not in (0, -signal.SIGKILL):
         reason = signal.Signals(-code).name if code < 0 else f"status {code}"
         yield finding.error(
-            name, f"the check crashed ({reason})", "is the driver installed and working?"
+            name, f"the check crashed ({reason})", "check that the driver is installed and works"
         )
 
 

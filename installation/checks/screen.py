@@ -74,7 +74,7 @@ def check_opengl(_config: Config) -> Iterator[Finding]:
     renderer, version = str(info.get_renderer()), ".".join(map(str, info.get_version()))
     message = f"{renderer}, OpenGL {version}{'' if has_screen() else ', in memory'}"
     if is_software(renderer):
-        remedy = "if there is a graphics card: is its driver installed?"
+        remedy = "if there is a graphics card, install its driver"
         yield warning(name, f"{message}: the CPU renders", remedy)
     else:
         yield ok(name, message)

@@ -122,7 +122,7 @@ def _check_unit(unit: str, shown: dict[str, str], systemd: Systemd) -> Iterator[
     elif unit == _ENGINES and state in ("activating", "inactive"):
         yield ok(name, f"{unit} {_engines_state(shown)}")
     elif state == "activating":
-        yield warning(name, f"{unit} is starting, perhaps over and over", log)
+        yield warning(name, f"{unit} is starting; it may be restarting again and again", log)
     elif shown.get("UnitFileState") == "disabled":
         remedy = f"sudo systemctl enable --now {unit}"
         yield warning(name, f"{unit} does not start with the machine", remedy)

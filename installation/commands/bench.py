@@ -31,7 +31,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     pipeline = parser.add_argument_group("pipeline only")
     pipeline.add_argument(
-        "--size", type=_size, metavar="WxH", help="of frames and window (default: 1280x720)"
+        "--size", type=_size, metavar="WxH", help="size of frames and window (default: 1280x720)"
     )
     pipeline.add_argument(
         "--faces", type=positive(int), metavar="N", help="faces in view (default: 4)"

@@ -1,4 +1,4 @@
-"""``installation cameras``: the list_webcams that are plugged in."""
+"""``installation cameras``: list the webcams that are plugged in."""
 
 from __future__ import annotations
 

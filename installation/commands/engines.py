@@ -22,7 +22,7 @@ def add_parser(commands: Subparsers) -> None:
     add_command(actions, "fetch", _fetch, "Download the pinned weights.")
     _add_build(actions)
     _add_export(actions)
-    summary = "List engines, plans and device: their state and origin."
+    summary = "List the engines, their plans and the device: state and origin."
     parser = add_command(actions, "list", _list, summary)
     parser.add_argument(
         "--check", action="store_true", help="exit with status 1 unless everything is ready"

@@ -65,8 +65,8 @@ def add_parser(commands: Subparsers) -> None:
 
 
 def _add_selection(parser: Parser) -> None:
-    parser.add_argument("--since", type=_day, metavar="DATE", help="the first day, as 2026-12-24")
-    parser.add_argument("--until", type=_day, metavar="DATE", help="the last day")
+    parser.add_argument("--since", type=_day, metavar="DATE", help="first day, such as 2026-12-24")
+    parser.add_argument("--until", type=_day, metavar="DATE", help="last day")
     _add_record(parser)
 
 

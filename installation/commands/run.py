@@ -13,7 +13,12 @@ from installation.supervision.core_dumps import disable_core_dumps
 
 def add_parser(commands: Subparsers) -> None:
     """Add the command."""
-    add_command(commands, "run", _run, "Run the installation. Esc or Q ends it.")
+    add_command(
+        commands,
+        "run",
+        _run,
+        "Show the camera on the screen, with boxes and words. Esc or Q quits.",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ def add_parser(commands: Subparsers) -> None:
         "--port",
         type=_port,
         metavar="N",
-        help="listen on this port instead of web.port; for one of several workers",
+        help="listen on this port instead of web.port; for one of several instances",
     )
 
 

@@ -198,6 +198,8 @@ def is_software(renderer: str) -> bool:
 def log_renderer(renderer: str) -> None:
     """Log the renderer, with a warning if it draws on the CPU."""
     if is_software(renderer):
-        log.warning("drawing without a GPU (%s): is its driver installed?", renderer)
+        log.warning(
+            "drawing on the CPU (%s); if there is a graphics card, install its driver", renderer
+        )
     else:
         log.info("drawing with %s", renderer)

@@ -52,5 +52,5 @@ class Heartbeat:
         age_s = self.age_s
         if age_s > self.timeout_s:
             raise WorkerHungError(
-                f"{self.name} has not answered for {age_s:.0f} s; exiting, to be restarted"
+                f"{self.name} has not responded for {age_s:.0f} s; exiting; systemd will restart it"
             )

@@ -1,7 +1,8 @@
 """Photographs and videos of people for the benchmarks, from pinned packages.
 
 They are read where they were downloaded to and go nowhere else: they belong to their authors, and
-the licences below are those of the packages. None of them was used to build the classifier.
+the licences below are those of the packages. The classifier was not trained on them, but its
+parameters were tuned on them.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ HANGS = """
 def test_a_stage_that_hangs_ends_it_in_one_line(start, stage, room, owner, work):
     wall = start(HANGS.format(room=room, owner=owner, work=work))
     assert wall.process.wait(LONG) == 1
-    assert wall.log.read_text().count(f"installation: {stage} has not answered for") == 1
+    assert wall.log.read_text().count(f"installation: {stage} has not responded for") == 1
 
 
 def test_a_stopped_process_feeds_no_watchdog(start):

@@ -247,7 +247,7 @@ def test_a_failure_ends_the_run_and_three_of_them_disable_the_gpu(command):
     verified = command("engines", "list", "--check")
     assert verified.returncode == 1
     assert "the GPU failed 3 times within the last hour" in verified.stdout
-    assert "used again in" in verified.stdout
+    assert "to use it again" in verified.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -72,7 +72,7 @@ def test_a_running_process_does_not(path):
 def test_the_breaker_closes_after_an_hour(path, monkeypatch):
     for _ in range(MAX_FAILURES):
         elsewhere(path, "breaker.fail('x')")
-    assert "used again in 60 min" in CircuitBreaker(path).open_reason()
+    assert "restart in 60 min or later" in CircuitBreaker(path).open_reason()
     now = module._now()
     monkeypatch.setattr(module, "_now", lambda: now + module.WINDOW_S + 1)
     assert CircuitBreaker(path).open_reason() == ""

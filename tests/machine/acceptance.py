@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Drives a machine from the installation of the project to its removal, and prints a table.
+"""Tests a machine from installation to removal, and prints a table.
 
-The machine is a Debian or Ubuntu with systemd, a camera and a screen, whose root can be spoken to;
-a virtual one serves. It is changed thoroughly, so take one that nobody needs. What only hands can
-do is told by hooks; rows that lack theirs are left out, and the table says so:
+The machine is a Debian or Ubuntu with systemd, a camera and a screen, on which you can run
+commands as root; a virtual machine will do. It is changed thoroughly, so take one that nobody
+needs. Hooks do what needs hands; rows without their hook are skipped, and the table says so:
 
-    drive.py --run 'ssh root@machine'    CMD 'COMMAND' runs a line of shell there, input included
-             --camera CMD                CMD unplug | plug | stall | resume | break
-             --screenshot CMD            CMD OUT.png: what the screen shows
-             --power-cut CMD             takes the power away and gives it back
-             --reboot CMD                default: systemctl reboot, through --run
-             --faces                     the camera shows faces that come and go: words are recorded
+    acceptance.py --run 'ssh root@machine'   CMD 'COMMAND' runs a line of shell there, with input
+                  --camera CMD               CMD unplug | plug | stall | resume | break
+                  --screenshot CMD           CMD OUT.png: what the screen shows
+                  --power-cut CMD            cuts the power and restores it
+                  --reboot CMD               default: systemctl reboot, through --run
+                  --faces                    the camera shows faces that come and go: words are
+                                             recorded
 
 The exit status is 1 if a row failed. Words after the options choose rows by their names (--list).
 The camera has to show something that moves and is not the same on both sides.
@@ -34,7 +35,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent.parent
 THERE = "/var/tmp/installation-under-test"
 CONFIG = "/etc/installation/config.yaml"
-OVERLAY = "/etc/installation/config.d/drive.yaml"
+OVERLAY = "/etc/installation/config.d/acceptance.yaml"
 WALL = "installation.service"
 
 
@@ -54,7 +55,7 @@ class Machine:
         self._patience = arguments.patience
         self.faces = arguments.faces
         self.settings = [each.split("=", 1) for each in arguments.set]
-        self._shots = Path(arguments.shots or tempfile.mkdtemp(prefix="drive-"))
+        self._shots = Path(arguments.shots or tempfile.mkdtemp(prefix="acceptance-"))
         self._shots.mkdir(parents=True, exist_ok=True)
         self._taken = 0
 
@@ -903,15 +904,15 @@ def _arguments() -> argparse.Namespace:
         default=[],
         type=_setting,
         metavar="SECTION.KEY=VALUE",
-        help="in the config, after the installation: for a slow machine camera.width=640, say",
+        help="set this key after installing, such as camera.width=640 for a slow machine",
     )
     parser.add_argument("--faces", action="store_true")
     parser.add_argument("--shots", metavar="DIR", help="keep the screenshots there")
     parser.add_argument(
-        "--patience", type=float, default=1, help="this much more time: for a slow machine (1)"
+        "--patience", type=float, default=1, help="multiply all timeouts by this (default: 1)"
     )
-    parser.add_argument("--list", action="store_true", help="name the rows")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="of these alone; default: all")
+    parser.add_argument("--list", action="store_true", help="list the rows")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="run only these rows (default: all)")
     arguments = parser.parse_args()
     known = [name for name, *_ in ROWS]
     if strangers := set(arguments.rows) - set(known):

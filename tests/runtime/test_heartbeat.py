@@ -19,7 +19,7 @@ def test_a_worker_that_hangs_is_one_line(clock):
     heartbeat_.check()
     clock.now += 0.1
     with pytest.raises(
-        WorkerHungError, match=r"^vision has not answered for \d+ s; exiting"
+        WorkerHungError, match=r"^vision has not responded for \d+ s; exiting"
     ) as caught:
         heartbeat_.check()
     assert "\n" not in str(caught.value)

@@ -98,7 +98,7 @@ class UploadApp:
 
     @property
     def health_polled(self) -> bool:
-        """Whether a proxy polls the health, and so will notice that this worker closes."""
+        """Whether a proxy polls the health, and so will notice that this instance closes."""
         return time.monotonic() - self._health_polled_at < _HEALTH_POLL_S
 
     def apply_config(self, config: Config) -> None:

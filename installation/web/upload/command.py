@@ -40,7 +40,7 @@ class WebTiming:
     watchdog_period_s
         Between two checks of workers and connections; the status line is sent as often.
     proxy_notice_s
-        That a proxy has to notice, by ``/healthz``, that this worker is about to end.
+        That a proxy has to notice, by ``/healthz``, that this instance is about to end.
     drain_timeout_s
         That uploads in flight have to be answered at the end.
     shutdown_timeout_s

@@ -101,7 +101,7 @@ class ImageService:
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Why uploads had better go elsewhere now, in a sentence; None: they are welcome."""
+        """Why no uploads are accepted now, in a sentence; None if they are."""
         if self._draining:
             return CLOSING
         return self.queue.unavailable_reason or (
@@ -114,7 +114,7 @@ class ImageService:
         return self._pool.fallback
 
     def begin_drain(self) -> None:
-        """Say in ``/healthz`` that this worker is about to end; uploads are still answered."""
+        """Say in ``/healthz`` that this instance is about to end; uploads are still answered."""
         self._draining = True
 
     def apply(self, config: Config) -> None:
@@ -177,7 +177,7 @@ class ImageService:
             except Exception as error:
                 # Its message may quote what a visitor sent.
                 kind, place = type(error).__name__, error_location(error)
-                log.error("%s at %s; an upload got no answer", kind, place)  # noqa: TRY400
+                log.error("%s at %s; an upload failed", kind, place)  # noqa: TRY400
                 job.fail(RequestError(500, INTERNAL_ERROR))
             finally:
                 self._in_progress.discard(job)

@@ -1,4 +1,4 @@
-"""What a web worker measures, for Prometheus and for its status in systemd; nothing personal."""
+"""What an instance of the web extension measures, for Prometheus and systemd; nothing personal."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class UploadProtocol(H11Protocol):
         self._write_stalled_since = self._idle_since
         self._client_key = client_key(self.client[0] if self.client else None)
         if len(self.connections) > _MAX_CONNECTIONS or self._over_limit():
-            self._refuse(503, "Too many are here just now: try again soon.\n")
+            self._refuse(503, "Too many people are connected right now. Please try again soon.\n")
 
     def _over_limit(self) -> bool:
         if self.client is None or any(ip_address(self.client[0]) in each for each in self.proxies):
@@ -90,7 +90,7 @@ class UploadProtocol(H11Protocol):
         if too_long:
             self._refuse(431, "The request's headers are too long.\n")
         else:
-            self._refuse(400, "This is no HTTP request.\n")
+            self._refuse(400, "This is not an HTTP request.\n")
 
     def _refuse(self, status: int, sentence: str) -> None:
         headers = {
