@@ -91,7 +91,7 @@ def test_plans_are_built_once(command, place):
     ("changed", "reason"),
     [
         ({"FAKE_CUDA_DRIVER": "13010"}, "built with driver CUDA 13.0, now CUDA 13.1"),
-        ({"FAKE_CUDA_NAME": "NVIDIA Other"}, "built for NVIDIA Fake, this card is NVIDIA Other"),
+        ({"FAKE_CUDA_NAME": "NVIDIA Other"}, "built for NVIDIA Fake, this GPU is NVIDIA Other"),
         ({"FAKE_TENSORRT_VERSION": "10.13.0"}, "built by version 10.3.0 of TensorRT, now 10.13.0"),
         ({"FAKE_CUDA_CC": "8.9"}, "not built for sm_89 yet"),
     ],

@@ -148,8 +148,8 @@ def test_a_gpu_that_is_not_used_is_reported(start, tmp_path, built):
 def test_an_unreachable_inference_server_is_reported(start, built):
     port, nobody = free_port(), f"127.0.0.1:{free_port()}"
     wall = start(port, inference=f"{{engines: {built}, server: 'kserve://{nobody}'}}")
-    warning = f"warning: inference has fallen back to the CPU (server {nobody} is gone)"
-    assert warning in until(port, 200, "gone")
+    warning = f"warning: inference has fallen back to the CPU (server {nobody} is unavailable)"
+    assert warning in until(port, 200, "unavailable")
     assert metrics_of(ask(port, "/metrics").text)[("installation_inference_fallback",)] == 1
     wall.wait_for("is unavailable) for now")
 
