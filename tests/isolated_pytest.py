@@ -1,4 +1,4 @@
-"""Tests that need a process of their own: what they load does not get on with what others load."""
+"""Tests that need a process of their own, because of the libraries that they load."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from tests.paths import ROOT
 
 
 def run_alone(file: Path) -> str:
-    """Run the tests in a file; return what pytest said, or fail with it."""
+    """Run the tests in a file; fail with what pytest printed unless all pass, or are skipped."""
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"]
     command += ["--tb=short"]
     done = subprocess.run(

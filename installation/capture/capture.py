@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from installation.capture.frame_health import FrameHealth, HealthTimings
+from installation.capture.frame_health import FrameHealth, HealthTiming
 from installation.capture.outages import OutageLog
 from installation.capture.source import CaptureError, FrameTimeoutError, Source
 from installation.runtime.latest import Latest
@@ -20,11 +20,11 @@ _BEAT_INTERVAL_S = 1.0
 _OPEN_TIMEOUT_S = 60.0
 # A video that is this late continues from where it is, instead of catching up.
 _MAX_LAG_S = 1.0
-_HEALTH_TIMINGS = HealthTimings()
+_HEALTH_TIMINGS = HealthTiming()
 
 
 @dataclass(frozen=True, slots=True)
-class CaptureTimings:
+class CaptureTiming:
     """Timeouts and retry delays of `Capture`, seconds.
 
     Attributes
@@ -42,10 +42,10 @@ class CaptureTimings:
     backoff_max_s: float = 1.0
     first_frame_timeout_s: float = 6.0
     frame_timeout_s: float = 2.5
-    health: HealthTimings = _HEALTH_TIMINGS
+    health: HealthTiming = _HEALTH_TIMINGS
 
 
-_TIMINGS = CaptureTimings()
+_TIMING = CaptureTiming()
 
 
 class Capture:
@@ -64,7 +64,7 @@ class Capture:
         not respond may block for four seconds. The argument is how many additional seconds may pass
         until the next call: many while a source is being opened, which resolves host names and
         queries webcams.
-    timings
+    timing
         Timeouts and retry delays.
     """
 
@@ -73,16 +73,16 @@ class Capture:
         source: Source,
         frames: Latest[Frame],
         beat: Callable[[float], object] = lambda _more_s: None,
-        timings: CaptureTimings = _TIMINGS,
+        timing: CaptureTiming = _TIMING,
     ) -> None:
         self._source = self._requested_source = source
         self._frames = frames
         self._beat = beat
-        self._timings = timings
+        self._timing = timing
         self._outages = OutageLog()
-        self._health = FrameHealth(timings.health)
+        self._health = FrameHealth(timing.health)
         self._seq = 0
-        self._backoff_s = timings.backoff_min_s
+        self._backoff_s = timing.backoff_min_s
         # If the first source is a file that cannot be opened, that is an error and no outage.
         self._must_open: Source | None = source if source.interval_s is not None else None
         # Requests of other threads, and the event that announces them.
@@ -123,7 +123,7 @@ class Capture:
                         raise
                     self._outages.record_loss(str(error))
                     self._wait(self._backoff_s)
-                    self._backoff_s = min(self._backoff_s * 2, self._timings.backoff_max_s)
+                    self._backoff_s = min(self._backoff_s * 2, self._timing.backoff_max_s)
         finally:
             self._frames.close()
 
@@ -183,9 +183,9 @@ class Capture:
             try:
                 pixels = self._source.read()
             except FrameTimeoutError:
-                timings = self._timings
+                timing = self._timing
                 first = last == opened
-                timeout_s = timings.first_frame_timeout_s if first else timings.frame_timeout_s
+                timeout_s = timing.first_frame_timeout_s if first else timing.frame_timeout_s
                 if time.monotonic() - last < timeout_s:
                     continue
                 raise
@@ -217,14 +217,14 @@ class Capture:
                 "that, plug the camera in again or try another cable"
             )
         if self._health.error is None:
-            self._backoff_s = self._timings.backoff_min_s
+            self._backoff_s = self._timing.backoff_min_s
             self._outages.record_recovery(self._source.name)
 
     def _reset_state(self) -> None:
         self._outages.reset()
         # The old one keeps a sample of the last frame.
-        self._health = FrameHealth(self._timings.health)
-        self._backoff_s = self._timings.backoff_min_s
+        self._health = FrameHealth(self._timing.health)
+        self._backoff_s = self._timing.backoff_min_s
 
     def _wait(self, seconds: float) -> None:
         """Wait, with heartbeats, or until a request."""

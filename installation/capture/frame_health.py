@@ -20,7 +20,7 @@ _DARK_CHROMA_TOLERANCE = 10
 
 
 @dataclass(frozen=True, slots=True)
-class HealthTimings:
+class HealthTiming:
     """When suspicious frames count as those of a broken camera.
 
     Attributes
@@ -41,7 +41,7 @@ class HealthTimings:
     recheck_after_s: float = 60.0
 
 
-_TIMINGS = HealthTimings()
+_TIMING = HealthTiming()
 
 
 class FrameHealth:
@@ -54,7 +54,7 @@ class FrameHealth:
 
     Parameters
     ----------
-    timings
+    timing
         When suspicious frames are reported.
 
     Attributes
@@ -63,9 +63,9 @@ class FrameHealth:
         What seems wrong with the newest frame; None if nothing does.
     """
 
-    def __init__(self, timings: HealthTimings = _TIMINGS) -> None:
+    def __init__(self, timing: HealthTiming = _TIMING) -> None:
         self.error: str | None = None
-        self._timings = timings
+        self._timing = timing
         self._sample = b""
         self._next_check_at = 0.0
         self._since = 0.0
@@ -76,7 +76,7 @@ class FrameHealth:
         at = frame.captured_at
         if at < self._next_check_at:
             return False
-        self._next_check_at = at + 1 / self._timings.checks_per_s
+        self._next_check_at = at + 1 / self._timing.checks_per_s
         error, tolerated_s = self._examine(frame)
         if error is None:
             self.error = self._recheck_after_s = None
@@ -85,7 +85,7 @@ class FrameHealth:
             self.error, self._since = error, at
         if at - self._since < (self._recheck_after_s or tolerated_s):
             return False
-        self._since, self._recheck_after_s = at, self._timings.recheck_after_s
+        self._since, self._recheck_after_s = at, self._timing.recheck_after_s
         return True
 
     def _examine(self, frame: Frame) -> tuple[str | None, float]:
@@ -96,8 +96,8 @@ class FrameHealth:
         if not (uniform or self._sample == before) or _is_dark(frame, channels):
             return None, 0.0
         if uniform:
-            return "sends frames of a single colour", self._timings.uniform_after_s
-        return "sends the same frame again and again", self._timings.frozen_after_s
+            return "sends frames of a single colour", self._timing.uniform_after_s
+        return "sends the same frame again and again", self._timing.frozen_after_s
 
 
 def _sample_channels(frame: Frame) -> tuple[NDArray[np.uint8], ...]:

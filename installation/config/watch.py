@@ -32,7 +32,7 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
+class WatchTiming:
     """Periods of the watch, in seconds.
 
     Attributes
@@ -81,12 +81,12 @@ class ConfigWatch:
     file
         The config, which has been read once.
     timing
-        Periods; None: the defaults of `Timing`.
+        Periods; None: the defaults of `WatchTiming`.
     """
 
-    def __init__(self, file: ConfigFile, timing: Timing | None = None) -> None:
+    def __init__(self, file: ConfigFile, timing: WatchTiming | None = None) -> None:
         self._file = file
-        self._timing = timing or Timing()
+        self._timing = timing or WatchTiming()
         self._outcomes: deque[_Outcome] = deque()
         self._wake = threading.Event()
         # Number of the last reload request, and of the last one answered.

@@ -116,7 +116,8 @@ class Typesetter:
         try:
             return self._draw(spec)
         except (OSError, RuntimeError, ValueError) as error:
-            log.warning("%r cannot be drawn: %s", spec.words, error)
+            # Not the word, which the journal would keep with the time of a visit.
+            log.warning("a caption cannot be drawn: %s", error)
             return np.zeros((1, 1, 4), np.uint8)
 
     def _draw(self, spec: CaptionSpec) -> NDArray[np.uint8]:

@@ -25,7 +25,7 @@ from installation.inference.kserve_client import (
     ServerError,
     ServerUnavailableError,
 )
-from installation.inference.server_timings import ServerTimings
+from installation.inference.server_timing import ServerTiming
 from installation.scene import Frame
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class KserveEngine:
         The same engine on the local CPU; closed with this engine.
     raise_overload
         Whether to raise `OverloadedError` when the server is overloaded, instead of using the CPU.
-    timings
+    timing
         Timeouts and retry delays.
 
     Attributes
@@ -92,24 +92,24 @@ class KserveEngine:
         name: str,
         local: Engine,
         raise_overload: bool,
-        timings: ServerTimings,
+        timing: ServerTiming,
     ) -> None:
         self.manifest = local.manifest
         self._client = client
         self._name = name
         self._local = local
         self._raise_overload = raise_overload
-        self._timings = timings
-        self._deadline_s = timings.batch_deadline_s if raise_overload else timings.live_deadline_s
+        self._timing = timing
+        self._deadline_s = timing.batch_deadline_s if raise_overload else timing.live_deadline_s
         self._sample, self._reference = _reference_sample(local)
         self.unavailable_reason = "no response yet"
         self._available_since = -math.inf
-        self._backoff_s = timings.backoff_min_s
+        self._backoff_s = timing.backoff_min_s
         self._overloaded_since: float | None = None
         self._probed = threading.Event()
         self._closed = threading.Event()
         self._prober = self._start_probe("")
-        self._probed.wait(timings.open_wait_s)
+        self._probed.wait(timing.open_wait_s)
 
     @property
     def device(self) -> str:
@@ -147,7 +147,7 @@ class KserveEngine:
     def _overloaded_too_long(self) -> bool:
         now = time.monotonic()
         self._overloaded_since = self._overloaded_since or now
-        return now - self._overloaded_since > self._timings.max_overload_s
+        return now - self._overloaded_since > self._timing.max_overload_s
 
     def timed(self, frame: Frame, regions: NDArray[np.float32]) -> dict[str, float]:
         """See `Engine.timed`."""
@@ -188,8 +188,8 @@ class KserveEngine:
 
     def _fall_back(self, reason: str) -> None:
         """Use the CPU until the server responds to a probe."""
-        if time.monotonic() - self._available_since > self._timings.backoff_reset_s:
-            self._backoff_s = self._timings.backoff_min_s
+        if time.monotonic() - self._available_since > self._timing.backoff_reset_s:
+            self._backoff_s = self._timing.backoff_min_s
         self._overloaded_since = None
         self._report_unavailable(reason)
         self._prober = self._start_probe(reason)
@@ -215,7 +215,7 @@ class KserveEngine:
             # Also before the first probe: a server may answer one region in time, but not many.
             if reason:
                 self._closed.wait(self._backoff_s)
-                self._backoff_s = min(2 * self._backoff_s, self._timings.backoff_max_s)
+                self._backoff_s = min(2 * self._backoff_s, self._timing.backoff_max_s)
             try:
                 _compare(self._infer_once(self._sample, self._deadline_s), self._reference)
             except InferenceError as error:

@@ -21,7 +21,7 @@ from installation.config.model import Inference
 from installation.errors import EXPECTED_ERRORS, InstallationError
 from installation.inference.circuit_breaker import CircuitBreaker
 from installation.inference.engine import Engine, InferenceError
-from installation.inference.server_timings import ServerTimings
+from installation.inference.server_timing import ServerTiming
 from installation.runtime.background import run_in_thread
 
 __all__ = [
@@ -37,7 +37,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-_SERVER_TIMINGS = ServerTimings()
+_SERVER_TIMINGS = ServerTiming()
 
 # Called with what is being prepared and the share that is done, 0 to 1; returns False to cancel.
 Progress = Callable[[str, float], bool]
@@ -156,7 +156,7 @@ def open_engines(
     names: Sequence[str],
     progress: Progress = lambda _what, _done: True,
     raise_overload: bool = False,
-    server_timings: ServerTimings = _SERVER_TIMINGS,
+    server_timing: ServerTiming = _SERVER_TIMINGS,
 ) -> Iterator[list[Engine]]:
     """Open engines where the config says; close them on exit, on the same thread.
 
@@ -172,7 +172,7 @@ def open_engines(
         Called while a plan is being built, which may take minutes.
     raise_overload
         Whether to raise `OverloadedError` when a server is overloaded, instead of using the CPU.
-    server_timings
+    server_timing
         Timeouts and retry delays for a server.
 
     Raises
@@ -190,7 +190,7 @@ def open_engines(
         engines, fallback = None, False
         if settings.server:
             engines = stack.enter_context(
-                _on_server(settings, names, raise_overload, server_timings)
+                _on_server(settings, names, raise_overload, server_timing)
             )
         elif settings.device != "cpu":
             try:
@@ -226,7 +226,7 @@ def _on_cpu(built: Path, names: Sequence[str], fallback: bool) -> Iterator[list[
 
 @contextmanager
 def _on_server(
-    settings: Inference, names: Sequence[str], raise_overload: bool, timings: ServerTimings
+    settings: Inference, names: Sequence[str], raise_overload: bool, timing: ServerTiming
 ) -> Iterator[list[Engine]]:
     # The gRPC client is needed on few machines, and takes memory.
     from installation.inference.kserve import KserveEngine
@@ -239,7 +239,7 @@ def _on_server(
         engines: list[Engine] = []
         for name, engine in zip(names, local, strict=True):
             if engine.manifest.task == "classify" or settings.offload == "both":
-                engine = KserveEngine(client, name, engine, raise_overload, timings)
+                engine = KserveEngine(client, name, engine, raise_overload, timing)
             stack.callback(engine.close)
             engines.append(engine)
         yield engines

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from installation.capture.capture import Capture, CaptureTimings
-from installation.capture.frame_health import HealthTimings
+from installation.capture.capture import Capture, CaptureTiming
+from installation.capture.frame_health import HealthTiming
 from installation.capture.source import CaptureError, FrameTimeoutError
 from installation.runtime.latest import Closed, Latest
 
@@ -19,9 +19,9 @@ FILES = Path("/proc/self/fd")
 # Seconds; far beyond what anything here takes, on the slowest of machines.
 LONG = 120.0
 # Retries that take no time, and retries so far apart that no test waits for one.
-HURRIED = CaptureTimings(backoff_min_s=0.001)
-PATIENT = CaptureTimings(10 * LONG, 10 * LONG, 10 * LONG, 10 * LONG)
-DEFAULT = CaptureTimings()
+HURRIED = CaptureTiming(backoff_min_s=0.001)
+PATIENT = CaptureTiming(10 * LONG, 10 * LONG, 10 * LONG, 10 * LONG)
+DEFAULT = CaptureTiming()
 
 
 class Source:
@@ -85,10 +85,10 @@ def until(condition):
 class Running:
     """A capture in its thread, which always ends."""
 
-    def __init__(self, source, timings=DEFAULT):
+    def __init__(self, source, timing=DEFAULT):
         self.frames = Latest()
         self.beats = 0
-        self.capture = Capture(source, self.frames, self._beat, timings)
+        self.capture = Capture(source, self.frames, self._beat, timing)
         self.thread = threading.Thread(target=self.capture.run)
 
     def _beat(self, _more_s):
@@ -134,7 +134,7 @@ def test_a_lost_camera_is_closed_and_comes_back(caplog):
     still_gone = CaptureError("scripted: still gone")
     source = Source([PIXELS, GONE, PIXELS, None], opens=[None, still_gone, still_gone, None])
     frames = Latest()
-    capture = Capture(source, frames, timings=HURRIED)
+    capture = Capture(source, frames, timing=HURRIED)
     capture.run()
     assert frames.get(after=0)[1].seq == 1
     assert source.opened == 4
@@ -169,13 +169,13 @@ def test_a_video_that_was_there_once_is_waited_for():
 
 
 def test_a_camera_that_opens_but_sends_nothing_is_reopened_ever_less_often():
-    timings = CaptureTimings(backoff_min_s=0.01, backoff_max_s=0.1)
+    timing = CaptureTiming(backoff_min_s=0.01, backoff_max_s=0.1)
     source = Source([GONE])
     left, came = [], []
     opens, closes = source.open, source.close
     source.open = lambda: came.append(time.monotonic()) or opens()
     source.close = lambda: left.append(time.monotonic()) or closes()
-    with Running(source, timings) as it:
+    with Running(source, timing) as it:
         until(lambda: source.opened == 8)
         assert it.capture.outages == 1
     waits = np.array(came[1:8]) - left[:7]
@@ -194,10 +194,10 @@ def test_waiting_for_a_camera_is_cheap():
 STATES = {"reading": reading, "waiting": absent, "silent": silent, "paused": reading}
 
 
-def in_state(name, timings):
+def in_state(name, timing):
     """Run a capture in one of its states."""
     source = STATES[name]()
-    with Running(source, timings) as it:
+    with Running(source, timing) as it:
         if name == "waiting":
             until(lambda: it.capture.error)
         else:
@@ -212,7 +212,7 @@ def in_state(name, timings):
 
 @pytest.fixture(params=STATES)
 def running(request):
-    yield from in_state(request.param, CaptureTimings())
+    yield from in_state(request.param, CaptureTiming())
 
 
 @pytest.fixture(params=STATES)
@@ -293,7 +293,7 @@ def test_of_many_requests_the_last_one_counts():
 
 def test_a_camera_that_stops_sending_is_lost():
     source = Source([PIXELS] + [SILENT] * 10_000)
-    with Running(source, CaptureTimings(frame_timeout_s=0.3)) as it:
+    with Running(source, CaptureTiming(frame_timeout_s=0.3)) as it:
         until(lambda: it.capture.error == "scripted: silent")
         source.script = [PIXELS]
         it.frame()
@@ -302,8 +302,8 @@ def test_a_camera_that_stops_sending_is_lost():
 
 def test_a_camera_that_is_slow_between_frames_is_not_lost():
     source = Source([SILENT, SILENT, PIXELS, SILENT, PIXELS, None])
-    timings = CaptureTimings(first_frame_timeout_s=LONG, frame_timeout_s=LONG)
-    capture = Capture(source, Latest(), timings=timings)
+    timing = CaptureTiming(first_frame_timeout_s=LONG, frame_timeout_s=LONG)
+    capture = Capture(source, Latest(), timing=timing)
     capture.run()
     assert (source.opened, capture.outages) == (1, 0)
 
@@ -322,11 +322,11 @@ def test_a_hundred_outages_leave_nothing_behind():
 
 
 def test_frozen_frames_are_shown_and_the_source_reopened_once():
-    health = HealthTimings(checks_per_s=1000.0, frozen_after_s=0.2)
-    timings = CaptureTimings(backoff_min_s=0.001, health=health)
+    health = HealthTiming(checks_per_s=1000.0, frozen_after_s=0.2)
+    timing = CaptureTiming(backoff_min_s=0.001, health=health)
     still = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     source = Source([still])
-    with Running(source, timings) as it:
+    with Running(source, timing) as it:
         until(lambda: source.opened == 2)
         it.frame()
         time.sleep(0.5)

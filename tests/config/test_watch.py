@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from installation.config.reload import ConfigFile
-from installation.config.watch import ConfigWatch, Timing
+from installation.config.watch import ConfigWatch, WatchTiming
 from installation.runtime.signals import Signals
 from installation.supervision.systemd_notify import Notifier
 
@@ -44,7 +44,7 @@ class Program:
 
     def start(self, replace_s=0.2, hang_s=NEVER):
         assert self.file.start().theme.text_scale == 1
-        self.watch = ConfigWatch(self.file, Timing(0.02, 0.05, replace_s, hang_s))
+        self.watch = ConfigWatch(self.file, WatchTiming(0.02, 0.05, replace_s, hang_s))
 
     def close(self):
         self.watch.stop()
@@ -165,7 +165,7 @@ def test_a_change_during_the_start_is_noticed(program):
     program.start()
     program.watch.stop()
     write_in_place(program, "theme: {text_scale: 2}")
-    program.watch = ConfigWatch(program.file, Timing(0.02, 0.05, 0.2, NEVER))
+    program.watch = ConfigWatch(program.file, WatchTiming(0.02, 0.05, 0.2, NEVER))
     program.until(lambda: program.used)
     assert program.sizes == [2]
 
@@ -239,7 +239,7 @@ def send(program):
 
 
 def test_asked_for_it_is_read_at_once_and_then_no_more(program):
-    program.watch = ConfigWatch(program.file, Timing(NEVER, NEVER, NEVER, NEVER))
+    program.watch = ConfigWatch(program.file, WatchTiming(NEVER, NEVER, NEVER, NEVER))
     program.file.start()
     for size in (2, 3):
         write_in_place(program, f"theme: {{text_scale: {size}}}")

@@ -13,7 +13,7 @@ import pytest
 
 from installation.capture import v4l2
 from installation.capture.camera import Camera
-from installation.capture.capture import Capture, CaptureTimings
+from installation.capture.capture import Capture, CaptureTiming
 from installation.config import model as config
 from installation.runtime.latest import Latest
 
@@ -21,7 +21,7 @@ from installation.runtime.latest import Latest
 AT_ONCE = 2
 # Seconds; far beyond what anything here takes, on the slowest of machines.
 LONG = 120.0
-DEFAULT = CaptureTimings()
+DEFAULT = CaptureTiming()
 
 
 class UsbPorts:
@@ -75,14 +75,14 @@ class Running:
         What it called, in order: ``open``, ``read`` and ``beat``.
     """
 
-    def __init__(self, device, format_, timings):
+    def __init__(self, device, format_, timing):
         self.frames = Latest()
         self.calls = []
         camera = Camera(device, config.Camera(width=320, height=180, format=format_))
         for name in ("open", "read"):
             setattr(camera, name, self._recording(name, getattr(camera, name)))
         beat = self._recording("beat", lambda _more_s: None)
-        self.capture = Capture(camera, self.frames, beat, timings)
+        self.capture = Capture(camera, self.frames, beat, timing)
         self.thread = threading.Thread(target=self.capture.run)
 
     def _recording(self, name, work):
@@ -126,8 +126,8 @@ def start(ports):
     """Start captures, which end after the test."""
     started = []
 
-    def start(device="video0", format_="yuyv", timings=DEFAULT):
-        started.append(Running(ports.dev / device, format_, timings))
+    def start(device="video0", format_="yuyv", timing=DEFAULT):
+        started.append(Running(ports.dev / device, format_, timing))
         started[-1].thread.start()
         return started[-1]
 
@@ -307,7 +307,7 @@ def test_a_device_is_closed_while_paused(ports, start):
 def test_a_hundred_times_in_a_row(ports, start, fault):
     ports.plug(0)
     running = start(
-        timings=CaptureTimings(backoff_min_s=0.01, backoff_max_s=0.01, frame_timeout_s=0.01)
+        timing=CaptureTiming(backoff_min_s=0.01, backoff_max_s=0.01, frame_timeout_s=0.01)
     )
     running.frame()
     threads, files = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))

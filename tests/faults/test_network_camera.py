@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from installation.capture.capture import Capture, CaptureTimings
-from installation.capture.frame_health import HealthTimings
+from installation.capture.capture import Capture, CaptureTiming
+from installation.capture.frame_health import HealthTiming
 from installation.capture.stream import Stream
 from installation.runtime.latest import Latest
 from installation.runtime.redact import redact_url
@@ -18,7 +18,7 @@ from tests.faults.network_camera import NetworkCamera
 AT_ONCE = 2
 # Seconds; far beyond what anything here takes, on the slowest of machines.
 LONG = 120.0
-DEFAULT = CaptureTimings()
+DEFAULT = CaptureTiming()
 FILES = Path("/proc/self/fd")
 
 
@@ -43,10 +43,10 @@ class Opened(Stream):
 class Running:
     """A capture in its thread."""
 
-    def __init__(self, camera, timings=DEFAULT, **options):
+    def __init__(self, camera, timing=DEFAULT, **options):
         self.frames = Latest()
         self.stream = Opened(camera.url, **options)
-        self.capture = Capture(self.stream, self.frames, timings=timings)
+        self.capture = Capture(self.stream, self.frames, timing=timing)
         self.thread = threading.Thread(target=self.capture.run)
         self.thread.start()
 
@@ -191,12 +191,12 @@ def test_it_stops_while_a_network_camera_hangs(camera, running, fault):
 
 @pytest.mark.parametrize("fault", ["off", "reset", "garbage", "refuses", "green", "frozen", "mute"])
 def test_a_hundred_times_in_a_row(held, camera, fault):
-    timings = CaptureTimings(
+    timing = CaptureTiming(
         backoff_min_s=0.01,
         backoff_max_s=0.01,
-        health=HealthTimings(checks_per_s=1000.0, uniform_after_s=0.05, frozen_after_s=0.1),
+        health=HealthTiming(checks_per_s=1000.0, uniform_after_s=0.05, frozen_after_s=0.1),
     )
-    running = Running(camera, timings, **({"timeout_ms": 1000} if fault == "mute" else {}))
+    running = Running(camera, timing, **({"timeout_ms": 1000} if fault == "mute" else {}))
     try:
         _fail_a_hundred_times(held, camera, running, fault)
     finally:

@@ -18,10 +18,10 @@ STREAMING = "frames per second"
 # What is tested is not how fast this machine is.
 PATIENT = """
 from functools import partial
-from installation.inference.server_timings import ServerTimings
+from installation.inference.server_timing import ServerTiming
 from installation.vision import pipeline
-timings = ServerTimings(live_deadline_s=15.0, open_wait_s=60.0)
-pipeline.open_engines = partial(pipeline.open_engines, server_timings=timings)
+timing = ServerTiming(live_deadline_s=15.0, open_wait_s=60.0)
+pipeline.open_engines = partial(pipeline.open_engines, server_timing=timing)
 """
 PATIENT += with_timing("WallTiming(capture_timeout_s=60, vision=VisionTiming(timeout_s=60))")
 

@@ -25,7 +25,7 @@ def test_no_picture_ends_the_show(tmp_path, built):
         wall = Running(tmp_path, display)
         try:
             # They are shown in the order of their names: the last one, and the first again.
-            wall.wait_to_log("e.png: no such file; left out")
+            wall.wait_to_log("e.png: no such file; skipped")
             wall.wait_for("frames per second", times=5)
             said = wall.log.read_text()
             assert all(said.count(f"{each}.png: ") == 1 for each in "cde")

@@ -20,7 +20,7 @@ from installation.config.model import Inference
 from installation.inference.engine import InferenceError, OverloadedError
 from installation.inference.kserve import KserveEngine
 from installation.inference.open_engines import open_engines
-from installation.inference.server_timings import ServerTimings
+from installation.inference.server_timing import ServerTiming
 from installation.scene import Frame
 from installation.vision.classifier import context_regions
 from tests.triton_server import Triton, mind, needs_triton
@@ -33,7 +33,7 @@ LONG = 300.0
 
 
 # Generous deadlines: machines are slow where many tests run, and what matters is what happens then.
-TIMINGS = ServerTimings(
+TIMING = ServerTiming(
     live_deadline_s=LONG,
     batch_deadline_s=LONG,
     open_wait_s=LONG,
@@ -69,10 +69,10 @@ def server(running, mood):
 
 
 @contextmanager
-def opened(built, address, raise_overload=False, timings=TIMINGS, **more):
+def opened(built, address, raise_overload=False, timing=TIMING, **more):
     settings = Inference(device=f"kserve://{address}", engines=built, **more)
     with open_engines(
-        settings, NAMES, raise_overload=raise_overload, server_timings=timings
+        settings, NAMES, raise_overload=raise_overload, server_timing=timing
     ) as engines:
         yield engines
 
@@ -214,8 +214,8 @@ def test_wrong_responses_are_never_used(
 def test_a_server_too_slow_for_batches_is_probed_ever_less_often(
     server, mood, built, seen, monkeypatch, caplog
 ):
-    timings = replace(TIMINGS, backoff_min_s=0.5, backoff_max_s=60.0)
-    with opened(built, server.address, timings=timings) as (_, naming):
+    timing = replace(TIMING, backoff_min_s=0.5, backoff_max_s=60.0)
+    with opened(built, server.address, timing=timing) as (_, naming):
         monkeypatch.setattr(naming, "_deadline_s", 0.6)
         mood.write_text("slow for many")
         end = time.monotonic() + 8
@@ -228,8 +228,8 @@ def test_a_server_too_slow_for_batches_is_probed_ever_less_often(
 def test_a_server_that_stays_overloaded_counts_as_unavailable(
     server, built, local, seen, monkeypatch, caplog
 ):
-    timings = replace(TIMINGS, max_overload_s=0.5)
-    with opened(built, server.address, raise_overload=True, timings=timings) as (_, naming):
+    timing = replace(TIMING, max_overload_s=0.5)
+    with opened(built, server.address, raise_overload=True, timing=timing) as (_, naming):
 
         def busy(*_arguments):
             raise OverloadedError("the inference server is overloaded")
@@ -287,11 +287,11 @@ def test_overload_is_raised_only_on_request(built, seen, mood, tmp_path, monkeyp
             answers.append(engine.fallback)
 
     try:
-        timings = replace(TIMINGS, max_overload_s=LONG)
-        with opened(built, server.address, raise_overload=True, timings=timings) as (_, patient):
+        timing = replace(TIMING, max_overload_s=LONG)
+        with opened(built, server.address, raise_overload=True, timing=timing) as (_, patient):
             more = (patient._client, NAMES[1], patient._local)
-            engines = [patient, *(KserveEngine(*more, True, timings) for _ in range(5))]
-            live = KserveEngine(*more, False, timings)
+            engines = [patient, *(KserveEngine(*more, True, timing) for _ in range(5))]
+            live = KserveEngine(*more, False, timing)
             mood.write_text("slow")
             threads = [threading.Thread(target=ask, args=(engine,)) for engine in engines]
             for thread in threads:
@@ -372,7 +372,7 @@ def test_encryption_and_token_are_used(
         ca_file=certificates / ca_file,
         token=token,
     )
-    with open_engines(settings, NAMES, server_timings=TIMINGS) as (_, naming):
+    with open_engines(settings, NAMES, server_timing=TIMING) as (_, naming):
         assert naming.fallback == bool(reason)
         if reason:
             assert any(each in naming.unavailable_reason for each in reason.split("|")), (

@@ -107,9 +107,9 @@ def ask(port, *arguments, **keywords):
 def serve():
     servers = []
 
-    def begin(snapshot=None, timings=None, **settings):
+    def begin(snapshot=None, timing=None, **settings):
         settings.setdefault("port", free_port())
-        servers.append(StatusServer(Status(**settings), timings or StatusTiming()))
+        servers.append(StatusServer(Status(**settings), timing or StatusTiming()))
         if snapshot is not None:
             servers[-1].publish(snapshot)
         return settings["port"]
@@ -436,8 +436,8 @@ def test_a_taken_port_is_reported_once_and_tried_again(serve, caplog):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        timings = StatusTiming(retry_s=0.1)
-        port = serve(a_snapshot(), timings, port=other.getsockname()[1])
+        timing = StatusTiming(retry_s=0.1)
+        port = serve(a_snapshot(), timing, port=other.getsockname()[1])
         deadline = time.monotonic() + LONG
         while "cannot use port" not in caplog.text:
             assert time.monotonic() < deadline

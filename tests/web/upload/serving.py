@@ -56,9 +56,9 @@ receiving._GRACE_S = 600.0
 AWAITED = """
 from functools import partial
 import installation.vision.pipeline as pipeline
-from installation.inference.server_timings import ServerTimings
-timings = ServerTimings(batch_deadline_s=100.0, open_wait_s=100.0, max_overload_s=600.0)
-pipeline.open_engines = partial(pipeline.open_engines, server_timings=timings)
+from installation.inference.server_timing import ServerTiming
+timing = ServerTiming(batch_deadline_s=100.0, open_wait_s=100.0, max_overload_s=600.0)
+pipeline.open_engines = partial(pipeline.open_engines, server_timing=timing)
 """
 
 

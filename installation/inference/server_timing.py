@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class ServerTimings:
+class ServerTiming:
     """Timeouts and retry delays of a `KserveEngine`, seconds.
 
     Attributes
