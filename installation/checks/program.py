@@ -95,10 +95,10 @@ def _check_server(settings: Inference) -> Finding:
             if engine.unavailable_reason:
                 remedy = "see docs/scale.md; until then the CPU takes over"
                 return warning(
-                    name, f"server {settings.server}: {engine.unavailable_reason}", remedy
+                    name, f"server {settings.server_address}: {engine.unavailable_reason}", remedy
                 )
         count = f"{len(remote)} of {len(engines)} engines"
-        return ok(name, f"{count} on the server {settings.server}")
+        return ok(name, f"{count} on the server {settings.server_address}")
 
 
 def _has_nvidia_gpu(pci_devices: Path) -> bool:

@@ -76,7 +76,7 @@ class KserveClient:
                 raise InferenceError(reason) from error
             credentials = grpc.ssl_channel_credentials(trusted)
         self._client: Any = triton.InferenceServerClient(
-            settings.server, creds=credentials, channel_args=_CHANNEL
+            settings.server_address, creds=credentials, channel_args=_CHANNEL
         )
         self._headers: dict[str, str] = {}
         if settings.token is not None:

@@ -70,7 +70,7 @@ def server(running, mood):
 
 @contextmanager
 def opened(built, address, raise_overload=False, timing=TIMING, **more):
-    settings = Inference(device=f"kserve://{address}", engines=built, **more)
+    settings = Inference(server=f"kserve://{address}", engines=built, **more)
     with open_engines(
         settings, NAMES, raise_overload=raise_overload, server_timing=timing
     ) as engines:
