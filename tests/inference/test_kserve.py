@@ -344,7 +344,7 @@ def guarded(built, certificates, tmp_path_factory):
         f"--grpc-server-cert={certificates / 'server.pem'}",
         f"--grpc-server-key={certificates / 'key.pem'}",
         "--grpc-restricted-protocol=inference:token=open-sesame-0123456789",
-        ca_file=certificates / "ca.pem",
+        authority=certificates / "ca.pem",
     )
     yield server
     server.close()
