@@ -246,13 +246,12 @@ from installation.record.writer import RecordWriter, WriterTiming
 recorder.RecordWriter = functools.partial(RecordWriter, timing=WriterTiming(close_timeout_s=300.0))
 installation.runtime.signals._END_S = 900.0
 """
-UNHURRIED += with_timing("WallTiming(shutdown_timeout_s=300)")
 
 
 def test_what_settles_is_recorded(start, folder, built, crowd_film):
     write(folder, built, camera=f"{{source: {crowd_film}}}", record="{file: said.sqlite}")
     began = time.time()
-    wall = start(UNHURRIED)
+    wall = start(UNHURRIED + with_timing("WallTiming(shutdown_timeout_s=300)"))
     wall.wait_for(" 2 faces,", times=2)
     assert wall.end() == 0
     ended = time.time()
