@@ -47,8 +47,8 @@ class CircuitBreaker:
         minutes = (failures[-MAX_FAILURES]["at"] + WINDOW_S - _now()) / 60
         return (
             f"the GPU failed {len(failures)} times within the last hour, most recently: "
-            f"{last['reason']}; it will be used again in {max(minutes, 1):.0f} min "
-            "or after a reboot"
+            f"{last['reason']}; restart in {max(minutes, 1):.0f} min or later, or reboot, "
+            "to use it again"
         )
 
     def begin(self) -> None:
