@@ -151,7 +151,7 @@ def never(_config, progress):
     raise CancelledError("cancelled")
     yield
 
-stages.open_observer = never
+stages.open_pipeline = never
 settings = loader.load({config!r})
 source = DemoSource(settings.inference.engines, 640, 360, 30)
 controller.run(settings, source, controller.WallOptions(headless=True))
