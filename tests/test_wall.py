@@ -76,7 +76,7 @@ def test_the_crowd_is_boxed_on_the_wall(config, crowd_source):
     # Nothing counts as hung or lost.
     timing = WallTiming(capture_timeout_s=LONG, presenter=PresenterTiming(no_frame_s=LONG))
     report = rehearse(config, crowd_source, 150, timing).report()
-    assert "150 pictures" in report
+    assert "150 frames" in report
     share, mean = report.split("; ")[1].split(" of faces boxed, mean IoU ")
     assert int(share.rstrip("%")) >= 90
     assert float(mean) >= 0.6

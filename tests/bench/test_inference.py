@@ -47,7 +47,7 @@ def test_overlapping_bytes_are_counted_once(built):
 def test_more_faces_take_no_less_time(built):
     cost = network_cost(built / "person-semantic" / "model.onnx")
     spec = load_manifest(built / "person-semantic").input
-    frame = np.zeros((720, 1280, 3), np.uint8)
+    frame = Frame.from_image(np.zeros((720, 1280, 3), np.uint8))
     for limits in (MachineLimits(1e10, 1e11), MachineLimits(1e12, None, 1e10, 1e10)):
         few, many = (
             least_times(limits, cost, spec, frame, np.array([[0, 0, 99, 99]] * count, np.float32))

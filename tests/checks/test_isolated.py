@@ -78,8 +78,16 @@ def test_a_check_that_crashes_is_an_error():
     [
         ("raise InstallationError('it is broken; mend it')", "it is broken; mend it", ""),
         ("1 / 0", "unexpected ZeroDivisionError at <string>:", "please report this"),
-        ("os._exit(3)", "the check crashed (status 3)", "is the driver installed and working?"),
-        ("sys.exit()", "the check crashed (status 1)", "is the driver installed and working?"),
+        (
+            "os._exit(3)",
+            "the check crashed (status 3)",
+            "check that the driver is installed and works",
+        ),
+        (
+            "sys.exit()",
+            "the check crashed (status 1)",
+            "check that the driver is installed and works",
+        ),
     ],
 )
 def test_a_check_that_fails_is_an_error(code, message, remedy):

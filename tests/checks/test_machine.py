@@ -60,7 +60,7 @@ def test_a_disk_without_inodes_is_an_error(tmp_path, monkeypatch):
     stat = list(os.statvfs(tmp_path))
     stat[5], stat[7] = 1000, 0
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(stat))
-    (seen,) = machine.check_disk(config_in(tmp_path))
+    (seen,) = machine.check_disk(config_in(tmp_path), ())
     assert seen.level == "error" and "no room for another file" in seen.message
 
 
