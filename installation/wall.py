@@ -33,6 +33,7 @@ from installation.runtime.deadline import at_force_exit, deadline
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed, Latest
 from installation.runtime.signals import Stop
+from installation.runtime.worker import Worker
 from installation.scene import Frame, Scene
 from installation.supervision.opening_state import OpeningState
 from installation.supervision.temperature import temperature
@@ -61,11 +62,11 @@ class WallTiming:
     capture_timeout_s
         Between two heartbeats of the capture worker.
     shutdown_timeout_s
-        That all workers together have to end.
+        Time for all workers to end.
     window_timeout_s
-        That the window has to close: an X server may hang.
+        Time for the window to close: an X server may hang.
     status_server_timeout_s
-        That the status server has to end.
+        Time for the status server to end.
     vision, presenter
         Those of the vision worker and of the screen.
     """
@@ -174,6 +175,7 @@ class _Wall:
         self._capture_heartbeat = Heartbeat("capture", timing.capture_timeout_s)
         self._capture = Capture(source, frames, self._capture_heartbeat.beat)
         self._capture_started = False
+        self._vision_thread: Worker | None = None
         # Cameras are read from the beginning; videos wait for the engines.
         self._is_live = source.interval_s is None
         self._presenter = Presenter(
@@ -200,7 +202,7 @@ class _Wall:
             tasks.add("monitors", timing.monitor_period_s, self._check_monitors)
             tasks.add("status page", timing.watchdog_period_s, self._publish)
             tasks.add("status line", timing.status_period_s, self._send_status)
-            application.start_worker(self._vision.heartbeat, self._vision.run)
+            self._vision_thread = application.start_worker(self._vision.heartbeat, self._vision.run)
             application.notifier.ready()
             with at_force_exit(partial(self._stop, requested=True)):
                 try:
@@ -240,10 +242,7 @@ class _Wall:
         self._capture.stop()
         self._vision.stop()
         self._application.join_workers(self._timing.shutdown_timeout_s)
-        if requested and any(
-            worker.alive and worker.heartbeat is self._vision.heartbeat
-            for worker in self._application.workers
-        ):
+        if requested and self._vision_thread is not None and self._vision_thread.alive:
             mark_clean_exit(self._application.config.inference.engines)
 
     def _should_stop(self) -> bool:

@@ -68,7 +68,7 @@ def check_camera_name(config: Config) -> Iterator[Finding]:
         message = f"{node} may be another camera after a restart: there are several"
         yield warning(name, message, f"set camera.source: {link}")
     else:
-        yield ok(name, f"{node}, the only camera; if there will be more, use {link}")
+        yield ok(name, f"{node}, the only camera; if you add another, use {link}")
 
 
 def _device(config: Config) -> Path:

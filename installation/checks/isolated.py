@@ -9,15 +9,14 @@ import pwd
 import select
 import signal
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import NoReturn
 
 from installation.checks import finding
 from installation.checks.finding import Finding
 from installation.errors import EXPECTED_ERRORS
 from installation.runtime.redact import redact_text
+from installation.runtime.tracebacks import error_location
 
 Check = Callable[[], Iterable[Finding]]
 
@@ -118,8 +117,7 @@ def collect_findings(name: str, check: Check) -> Iterator[Finding]:
     except EXPECTED_ERRORS as error:
         yield finding.error(name, str(error))
     except Exception as error:
-        last = traceback.extract_tb(error.__traceback__)[-1]
-        location = f"{Path(last.filename).name}:{last.lineno}"
+        location = error_location(error)
         message = redact_text(f"unexpected {type(error).__name__} at {location}: {error}")
         yield finding.error(name, message, "please report this")
 

@@ -37,7 +37,10 @@ def add_parser(commands: Subparsers) -> None:
         "--faces", type=positive(int), metavar="N", help="faces in view (default: 4)"
     )
     pipeline.add_argument(
-        "--seconds", type=positive(float), metavar="N", help="per implementation (default: 24)"
+        "--seconds",
+        type=positive(float),
+        metavar="N",
+        help="duration of each implementation (default: 24)",
     )
 
 

@@ -11,7 +11,7 @@ from installation.commands.exit_status import OK
 
 def add_parser(commands: Subparsers) -> None:
     """Add the command."""
-    summary = "List the cameras here, their stable names and their modes."
+    summary = "List the connected cameras, their permanent names and their modes."
     parser = add_command(commands, "cameras", _cameras, summary)
     parser.add_argument("--json", action="store_true", help="print one JSON list")
 

@@ -36,7 +36,7 @@ def add_parser(commands: Subparsers) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help="save copies with boxes and labels here; as PNG where a format cannot hold them",
+        help="save copies with boxes and labels in this folder (PNG if a format cannot hold them)",
     )
 
 

@@ -36,7 +36,7 @@ def _add_build(actions: Subparsers) -> None:
         "names",
         nargs="*",
         metavar="ENGINE",
-        help="set the precision and build the plans of these only",
+        help="set the precision of, and build plans for, these engines only",
     )
     gpu = parser.add_argument_group("GPU")
     gpu.add_argument(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import select
 import sys
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from installation.commands.terminal import STANDARD_OUTPUT, print_error
 from installation.errors import EXPECTED_ERRORS, FAILURE
 from installation.runtime.signals import Stop, stop_raised, stoppable
+from installation.runtime.tracebacks import error_location
 
 # Failures are in `installation.errors`; argparse exits with 2 after wrong usage.
 OK = 0
@@ -69,7 +68,7 @@ def _run_reporting_errors(command: Callable[[], int]) -> int:
 
 def _explain(error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{error.filename or _location(error)}: {error.strerror or error}"
+        return f"{error.filename or error_location(error)}: {error.strerror or error}"
     encoding = sys.getfilesystemencoding()
     if isinstance(error, UnicodeEncodeError) and error.encoding == encoding != "utf-8":
         letters = ascii(error.object[error.start : error.end])
@@ -78,7 +77,7 @@ def _explain(error: Exception) -> str:
             "set LC_ALL=C.UTF-8"
         )
     return (
-        f"unexpected {type(error).__name__} at {_location(error)}: {error}; "
+        f"unexpected {type(error).__name__} at {error_location(error)}: {error}; "
         "please report this and what you did"
     )
 
@@ -95,8 +94,3 @@ def flush_standard_streams() -> None:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, stream.fileno())
             os.close(null)
-
-
-def _location(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown place"

@@ -58,7 +58,8 @@ def _show(arguments: argparse.Namespace) -> int:
         else:
             print(f"{wnid}  {words_of(wnid)}")
             count = len(below(wnid))
-            print(f"  not a label itself; under {_first_word(wnid)} selects the {count} below it")
+            rule = f"under {_first_word(wnid)}"
+            print(f'  not a label itself; the rule "{rule}" selects the {count} labels below it')
     return OK
 
 

@@ -58,7 +58,7 @@ def add_parser(commands: Subparsers) -> None:
     _add_record(parser)
     parser.add_argument("file", type=Path, metavar="FILE", help="the copy; must not exist yet")
 
-    summary = "Merge records, such as those of several screens, into one; repeatable."
+    summary = "Merge records, such as those of several screens, into one; can be repeated."
     parser = add_command(actions, "merge", _merge, summary, logging.WARNING)
     parser.add_argument("into", type=Path, metavar="INTO", help="created if it does not exist")
     parser.add_argument("records", type=Path, nargs="+", metavar="FILE", help="read only")

@@ -21,7 +21,7 @@ from installation.runtime.files import write_atomic
 log = logging.getLogger(__name__)
 
 _COPY_NAME = LAST_GOOD.name
-_COPY_HEADER = "# Written by the installation: its last good config, overlays included.\n"
+_COPY_HEADER = "# Written by the installation: its last good config, overrides included.\n"
 Section = TypeVar("Section", bound=BaseModel)
 
 

@@ -29,9 +29,9 @@ class PresenterTiming:
     event_poll_s
         Between two polls of the window's events while no frame comes.
     no_frame_s
-        Without a frame until the last one fades.
+        Time without a frame until the last one fades.
     fade_s
-        That fading takes.
+        Time that fading takes.
     slate_period_s
         Between two drawings of a slate, which hardly moves.
     debug_period_s
@@ -39,7 +39,7 @@ class PresenterTiming:
     freeze_check_period_s
         Between two checks that the screen follows the camera.
     screen_off_period_s
-        After which a screen that has to be off is turned off again: a key may have woken it.
+        Time after which a screen that has to be off is turned off again: a key may have woken it.
     """
 
     event_poll_s: float = 0.05

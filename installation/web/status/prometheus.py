@@ -125,7 +125,7 @@ def _display_metrics(snapshot: StatusSnapshot) -> Iterator[Metric]:
     yield _gauge("faces", "Number of faces in the latest frame.", snapshot.faces)
     yield _gauge(
         "picture_visible",
-        "1 if the screen shows the camera's picture, else 0.",
+        "1 if the screen shows a camera frame, else 0.",
         snapshot.picture_visible,
     )
     yield _gauge(

@@ -40,11 +40,11 @@ class WebTiming:
     watchdog_period_s
         Between two checks of workers and connections; the status line is sent as often.
     proxy_notice_s
-        That a proxy has to notice, by ``/healthz``, that this instance is about to end.
+        Time for a proxy to notice, by ``/healthz``, that this instance is about to end.
     drain_timeout_s
-        That uploads in flight have to be answered at the end.
+        Time for uploads in flight to be answered at the end.
     shutdown_timeout_s
-        That threads have to end.
+        Time for threads to end.
     """
 
     start_poll_s: float = 0.1
