@@ -12,7 +12,7 @@ from installation.config.reload import ConfigFile, apply_changes, changes
 from installation.config.watch import ConfigWatch
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.periodic import PeriodicTasks
-from installation.runtime.signals import Signals
+from installation.runtime.signals import Signals, set_forced_end
 from installation.runtime.worker import Worker
 from installation.supervision.systemd_notify import Notifier
 
@@ -34,6 +34,8 @@ class Application:
     interrupt_startup
         Whether SIGTERM and SIGINT raise `Stop` until ``signals.interrupt`` is set to False. For
         programs whose start-up takes long and does not look at ``signals.end``.
+    forced_end_s
+        Seconds after a request to end at which the process is ended by force.
 
     Attributes
     ----------
@@ -50,8 +52,14 @@ class Application:
     """
 
     def __init__(
-        self, config: Config, file: ConfigFile | None = None, *, interrupt_startup: bool = False
+        self,
+        config: Config,
+        file: ConfigFile | None = None,
+        *,
+        interrupt_startup: bool = False,
+        forced_end_s: float = 20.0,
     ) -> None:
+        set_forced_end(forced_end_s)
         self.config = config
         self.signals = Signals(interrupt=interrupt_startup)
         self.notifier = Notifier.from_environment()

@@ -29,6 +29,7 @@ from installation.display.window import Window
 from installation.errors import FAILURE
 from installation.inference.open_engines import mark_clean_exit
 from installation.record.recorder import Recorder
+from installation.record.writer import WriterTiming
 from installation.runtime.deadline import at_force_exit, deadline
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed, Latest
@@ -67,8 +68,10 @@ class WallTiming:
         Time for the window to close: an X server may hang.
     status_server_timeout_s
         Time for the status server to end.
-    vision, presenter
-        Those of the vision worker and of the screen.
+    forced_end_s
+        From a request to end until the process is ended by force.
+    vision, presenter, writer
+        Those of the vision worker, of the screen and of the record.
     """
 
     watchdog_period_s: float = 0.5
@@ -79,8 +82,10 @@ class WallTiming:
     shutdown_timeout_s: float = 1.0
     window_timeout_s: float = 3.0
     status_server_timeout_s: float = 0.3
+    forced_end_s: float = 20.0
     vision: VisionTiming = field(default_factory=VisionTiming)
     presenter: PresenterTiming = field(default_factory=PresenterTiming)
+    writer: WriterTiming = field(default_factory=WriterTiming)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +129,12 @@ def run(config: Config, source: Source, options: WallOptions | None = None) -> N
         Something a technician can act on.
     """
     options = options or WallOptions()
-    with Application(config, options.config_file, interrupt_startup=True) as application:
+    with Application(
+        config,
+        options.config_file,
+        interrupt_startup=True,
+        forced_end_s=options.timing.forced_end_s,
+    ) as application:
         try:
             window = Window(config.display, config.theme, options.headless, idle_words(config))
             application.signals.interrupt = False
@@ -166,7 +176,9 @@ class _Wall:
         self._timing = timing
         self._record = config.record.file if installed else None
         self._status = config.status if installed and config.status.port is not None else None
-        self._recorder = None if self._record is None else Recorder(self._record, config)
+        self._recorder = (
+            None if self._record is None else Recorder(self._record, config, timing.writer)
+        )
         # In front of visitors, a slate is better than a screen that comes and goes.
         retry = application.notifier.connected
         self._vision = VisionWorker(

@@ -110,6 +110,7 @@ def with_timing(timing):
         "from dataclasses import replace\n"
         "from installation import wall\n"
         "from installation.display.presenter import PresenterTiming\n"
+        "from installation.record.writer import WriterTiming\n"
         "from installation.vision.worker import VisionTiming\n"
         "from installation.wall import WallTiming\n"
         "run_wall = wall.run\n"

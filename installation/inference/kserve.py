@@ -100,7 +100,6 @@ class KserveEngine:
         self._local = local
         self._raise_overload = raise_overload
         self._timing = timing
-        self._deadline_s = timing.batch_deadline_s if raise_overload else timing.live_deadline_s
         self._sample, self._reference = _reference_sample(local)
         self.unavailable_reason = "no response yet"
         self._available_since = -math.inf
@@ -110,6 +109,11 @@ class KserveEngine:
         self._closed = threading.Event()
         self._prober = self._start_probe("")
         self._probed.wait(timing.open_wait_s)
+
+    @property
+    def _deadline_s(self) -> float:
+        timing = self._timing
+        return timing.batch_deadline_s if self._raise_overload else timing.live_deadline_s
 
     @property
     def device(self) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from installation.config.model import Config
 from installation.record.scene_counter import SceneCounter
-from installation.record.writer import RecordWriter
+from installation.record.writer import RecordWriter, WriterTiming
 from installation.scene import Scene
 
 
@@ -27,6 +27,8 @@ class Recorder:
         The record; created for the first visitor.
     config
         Selects the policy and the classifier that entries name, and how long they are kept.
+    timing
+        See `WriterTiming`.
 
     Attributes
     ----------
@@ -35,9 +37,10 @@ class Recorder:
         from any thread.
     """
 
-    def __init__(self, path: Path, config: Config) -> None:
+    def __init__(self, path: Path, config: Config, timing: WriterTiming | None = None) -> None:
         self._path = path
         self._config = config
+        self._timing = timing
         self._writer: RecordWriter | None = None
         self._counter = self._new_counter()
 
@@ -52,7 +55,7 @@ class Recorder:
         """Count a scene; never blocks."""
         if self._config.camera.source != "demo":
             if self._writer is None:
-                self._writer = RecordWriter(self._path, self._config.record.keep_days)
+                self._writer = RecordWriter(self._path, self._config.record.keep_days, self._timing)
             if entries := self._counter.add(scene, time.time()):
                 self._writer.submit(entries)
 

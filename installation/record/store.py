@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 # Distinguishes our databases from those of other programs: "roul".
 _APPLICATION_ID = 0x726F756C
 # Each migrates the version before it; the first, an empty file.
-_MIGRATIONS = (
+MIGRATIONS = (
     """
     CREATE TABLE entry (
         hour INTEGER NOT NULL,
@@ -316,7 +316,7 @@ def up_to_date(path: Path, database: sqlite3.Connection) -> bool:
     RecordError
         The database belongs to another program or has a newer format.
     """
-    return _version(path, database) == len(_MIGRATIONS)
+    return _version(path, database) == len(MIGRATIONS)
 
 
 def _version(path: Path, database: sqlite3.Connection) -> int:
@@ -326,10 +326,10 @@ def _version(path: Path, database: sqlite3.Connection) -> int:
     owner, version = ask("PRAGMA application_id"), ask("PRAGMA user_version")
     if owner != _APPLICATION_ID and ask("SELECT count(*) FROM sqlite_master") > 0:
         raise RecordError(f"{path}: another program's database; set record.file to another path")
-    if version > len(_MIGRATIONS):
+    if version > len(MIGRATIONS):
         raise RecordError(
             f"{path}: written by a newer version of this program (format {version}, "
-            f"this one reads up to {len(_MIGRATIONS)}); "
+            f"this one reads up to {len(MIGRATIONS)}); "
             "install that, or set record.file to another path"
         )
     return version
@@ -349,11 +349,11 @@ def migrate(path: Path, database: sqlite3.Connection) -> None:
     with database:
         database.execute("BEGIN IMMEDIATE")
         # Another program may have migrated it meanwhile.
-        for step in _MIGRATIONS[_version(path, database) :]:
+        for step in MIGRATIONS[_version(path, database) :]:
             for statement in step.split(";"):
                 database.execute(statement)
         database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
 def _set_aside(path: Path, reason: str) -> DamagedError:

@@ -17,10 +17,10 @@ from installation.runtime.deadline import force_exit
 
 # Signals that ask the process to end.
 _ENDING = (signal.SIGTERM, signal.SIGINT)
-# Seconds in which the main thread must notice such a signal, and then end the process;
-# `installation web` answers pending uploads for up to 15 s.
+# Seconds in which the main thread must notice such a signal, and then end the process unless
+# `set_forced_end` says otherwise.
 _NOTICE_S = 2.5
-_END_S = 20.0
+_FORCED_END_S = 20.0
 
 
 class _Request:
@@ -29,6 +29,7 @@ class _Request:
     def __init__(self) -> None:
         self.noticed = threading.Event()
         self.raised: Stop | None = None
+        self.forced_end_s = _FORCED_END_S
 
     def note(self) -> None:
         self.noticed.set()
@@ -56,6 +57,11 @@ class Stop(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.status = 128 + number
+
+
+def set_forced_end(timeout_s: float) -> None:
+    """Have the process ended by force this many seconds after it noticed a request to end."""
+    _request.forced_end_s = timeout_s
 
 
 def stop_requested() -> bool:
@@ -115,8 +121,9 @@ class Watchdog:
             number = received[0]
         if not (_request.noticed.wait(_NOTICE_S) or self._closed.is_set()):
             self._end(number, _NOTICE_S)
-        if not self._closed.wait(_END_S):
-            self._end(number, _NOTICE_S + _END_S)
+        forced_end_s = _request.forced_end_s
+        if not self._closed.wait(forced_end_s):
+            self._end(number, _NOTICE_S + forced_end_s)
 
     def _end(self, number: int, waited_s: float) -> None:
         frame = sys._current_frames().get(threading.main_thread().ident or 0)

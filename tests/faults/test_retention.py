@@ -51,14 +51,9 @@ def pixels(crowd_film):
 
 
 # However slow the machine is under strace, all that waits is recorded at the end.
-UNHURRIED = """
-import installation.runtime.signals
-import functools, installation.record.recorder as recorder
-from installation.record.writer import RecordWriter, WriterTiming
-recorder.RecordWriter = functools.partial(RecordWriter, timing=WriterTiming(close_timeout_s=300.0))
-installation.runtime.signals._END_S = 900.0
-"""
-UNHURRIED += with_timing("WallTiming(shutdown_timeout_s=300)")
+UNHURRIED = with_timing(
+    "WallTiming(shutdown_timeout_s=300, forced_end_s=900, writer=WriterTiming(close_timeout_s=300))"
+)
 
 
 class Watched:

@@ -9,8 +9,9 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from engines.triton_export import export
 from installation.config.model import Inference
 from installation.inference.engine import InferenceError, OverloadedError
 from installation.inference.kserve import KserveEngine
+from installation.inference.kserve_client import KserveClient
 from installation.inference.open_engines import open_engines
 from installation.inference.server_timing import ServerTiming
 from installation.scene import Frame
@@ -91,6 +93,11 @@ def seen(hopper):
     return Frame.from_image(hopper), context_regions(faces, width, height)
 
 
+def adjustable(**changed):
+    """Return `TIMING` whose values can be set while an engine uses it."""
+    return SimpleNamespace(**{**asdict(TIMING), **changed})
+
+
 def until(condition):
     end = time.monotonic() + LONG
     while not condition():
@@ -140,20 +147,18 @@ def stop(server):
 
 
 @pytest.mark.parametrize("fail", [Triton.kill, stop], ids=["killed", "hung"])
-def test_the_cpu_takes_over_until_the_server_is_back(
-    fail, server, built, local, seen, caplog, monkeypatch
-):
+def test_the_cpu_takes_over_until_the_server_is_back(fail, server, built, local, seen, caplog):
     caplog.set_level(logging.INFO)
-    expected = local[1].run(*seen)
-    with opened(built, server.address) as (_, naming):
+    expected, timing = local[1].run(*seen), adjustable()
+    with opened(built, server.address, timing=timing) as (_, naming):
         same(naming.run(*seen), expected)
-        monkeypatch.setattr(naming, "_deadline_s", 0.6)
+        timing.live_deadline_s = 0.6
         fail(server)
         same(naming.run(*seen), expected)
         assert naming.fallback
         assert naming.device == f"CPU (server {server.address} is unavailable)"
         same(naming.run(*seen), expected)
-        monkeypatch.setattr(naming, "_deadline_s", LONG)
+        timing.live_deadline_s = LONG
         if server.process.poll() is None:
             server.send(signal.SIGCONT)
         else:
@@ -189,14 +194,12 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-def test_wrong_responses_are_never_used(
-    wrong, server, mood, built, local, seen, caplog, monkeypatch
-):
-    frame, regions = seen
-    with opened(built, server.address) as (_, naming):
+def test_wrong_responses_are_never_used(wrong, server, mood, built, local, seen, caplog):
+    (frame, regions), timing = seen, adjustable()
+    with opened(built, server.address, timing=timing) as (_, naming):
         assert not naming.fallback
         if wrong == "slow":
-            monkeypatch.setattr(naming, "_deadline_s", 0.6)
+            timing.live_deadline_s = 0.6
         mood.write_text(wrong)
         for index in range(len(regions)):
             region = regions[index : index + 1]
@@ -205,18 +208,16 @@ def test_wrong_responses_are_never_used(
             each.message for each in caplog.records if "until the server responds" in each.message
         ]
         assert lines and all(re.search(WRONG[wrong], line) for line in lines), lines
-        monkeypatch.setattr(naming, "_deadline_s", LONG)
+        timing.live_deadline_s = LONG
         mood.write_text("well")
         until(lambda: not naming.fallback)
         same(naming.run(*seen), local[1].run(*seen))
 
 
-def test_a_server_too_slow_for_batches_is_probed_ever_less_often(
-    server, mood, built, seen, monkeypatch, caplog
-):
-    timing = replace(TIMING, backoff_min_s=0.5, backoff_max_s=60.0)
+def test_a_server_too_slow_for_batches_is_probed_ever_less_often(server, mood, built, seen, caplog):
+    timing = adjustable(backoff_min_s=0.5, backoff_max_s=60.0)
     with opened(built, server.address, timing=timing) as (_, naming):
-        monkeypatch.setattr(naming, "_deadline_s", 0.6)
+        timing.live_deadline_s = 0.6
         mood.write_text("slow for many")
         end = time.monotonic() + 8
         while time.monotonic() < end:
@@ -234,7 +235,7 @@ def test_a_server_that_stays_overloaded_counts_as_unavailable(
         def busy(*_arguments):
             raise OverloadedError("the inference server is overloaded")
 
-        monkeypatch.setattr(naming, "_infer", busy)
+        monkeypatch.setattr(KserveClient, "infer", busy)
         with pytest.raises(OverloadedError):
             naming.run(*seen)
         time.sleep(0.6)

@@ -82,7 +82,7 @@ def test_a_copy_in_a_place_where_nothing_can_be_written(closed, monkeypatch):
 def test_a_record_of_an_older_version_is_migrated_for_reading(closed, monkeypatch):
     before = closed.read_bytes()
     addition = "ALTER TABLE entry ADD COLUMN wall TEXT NOT NULL DEFAULT 'west'"
-    monkeypatch.setattr(storing, "_MIGRATIONS", (*storing._MIGRATIONS, addition))
+    monkeypatch.setattr(storing, "MIGRATIONS", (*storing.MIGRATIONS, addition))
     with open_readonly(closed) as database:
         assert database.execute("SELECT DISTINCT wall FROM entry").fetchall() == [("west",)]
     assert closed.read_bytes() == before

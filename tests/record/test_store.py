@@ -204,7 +204,7 @@ def test_another_programs_database_is_left_alone(path):
 
 def test_an_older_version_is_brought_up_to_date(full, monkeypatch):
     addition = "ALTER TABLE entry ADD COLUMN wall TEXT NOT NULL DEFAULT ''"
-    monkeypatch.setattr(storing, "_MIGRATIONS", (*storing._MIGRATIONS, addition))
+    monkeypatch.setattr(storing, "MIGRATIONS", (*storing.MIGRATIONS, addition))
     for _ in range(2):
         with closing(Store(full)) as store:
             store.add(entries(1))
@@ -213,8 +213,8 @@ def test_an_older_version_is_brought_up_to_date(full, monkeypatch):
 
 
 def test_a_step_that_fails_changes_nothing(full, monkeypatch):
-    steps = (*storing._MIGRATIONS, "ALTER TABLE entry ADD COLUMN wall TEXT", "NO SUCH THING")
-    monkeypatch.setattr(storing, "_MIGRATIONS", steps)
+    steps = (*storing.MIGRATIONS, "ALTER TABLE entry ADD COLUMN wall TEXT", "NO SUCH THING")
+    monkeypatch.setattr(storing, "MIGRATIONS", steps)
     with pytest.raises(RecordError, match="syntax error"):
         Store(full)
     monkeypatch.undo()

@@ -208,8 +208,8 @@ def test_work_that_hangs_in_c_code_is_ended():
 
 def test_work_that_swallows_it_is_ended():
     ran = performed("""
-        import installation.runtime.signals as signals
-        signals._END_S = 0.5
+        from installation.runtime.signals import set_forced_end
+        set_forced_end(0.5)
         def work():
             try:
                 again()

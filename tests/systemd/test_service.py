@@ -265,7 +265,7 @@ def test_the_web_extension_communicates_only_with_this_machine(name, ports):
 
 
 def test_the_stop_timeout_leaves_time_for_images_in_flight():
-    from installation.web.upload.command import WebTiming
+    from installation.web.upload.timing import WebTiming
 
     for name in WEB:
         assert int(read(name)["Service"]["TimeoutStopSec"]) > WebTiming().drain_timeout_s + 5

@@ -31,14 +31,13 @@ from installation.web.upload.response import Detail, ImageResponse
 from installation.web.upload.schemas import ErrorResponse, to_schema
 from installation.web.upload.server import DISCARD_BODY_TIMEOUT_S, HEADERS
 from installation.web.upload.templates import Pages
+from installation.web.upload.timing import WebTiming
 
 log = logging.getLogger(__name__)
 
 _PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Monitoring repeats these for ever; counting them would hide the visitors.
 _UNCOUNTED_PATHS = ("/healthz", "/metrics")
-# A proxy that has asked for /healthz within this time is expected to ask again.
-_HEALTH_POLL_S = 15.0
 _HTTP_ERRORS = {
     404: "There is nothing at this address.",
     405: "This address does not support that method.",
@@ -58,6 +57,8 @@ class UploadApp:
         Definitions by wnid.
     metrics
         Counts requests.
+    timing
+        See `WebTiming`.
 
     Attributes
     ----------
@@ -66,9 +67,15 @@ class UploadApp:
     """
 
     def __init__(
-        self, config: Config, service: ImageService, glosses: dict[str, str], metrics: WebMetrics
+        self,
+        config: Config,
+        service: ImageService,
+        glosses: dict[str, str],
+        metrics: WebMetrics,
+        timing: WebTiming,
     ) -> None:
         self._metrics = metrics
+        self._timing = timing
         self._health_polled_at = -inf
         self._config = config
         self._service = service
@@ -99,7 +106,7 @@ class UploadApp:
     @property
     def health_polled(self) -> bool:
         """Whether a proxy polls the health, and so will notice that this instance closes."""
-        return time.monotonic() - self._health_polled_at < _HEALTH_POLL_S
+        return time.monotonic() - self._health_polled_at < self._timing.health_poll_s
 
     def apply_config(self, config: Config) -> None:
         """Use another config's theme and labels from now on."""
@@ -123,7 +130,7 @@ class UploadApp:
         queue = self._service.queue
         queue.acquire(client)
         try:
-            data = await receive(request, self._max_bytes, bare)
+            data = await receive(request, self._max_bytes, bare, self._timing.upload_grace_s)
             started_at = time.monotonic()
             pending = self._service.submit(client, data, detail)
             response = await _wait_or_disconnect(request, pending)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
 from ipaddress import ip_network
 from socket import socket
 
@@ -25,33 +24,9 @@ from installation.web.upload.server import (
     UploadProtocol,
     UploadServer,
 )
+from installation.web.upload.timing import WebTiming
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WebTiming:
-    """Periods and timeouts, all in seconds.
-
-    Attributes
-    ----------
-    start_poll_s
-        Between two checks whether the engines are open.
-    watchdog_period_s
-        Between two checks of workers and connections; the status line is sent as often.
-    proxy_notice_s
-        Time for a proxy to notice, by ``/healthz``, that this instance is about to end.
-    drain_timeout_s
-        Time for uploads in flight to be answered at the end.
-    shutdown_timeout_s
-        Time for threads to end.
-    """
-
-    start_poll_s: float = 0.1
-    watchdog_period_s: float = 1.0
-    proxy_notice_s: float = 3.0
-    drain_timeout_s: float = 10.0
-    shutdown_timeout_s: float = 0.5
 
 
 def serve(file: ConfigFile, timing: WebTiming | None = None) -> None:
@@ -70,12 +45,17 @@ def serve(file: ConfigFile, timing: WebTiming | None = None) -> None:
         Something a technician can act on.
     """
     timing = timing or WebTiming()
-    with Application(file.start(), file) as application:
+    with Application(file.start(), file, forced_end_s=timing.forced_end_s) as application:
         config = application.config
         with _listen(config) as listening:
             rebuild_damaged(config.inference.engines, ("person-glosses",))
             glosses = load_glosses(config.inference.engines)
-            service = ImageService(config, config.record.file, application.start_worker)
+            service = ImageService(
+                config,
+                config.record.file,
+                application.start_worker,
+                writer_timing=timing.writer,
+            )
             try:
                 application.tasks.add(
                     "watchdog", timing.watchdog_period_s, application.check_workers
@@ -116,7 +96,7 @@ class _WebExtension:
         self._service = service
         self._timing = timing
         self._metrics = WebMetrics(service)
-        self._app = UploadApp(application.config, service, glosses, self._metrics)
+        self._app = UploadApp(application.config, service, glosses, self._metrics, timing)
         self._ends_at: float | None = None
 
     def run(self, listening: socket) -> None:

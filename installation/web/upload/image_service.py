@@ -17,7 +17,7 @@ from pathlib import Path
 from installation.config.model import Config
 from installation.inference.engine import OverloadedError
 from installation.record.entry import Entry, hour_of
-from installation.record.writer import RecordWriter
+from installation.record.writer import RecordWriter, WriterTiming
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed
 from installation.runtime.tracebacks import error_location
@@ -71,6 +71,8 @@ class ImageService:
         Starts a thread; see `Application.start_worker`.
     inference_threads
         How many images to classify at a time; None: as many as the config's device is good for.
+    writer_timing
+        See `WriterTiming`.
 
     Attributes
     ----------
@@ -84,13 +86,16 @@ class ImageService:
         record: Path | None,
         start_worker: StartWorker = Worker,
         inference_threads: int | None = None,
+        writer_timing: WriterTiming | None = None,
     ) -> None:
         limits = config.web
         self.queue = FairQueue[_Job](limits.max_in_flight, limits.max_per_minute, limits.timeout_s)
         self._draining = False
         self._in_progress: set[_Job] = set()
         self._config = config
-        self._writer = None if record is None else RecordWriter(record, config.record.keep_days)
+        self._writer = (
+            None if record is None else RecordWriter(record, config.record.keep_days, writer_timing)
+        )
         # Decoding takes by far the most memory.
         self._decoding = threading.Semaphore(os.cpu_count() or 1)
         self._pool = InferencePool(config, inference_threads or pool_size(config), start_worker)

@@ -20,13 +20,12 @@ _MAX_FIELDS = 8
 _MAX_FIELD_BYTES = 1024
 # What a form adds around an image, generously.
 _FORM_OVERHEAD_BYTES = 16 * 1024
-# Time allowed for a body of any size, and the rate that is required beyond that.
-_GRACE_S = 10.0
+# Required of a sender once the time of grace is over.
 _MIN_BYTES_PER_S = 32 * 1024
 _BARE_TYPES = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 
 
-async def receive(request: Request, max_bytes: int, bare: bool) -> bytes:
+async def receive(request: Request, max_bytes: int, bare: bool, grace_s: float) -> bytes:
     """Return the image file of a request.
 
     Parameters
@@ -37,6 +36,8 @@ async def receive(request: Request, max_bytes: int, bare: bool) -> bytes:
         Largest image file that is accepted.
     bare
         Whether the body may be the image file itself.
+    grace_s
+        Time allowed for a body of any size; after it a minimum rate is required.
 
     Raises
     ------
@@ -48,18 +49,19 @@ async def receive(request: Request, max_bytes: int, bare: bool) -> bytes:
         raise _too_large(max_bytes)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _from_form(request, max_bytes)
+        return await _from_form(request, max_bytes, grace_s)
     if bare and kind in _BARE_TYPES:
-        return b"".join([chunk async for chunk in _read_with_min_rate(request, max_bytes)])
+        chunks = _read_with_min_rate(request, max_bytes, grace_s)
+        return b"".join([chunk async for chunk in chunks])
     if bare and kind.startswith("image/"):
         raise RequestError(415, f"This image format is not supported. Please send {ACCEPTED}.")
     raise RequestError(415, "The request needs the content type multipart/form-data.")
 
 
-async def _from_form(request: Request, max_bytes: int) -> bytes:
+async def _from_form(request: Request, max_bytes: int, grace_s: float) -> bytes:
     parser = MultiPartParser(
         request.headers,
-        _read_with_min_rate(request, max_bytes + _FORM_OVERHEAD_BYTES),
+        _read_with_min_rate(request, max_bytes + _FORM_OVERHEAD_BYTES, grace_s),
         max_files=_MAX_FIELDS,
         max_fields=_MAX_FIELDS,
         max_part_size=_MAX_FIELD_BYTES,
@@ -78,11 +80,13 @@ async def _from_form(request: Request, max_bytes: int) -> bytes:
     raise RequestError(400, "No image was sent.")
 
 
-async def _read_with_min_rate(request: Request, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _read_with_min_rate(
+    request: Request, max_bytes: int, grace_s: float
+) -> AsyncGenerator[bytes, None]:
     started_at, total = time.monotonic(), 0
     stream = request.stream()
     while True:
-        time_left_s = started_at + _GRACE_S + total / _MIN_BYTES_PER_S - time.monotonic()
+        time_left_s = started_at + grace_s + total / _MIN_BYTES_PER_S - time.monotonic()
         try:
             chunk = await asyncio.wait_for(anext(stream), max(time_left_s, 0))
         except StopAsyncIteration:

@@ -28,30 +28,22 @@ LONG = 600.0
 def with_timing(timing):
     """Return code for `Serving` that serves with another `WebTiming`, given its arguments."""
     return (
+        "from installation.record.writer import WriterTiming\n"
         "from installation.web.upload import command\n"
+        "from installation.web.upload.timing import WebTiming\n"
         "serve = command.serve\n"
-        f"command.serve = lambda file: serve(file, command.WebTiming({timing}))\n"
+        f"command.serve = lambda file: serve(file, WebTiming({timing}))\n"
     )
 
 
 # For `Serving`: however slow the machine, all that waits is recorded at the end, ...
-RECORDED = """
-import functools, installation.web.upload.image_service as service
-import installation.runtime.signals
-from installation.record.writer import RecordWriter, WriterTiming
-service.RecordWriter = functools.partial(RecordWriter, timing=WriterTiming(close_timeout_s=300.0))
-installation.runtime.signals._END_S = 900.0
-""" + with_timing("shutdown_timeout_s=300")
+RECORDED = with_timing(
+    "shutdown_timeout_s=300, forced_end_s=900, writer=WriterTiming(close_timeout_s=300)"
+)
 # ... whoever is here at the end is answered, ...
-ANSWERED = """
-import installation.runtime.signals
-installation.runtime.signals._END_S = 900.0
-""" + with_timing("drain_timeout_s=300")
+ANSWERED = with_timing("drain_timeout_s=300, forced_end_s=900")
 # ... who sends a picture slowly is waited for, ...
-RECEIVED = """
-import installation.web.upload.request_body as receiving
-receiving._GRACE_S = 600.0
-"""
+RECEIVED = with_timing("upload_grace_s=600")
 # ... and so is an inference server.
 AWAITED = """
 from functools import partial

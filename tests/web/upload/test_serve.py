@@ -357,12 +357,7 @@ class TestSlowAndMalformed:
 
 
 # A proxy that polls /healthz notices the end, however slow the machine.
-NOTICED = """
-import installation.runtime.signals
-import installation.web.upload.app as site
-installation.runtime.signals._END_S = 900.0
-site._HEALTH_POLL_S = 600.0
-""" + with_timing("drain_timeout_s=300, proxy_notice_s=20")
+NOTICED = with_timing("drain_timeout_s=300, proxy_notice_s=20, health_poll_s=600, forced_end_s=900")
 
 
 class TestStartAndEnd:
