@@ -107,7 +107,7 @@ class Summary:
             "words": as_list(self.words),
             "subtrees": as_list(self.subtrees),
             "allowed": self.allowed,
-            "never": list(self.never_used),
+            "never_used": list(self.never_used),
             "weekdays": self.week.sum(axis=1).tolist(),
             "hours": self.week.sum(axis=0).tolist(),
             "week": self.week.tolist(),

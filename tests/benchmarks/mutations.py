@@ -7,9 +7,9 @@ Prints how many were accepted and rejected, the slowest one, and some of the lin
 
 from __future__ import annotations
 
+import argparse
 import random
 import re
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -221,8 +221,12 @@ def verdict(path: Path, data: bytes, over: bytes | None = None) -> tuple[str, fl
     return message, seconds
 
 
-def main(count: int = 10_000) -> None:
+def main() -> None:
     """Run, and print the summary."""
+    about = (__doc__ or "").partition("\n\n")[0]
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("count", nargs="?", type=int, default=10_000, help="how many configs")
+    count: int = parser.parse_args().count
     chance = random.Random(0)
     kinds, slowest = Counter[str](), (0.0, "")
     shown: dict[str, str] = {}
@@ -248,4 +252,4 @@ def main(count: int = 10_000) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -7,7 +7,7 @@ The visitors are the demonstration's; the words are the classifier's.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,11 @@ def _slate(path: Path, words: str) -> None:
 
 def main() -> None:
     """Save all screenshots."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/looks")
+    about = (__doc__ or "").partition("\n\n")[0]
+    parser = argparse.ArgumentParser(description=about)
+    default = Path("docs/looks")
+    parser.add_argument("folder", nargs="?", type=Path, default=default, help="where to save them")
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     theme = config.Theme()
     _people(folder / "crowd.jpg", 9.5, _settings({}))

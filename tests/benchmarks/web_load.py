@@ -1,10 +1,8 @@
-"""Capacity of the upload page's workers, and what happens above it.
+"""Capacity of the upload page's instances, and what happens above it.
 
-    python -m tests.benchmarks.web_load [--workers 3] [--rate LABELS] [--seconds 600] [--overload 5]
-        [--pictures portrait|crowd|telephone] [--device cpu|triton] [--server kserve://HOST:PORT]
-        [--jobs N] [--offload classifier|both] [--through nginx|haproxy] [--json FILE]
+    python -m tests.benchmarks.web_load [OPTIONS]
 
-Starts workers, each a process with its own port, and simulates visitors who upload images: they
+Starts instances, each a process with its own port, and simulates visitors who upload images: they
 arrive at random (Poisson), whether or not others have been answered, each from its own address, and
 wait for their answer. Without ``--rate``, in labels per second, it first measures the capacity and
 takes four fifths of it. Then follow a multiple of that rate for a quarter of the time, a minute at
@@ -29,6 +27,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ _BUILT = ROOT / "engines" / "built"
 _TRIAL_S = 20.0
 _RECOVERY_S = 15.0
 _MAX_OVERLOAD_S = 60.0
-# Samples of the workers' memory during the sustained load.
+# Samples of the instances' memory during the sustained load.
 _MEMORY_SAMPLES = 10
 # Share of the capacity for the sustained load.
 _LOAD_SHARE = 0.8
@@ -132,13 +131,13 @@ class Phase:
 
 
 class Load:
-    """Simulated visitors of some workers.
+    """Simulated visitors of some instances.
 
     Parameters
     ----------
     ports
-        Of the workers or the proxy; a visitor's address determines which.
-    workers, server
+        Of the instances or the proxy; a visitor's address determines which.
+    instances, server
         Their CPU time is measured; None: there is no inference server of ours.
     pictures
         Image files, sent in turn.
@@ -147,12 +146,12 @@ class Load:
     def __init__(
         self,
         ports: list[int],
-        workers: list[Serving],
+        instances: list[Serving],
         server: Triton | None,
         pictures: list[bytes],
     ) -> None:
         self._ports = ports
-        self._workers = workers
+        self._instances = instances
         self._server = server
         self._turn = itertools.cycle(pictures)
         self._numbers = itertools.count()
@@ -199,15 +198,15 @@ class Load:
         return phase
 
     async def memory(self, seconds: float) -> list[float]:
-        """Return samples of the largest worker's memory, MB, over some seconds."""
+        """Return samples of the largest instance's memory, MB, over some seconds."""
         taken = []
         for _ in range(_MEMORY_SAMPLES):
             await asyncio.sleep(seconds / _MEMORY_SAMPLES)
-            taken.append(max(worker.memory for worker in self._workers))
+            taken.append(max(instance.memory for instance in self._instances))
         return taken
 
     def _cpu_s(self) -> float:
-        return sum(worker.processor_seconds for worker in self._workers)
+        return sum(instance.processor_seconds for instance in self._instances)
 
     async def always(self, seconds: float, visitors: int) -> Phase:
         """Simulate visitors who return as soon as they are answered."""
@@ -260,16 +259,16 @@ async def _measure(load: Load, arguments: argparse.Namespace) -> dict[str, Any]:
         _print_phase(name, found)
         return found
 
-    first = [await load.visit() for _ in range(2 * arguments.workers)]
+    first = [await load.visit() for _ in range(2 * arguments.instances)]
     each = sum(visit.labels for visit in first) / len(first)
     print(f"{each:.2f} labels per image; a single one takes {min(v.wait for v in first):.2f} s")
     rate = arguments.rate
     if rate is None:
-        trial = await run("trial", load.always(_TRIAL_S, 4 * arguments.workers))
+        trial = await run("trial", load.always(_TRIAL_S, 4 * arguments.instances))
         rate = _LOAD_SHARE * trial["labels_per_second"]
     sustained = run("sustained", load.arriving(arguments.seconds, rate / each))
     _, memory = await asyncio.gather(sustained, load.memory(arguments.seconds))
-    print(f"MB of the largest worker: {', '.join(f'{each:.0f}' for each in memory)}")
+    print(f"MB of the largest instance: {', '.join(f'{each:.0f}' for each in memory)}")
     overload_s = min(arguments.seconds / 4, _MAX_OVERLOAD_S)
     await run("overload", load.arriving(overload_s, arguments.overload * rate / each))
     await run("recovery", load.arriving(_RECOVERY_S, rate / each))
@@ -284,18 +283,21 @@ async def _measure(load: Load, arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--rate", type=float, help="labels per second")
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--overload", type=float, default=5.0)
-    parser.add_argument(
-        "--pictures", choices=("portrait", "crowd", "telephone"), default="portrait"
-    )
-    parser.add_argument("--device", default="cpu", help="triton: start a server of its own")
-    parser.add_argument("--offload", choices=("classifier", "both"), default="both")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--through", choices=("nginx", "haproxy"))
-    parser.add_argument("--json", type=Path)
+    add = partial(parser.add_argument, metavar="N")
+    add("--instances", type=int, default=3, help="processes that serve")
+    add("--jobs", type=int, default=2, help="web.workers of each instance")
+    add("--rate", type=float, help="labels per second (default: 0.8 times the capacity)")
+    add("--seconds", type=float, default=60.0, help="how long that rate lasts")
+    add("--overload", type=float, default=5.0, help="multiple of the rate that follows")
+    add = parser.add_argument
+    kinds = ("portrait", "crowd", "telephone")
+    add("--pictures", choices=kinds, default=kinds[0], help="what visitors upload")
+    add("--device", choices=("cpu", "triton"), default="cpu", help="triton: a server of its own")
+    add("--server", metavar="kserve://HOST:PORT", help="use this inference server")
+    both = ("classifier", "both")
+    add("--offload", choices=both, default="both", help="which networks the server runs")
+    add("--through", choices=("nginx", "haproxy"), help="put this proxy before the instances")
+    add("--json", metavar="FILE", type=Path, help="save the figures there")
     arguments = parser.parse_args()
     build(_BUILT, print)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
@@ -306,28 +308,28 @@ def main() -> None:
             server = Triton(Path(scratch) / "models", Path(scratch))
             stack.callback(server.close)
             address = f"kserve://{server.address}"
-        inference = f"device: {arguments.device}"
+        inference = "device: cpu"
         if address:
             inference = f'server: "{address}", offload: {arguments.offload}'
-        workers = []
-        for number in range(arguments.workers):
-            folder = Path(scratch) / f"worker-{number}"
+        instances = []
+        for number in range(arguments.instances):
+            folder = Path(scratch) / f"instance-{number}"
             folder.mkdir()
             web = f"proxies: [127.0.0.0/8], workers: {arguments.jobs}"
-            worker = Serving(folder, _BUILT, web, inference=inference)
-            workers.append(stack.enter_context(worker))
-        ports = [worker.port for worker in workers]
+            instance = Serving(folder, _BUILT, web, inference=inference)
+            instances.append(stack.enter_context(instance))
+        ports = [instance.port for instance in instances]
         if arguments.through:
-            proxy = Balanced(arguments.through, Path(scratch), workers)
+            proxy = Balanced(arguments.through, Path(scratch), instances)
             stack.callback(proxy.close)
             ports = [proxy.port]
-        load = Load(ports, workers, server, _pictures(arguments.pictures))
-        before = [worker.memory for worker in workers]
+        load = Load(ports, instances, server, _pictures(arguments.pictures))
+        before = [instance.memory for instance in instances]
         found = asyncio.run(_measure(load, arguments))
-        after = [worker.memory for worker in workers]
-        most = [worker.memory_at_most for worker in workers]
+        after = [instance.memory for instance in instances]
+        most = [instance.memory_at_most for instance in instances]
         lines = [f"{a:.0f} → {b:.0f}" for a, b in zip(before, after, strict=True)]
-        print(f"MB of each worker: {', '.join(lines)}; at most {max(most):.0f}")
+        print(f"MB of each instance: {', '.join(lines)}; at most {max(most):.0f}")
         found |= {"memory": {"before": before, "after": after, "most": most}}
         found |= {key: str(value) for key, value in vars(arguments).items() if key != "json"}
     if arguments.json:

@@ -3,18 +3,13 @@
 
 The machine is a Debian or Ubuntu with systemd, a camera and a screen, on which you can run
 commands as root; a virtual machine will do. It is changed thoroughly, so take one that nobody
-needs. Hooks do what needs hands; rows without their hook are skipped, and the table says so:
+needs:
 
-    acceptance.py --run 'ssh root@machine'   CMD 'COMMAND' runs a line of shell there, with input
-                  --camera CMD               CMD unplug | plug | stall | resume | break
-                  --screenshot CMD           CMD OUT.png: what the screen shows
-                  --power-cut CMD            cuts the power and restores it
-                  --reboot CMD               default: systemctl reboot, through --run
-                  --faces                    the camera shows faces that come and go: words are
-                                             recorded
+    acceptance.py --run 'ssh root@machine' [HOOKS] [ROW ...]
 
-The exit status is 1 if a row failed. Words after the options choose rows by their names (--list).
-The camera has to show something that moves and is not the same on both sides.
+Hooks are commands that do what needs hands. Rows without their hook are skipped, and the table says
+so. The exit status is 1 if a row failed. The camera has to show something that moves and is not the
+same on both sides.
 """
 
 from __future__ import annotations
@@ -37,6 +32,14 @@ THERE = "/var/tmp/installation-under-test"
 CONFIG = "/etc/installation/config.yaml"
 OVERLAY = "/etc/installation/config.d/acceptance.yaml"
 WALL = "installation.service"
+# What each hook does.
+HOOKS = {
+    "run": "CMD 'COMMAND' runs a line of shell on the machine, with its input",
+    "camera": "CMD unplug | plug | stall | resume | break does that to the camera",
+    "screenshot": "CMD OUT.png saves what the screen shows",
+    "power-cut": "CMD cuts the power and restores it",
+    "reboot": "CMD restarts the machine (default: systemctl reboot, through --run)",
+}
 
 
 class WrongError(Exception):
@@ -895,9 +898,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=about[0], epilog=about[2], formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--run", metavar="CMD")
-    for hook in ("camera", "screenshot", "power-cut", "reboot"):
-        parser.add_argument(f"--{hook}", metavar="CMD")
+    for hook, use in HOOKS.items():
+        parser.add_argument(f"--{hook}", metavar="CMD", help=use)
     parser.add_argument(
         "--set",
         action="append",
@@ -906,7 +908,11 @@ def _arguments() -> argparse.Namespace:
         metavar="SECTION.KEY=VALUE",
         help="set this key after installing, such as camera.width=640 for a slow machine",
     )
-    parser.add_argument("--faces", action="store_true")
+    parser.add_argument(
+        "--faces",
+        action="store_true",
+        help="the camera shows faces that come and go: expect words in the record",
+    )
     parser.add_argument("--shots", metavar="DIR", help="keep the screenshots there")
     parser.add_argument(
         "--patience", type=float, default=1, help="multiply all timeouts by this (default: 1)"
