@@ -9,7 +9,7 @@ from types import TracebackType
 
 from installation.config.model import Config
 from installation.config.reload import ConfigFile, apply_changes, changes
-from installation.config.watch import ConfigWatch
+from installation.config.watch import ConfigWatch, WatchTiming
 from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.periodic import PeriodicTasks
 from installation.runtime.signals import Signals, set_forced_end
@@ -117,18 +117,22 @@ class Application:
         """Have a function called after every reload, after those that subscribed before it."""
         self._subscribers.append(subscriber)
 
-    def start_reloading(self, reopening: Callable[[], Collection[str]] = tuple) -> None:
+    def start_reloading(
+        self, timing: WatchTiming, reopening: Callable[[], Collection[str]] = tuple
+    ) -> None:
         """Watch the config files from now on, if there are any.
 
         Parameters
         ----------
+        timing
+            See `WatchTiming`.
         reopening
             Returns the sections whose keys take effect although they take a restart otherwise,
             because what they are about is not open.
         """
         self._reopening = reopening
         if self._file is not None:
-            self._watch = ConfigWatch(self._file)
+            self._watch = ConfigWatch(self._file, timing)
 
     def stop_reloading(self) -> None:
         """Stop watching the config files."""

@@ -18,6 +18,7 @@ from installation.capture.make_source import make_source
 from installation.capture.source import Source
 from installation.config.model import Config
 from installation.config.reload import ConfigFile
+from installation.config.watch import WatchTiming
 from installation.display.presenter import (
     FrameObserver,
     Presenter,
@@ -70,8 +71,8 @@ class WallTiming:
         Time for the status server to end.
     forced_end_s
         From a request to end until the process is ended by force.
-    vision, presenter, writer
-        Those of the vision worker, of the screen and of the record.
+    vision, presenter, writer, watch
+        Those of the vision worker, of the screen, of the record and of the watched config.
     """
 
     watchdog_period_s: float = 0.5
@@ -86,6 +87,7 @@ class WallTiming:
     vision: VisionTiming = field(default_factory=VisionTiming)
     presenter: PresenterTiming = field(default_factory=PresenterTiming)
     writer: WriterTiming = field(default_factory=WriterTiming)
+    watch: WatchTiming = field(default_factory=WatchTiming)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,7 @@ class _Wall:
             application.subscribe(self._apply_config)
             application.subscribe(self._vision.apply)
             application.subscribe(self._presenter.apply)
-            application.start_reloading(self._reopening_sections)
+            application.start_reloading(timing.watch, self._reopening_sections)
             tasks = application.tasks
             tasks.add("temperature", timing.temperature_period_s, self._read_temperature)
             tasks.add("watchdog", timing.watchdog_period_s, application.check_workers)

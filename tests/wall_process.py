@@ -109,6 +109,7 @@ def with_timing(timing):
     return (
         "from dataclasses import replace\n"
         "from installation import wall\n"
+        "from installation.config.watch import WatchTiming\n"
         "from installation.display.presenter import PresenterTiming\n"
         "from installation.record.writer import WriterTiming\n"
         "from installation.vision.worker import VisionTiming\n"

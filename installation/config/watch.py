@@ -81,12 +81,12 @@ class ConfigWatch:
     file
         The config, which has been read once.
     timing
-        Periods; None: the defaults of `WatchTiming`.
+        See `WatchTiming`.
     """
 
-    def __init__(self, file: ConfigFile, timing: WatchTiming | None = None) -> None:
+    def __init__(self, file: ConfigFile, timing: WatchTiming) -> None:
         self._file = file
-        self._timing = timing or WatchTiming()
+        self._timing = timing
         self._outcomes: deque[_Outcome] = deque()
         self._wake = threading.Event()
         # Number of the last reload request, and of the last one answered.

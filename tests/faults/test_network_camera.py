@@ -189,6 +189,7 @@ def test_it_stops_while_a_network_camera_hangs(camera, running, fault):
     # The fixture does the rest.
 
 
+@pytest.mark.endurance
 @pytest.mark.parametrize("fault", ["off", "reset", "garbage", "refuses", "green", "frozen", "mute"])
 def test_a_hundred_times_in_a_row(held, camera, fault):
     timing = CaptureTiming(
@@ -196,7 +197,7 @@ def test_a_hundred_times_in_a_row(held, camera, fault):
         backoff_max_s=0.01,
         health=HealthTiming(checks_per_s=1000.0, uniform_after_s=0.05, frozen_after_s=0.1),
     )
-    running = Running(camera, timing, **({"timeout_ms": 1000} if fault == "mute" else {}))
+    running = Running(camera, timing, **({"timeout_ms": 300} if fault == "mute" else {}))
     try:
         _fail_a_hundred_times(held, camera, running, fault)
     finally:
@@ -211,7 +212,7 @@ def _fail_a_hundred_times(held, camera, running, fault):
         running.wait_for_outage()
         repair(camera, fault)
         running.frame()
-    # On a machine that is busy, one that is well may seem mute for a second.
+    # A busy machine may keep a working camera mute for that long.
     assert running.capture.outages == 100 or (fault == "mute" and running.capture.outages > 100)
     # What the camera holds comes and goes with its connections.
     until(lambda: held() == before)

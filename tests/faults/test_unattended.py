@@ -18,6 +18,8 @@ from tests.wall_process import LONG, Running, needs_xvfb, with_timing, x_server
 pytestmark = needs_xvfb
 
 STREAMING = "frames per second"
+# Notices changes of the config's files soon.
+WATCHFUL = with_timing("WallTiming(watch=WatchTiming(0.1, 0.1, 0.5, 60))")
 CLOSED = "{open: [mon-sun 00:00-24:00], closed: [01-01..12-31]}"
 
 
@@ -131,7 +133,7 @@ def test_a_good_config_takes_effect_where_it_stands(start, folder, built, hopper
     ],
 )
 def test_a_broken_config_changes_nothing_and_says_where(start, folder, text, says):
-    wall = start()
+    wall = start(WATCHFUL)
     wall.wait_for("camera demo")
     config = folder / "config.yaml"
     if text is None:
@@ -149,7 +151,7 @@ def test_a_config_that_is_linked_elsewhere_is_noticed(start, folder, built):
     shared.mkdir()
     path.rename(shared / "config.yaml")
     path.symlink_to(shared / "config.yaml")
-    wall = start()
+    wall = start(WATCHFUL)
     wall.wait_for(STREAMING)
     # Another folder in its place, as a file server does it.
     other = folder / "other"

@@ -128,7 +128,7 @@ class _WebExtension:
 
     def _announce(self, url: str) -> None:
         log.info("serving the web extension at %s", url)
-        self._application.start_reloading()
+        self._application.start_reloading(self._timing.watch)
         self._application.notifier.ready()
 
     def _tick(self) -> bool:

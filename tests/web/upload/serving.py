@@ -28,6 +28,7 @@ LONG = 600.0
 def with_timing(timing):
     """Return code for `Serving` that serves with another `WebTiming`, given its arguments."""
     return (
+        "from installation.config.watch import WatchTiming\n"
         "from installation.record.writer import WriterTiming\n"
         "from installation.web.upload import command\n"
         "from installation.web.upload.timing import WebTiming\n"

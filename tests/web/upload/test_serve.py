@@ -143,7 +143,7 @@ def looked(reader, picture):
         time.sleep(0.01)
     return look(reader, picture)
 ImageClassifier.classify = looked
-"""
+""" + with_timing("drain_timeout_s=3")
 # From the fourth image on, each takes two seconds.
 SLOW = """
 import time
@@ -154,7 +154,7 @@ def looked(reader, picture):
     time.sleep(2 if len(looks) > 3 else 0)
     return look(reader, picture)
 ImageClassifier.classify = looked
-"""
+""" + with_timing("drain_timeout_s=3")
 
 
 class TestLimits:
@@ -421,7 +421,8 @@ class TestStartAndEnd:
             assert "nothing has changed" in site.wait_to_log("configuration reloaded")
 
     def test_changes_of_a_linked_config_are_noticed(self, built, tmp_path):
-        with Serving(tmp_path, built) as site:
+        watchful = with_timing("watch=WatchTiming(0.1, 0.1, 0.5, 60)")
+        with Serving(tmp_path, built, patch=watchful) as site:
             path = tmp_path / "config.yaml"
             shared = tmp_path / "shared.yaml"
             path.rename(shared)
