@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 import PIL._imaging
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from installation.capture.decode_still import decode
 from installation.capture.source import CaptureError
 from installation.errors import printable
 
@@ -155,45 +156,6 @@ def explain_error(error: Exception) -> str:
     if message and readable and not isinstance(error, UnicodeError) and not _PATH.search(message):
         return message
     return f"it is damaged or of an unsupported kind ({type(error).__name__})"
-
-
-def decode(image: Image.Image) -> NDArray[np.uint8]:
-    """Decode an open image to uint8 (height, width, 3), BGR; see `read_image`.
-
-    May raise almost anything on damaged data.
-    """
-    # Decode first: exif_transpose ignores decoding errors.
-    image.load()
-    return _to_bgr(_upright(image))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Rotate an image according to its EXIF data; damaged EXIF data is ignored."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        return image
-
-
-def _to_bgr(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith(("I", "F")):
-        grey = _to_grey(np.asarray(image).astype(np.float32), image.mode)
-        return np.dstack([grey] * 3)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.ascontiguousarray(np.asarray(image.convert("RGB"), np.uint8)[..., ::-1])
-
-
-def _to_grey(values: NDArray[np.float32], mode: str) -> NDArray[np.uint8]:
-    """Scale values to 0..255, in place; 0 is black."""
-    if not np.isfinite(values).all():
-        raise ValueError("it contains NaN or infinite values; save it with 8 or 16 bits")
-    # The white level is unknown: the full 16 bits, or the maximum if higher, or 1.0 for floats.
-    white = max(float(values.max()), 1.0 if mode == "F" else 65535.0)
-    np.clip(values, 0, white, out=values)
-    values *= 255 / white
-    return values.astype(np.uint8)
 
 
 def _limit_size(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

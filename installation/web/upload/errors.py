@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+# Seconds after which a client is told to try again.
+RETRY_AFTER_S = 5
+ACCEPTED = "a JPEG, PNG, WebP or HEIC image"
+DAMAGED = "This image file is damaged. Please try another one."
+TOO_COMPLEX = "This image would take too long to process. Please try another one."
+BUSY = "The machine is very busy right now. Please try again in a moment."
 INTERNAL_ERROR = "Sorry, something went wrong on our side. Please try another image."
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 import weakref
 from concurrent.futures import CancelledError, Future, InvalidStateError
@@ -22,8 +21,14 @@ from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed
 from installation.runtime.tracebacks import error_location
 from installation.runtime.worker import Worker
-from installation.web.upload.decode_image import decode_image
-from installation.web.upload.errors import INTERNAL_ERROR, RequestError
+from installation.web.upload.decoders import Decoders
+from installation.web.upload.errors import (
+    BUSY,
+    INTERNAL_ERROR,
+    RETRY_AFTER_S,
+    TOO_COMPLEX,
+    RequestError,
+)
 from installation.web.upload.inference_pool import (
     BEAT_PERIOD_S,
     IMAGE_TIMEOUT_S,
@@ -36,9 +41,8 @@ from installation.web.upload.response import Detail, ImageResponse, render
 
 log = logging.getLogger(__name__)
 
-# Seconds after which a client is told to try again.
-_RETRY_AFTER_S = 5
-_BUSY = "The machine is very busy right now. Please try again in a moment."
+# Share of the time for an image that decoding may take.
+_DECODING_SHARE = 0.4
 
 
 @dataclass(eq=False)
@@ -78,6 +82,8 @@ class ImageService:
     ----------
     queue
         Bounds the uploads in flight: a client acquires a slot in it before it sends an image.
+    decoders
+        The processes that decode images.
     """
 
     def __init__(
@@ -97,7 +103,11 @@ class ImageService:
             None if record is None else RecordWriter(record, config.record.keep_days, writer_timing)
         )
         # Decoding takes by far the most memory.
-        self._decoding = threading.Semaphore(os.cpu_count() or 1)
+        self.decoders = Decoders(
+            min(limits.workers, os.cpu_count() or 1),
+            limits.max_megapixels,
+            _DECODING_SHARE * limits.timeout_s,
+        )
         self._pool = InferencePool(config, inference_threads or pool_size(config), start_worker)
         # A request thread does not beat while it waits for the result.
         timeout_s = IMAGE_TIMEOUT_S + limits.timeout_s
@@ -109,6 +119,8 @@ class ImageService:
         """Why no uploads are accepted now, in a sentence; None if they are."""
         if self._draining:
             return CLOSING
+        if self.decoders.stuck:
+            return BUSY
         return self.queue.unavailable_reason or (
             None if self._pool.open else "The engines are being opened."
         )
@@ -151,11 +163,12 @@ class ImageService:
     def fail_pending(self) -> None:
         """Accept nothing more, and refuse all uploads that have no answer yet."""
         for job in (*self.queue.close(), *list(self._in_progress)):
-            job.fail(RequestError(503, CLOSING, _RETRY_AFTER_S))
+            job.fail(RequestError(503, CLOSING, RETRY_AFTER_S))
 
     def close(self, timeout_s: float) -> None:
         """End all threads within ``timeout_s`` seconds."""
         self.fail_pending()
+        self.decoders.close()
         deadline = time.monotonic() + timeout_s
         for worker in self._workers:
             worker.join(deadline - time.monotonic())
@@ -192,10 +205,9 @@ class ImageService:
     def _answer(self, job: _Job) -> None:
         limits = self._config.web
         if time.monotonic() > job.start_by:
-            raise RequestError(503, _BUSY, _RETRY_AFTER_S)
+            raise RequestError(503, BUSY, RETRY_AFTER_S)
         deadline = time.monotonic() + limits.timeout_s
-        with self._decoding:
-            image = decode_image(job.data, limits.max_megapixels)
+        image = self.decoders.decode(job.data, job.answer.cancelled)
         job.data = b""
         result = self._pool.submit(image)
         # An upload whose client has gone is not classified.
@@ -204,12 +216,10 @@ class ImageService:
             found, config = result.result(max(deadline - time.monotonic(), 0))
         except LateError:
             result.cancel()
-            raise RequestError(
-                503, "This image takes too long to process. Please try another one.", _RETRY_AFTER_S
-            ) from None
+            raise RequestError(503, TOO_COMPLEX, RETRY_AFTER_S) from None
         except OverloadedError as error:
             error.__traceback__ = None
-            raise RequestError(503, _BUSY, _RETRY_AFTER_S) from None
+            raise RequestError(503, BUSY, RETRY_AFTER_S) from None
         answer = render(found, config, job.detail)
         self._record(answer)
         with suppress(InvalidStateError):
