@@ -31,13 +31,14 @@ import numpy as np
 from PIL import Image
 
 from engines.build import build
+from tests import hostile_images
 from tests.paths import ROOT
 from tests.web.upload.serving import Serving, encoded, form
 
 _BUILT = ROOT / "engines" / "built"
-# The server may grow by this over what valid images take: two workers at the pixel limit, and the
+# The server may grow by this over what valid images take: two decoders at the pixel limit, and the
 # bytes of all requests in flight.
-_MAX_GROWTH_MB = 1500.0
+_MAX_GROWTH_MB = 2 * 20 * 40 + 64 * 12
 _SERVER_ERRORS = {500, 501, 502, 504}
 _SLOW_CONNECTIONS = 12
 
@@ -67,6 +68,8 @@ class _Seeds:
             *(encoded(small, suffix) for suffix in (".jpg", ".png", ".webp")),
             *(each.getvalue() for each in (progressive, turned, moving)),
         ]
+        several = (*hostile_images.refused(), *hostile_images.heavy())
+        self.hostile = [data for _, data in several]
         self.others = [encoded(small, suffix) for suffix in (".bmp", ".tiff", ".gif")]
 
 
@@ -124,10 +127,8 @@ def _bomb(_seeds: _Seeds, chance: random.Random) -> bytes:
     )
 
 
-def _endless_scans(seeds: _Seeds, chance: random.Random) -> bytes:
-    data = seeds.pictures[3]
-    last = data.rindex(b"\xff\xda")
-    return data[:-2] + data[last:-2] * chance.choice((2, 90, 3000)) + data[-2:]
+def _hostile(seeds: _Seeds, chance: random.Random) -> bytes:
+    return chance.choice(seeds.hostile)
 
 
 def _webp_bomb(_seeds: _Seeds, chance: random.Random) -> bytes:
@@ -139,7 +140,7 @@ def _webp_bomb(_seeds: _Seeds, chance: random.Random) -> bytes:
 
 
 _PICTURES: tuple[Callable[[_Seeds, random.Random], bytes], ...] = (
-    _flipped, _truncated, _spliced, _repeated, _polyglot, _noise, _bomb, _webp_bomb, _endless_scans,
+    _flipped, _truncated, _spliced, _repeated, _polyglot, _noise, _bomb, _webp_bomb, _hostile,
 )  # fmt: skip
 
 _KINDS = (

@@ -86,7 +86,7 @@ def decode_image(data: bytes, max_megapixels: float) -> NDArray[np.uint8]:
             ) from None
         raise RequestError(400, f"This is not {ACCEPTED}.") from None
     except Exception as error:
-        if "memory" in str(error):
+        if "out of memory" in str(error):
             raise MemoryError from error
         # Decoders raise almost anything on damaged data.
         raise RequestError(422, DAMAGED) from error

@@ -11,6 +11,7 @@ import resource
 import socket
 import struct
 import sys
+import time
 from contextlib import suppress
 from math import ceil
 from pathlib import Path
@@ -33,11 +34,30 @@ _OVERHEAD_BYTES = 96_000_000
 BYTES_PER_PIXEL = 20
 
 
-def receive(connection: socket.socket, count: int) -> bytearray:
-    """Receive ``count`` bytes; raises `EOFError` if the other side closes before."""
+def receive(connection: socket.socket, count: int, deadline: float | None = None) -> bytearray:
+    """Receive a number of bytes.
+
+    Parameters
+    ----------
+    connection
+        A stream socket.
+    count
+        Number of bytes.
+    deadline
+        In monotonic seconds; None: wait for ever.
+
+    Raises
+    ------
+    EOFError
+        The other side has closed the connection.
+    TimeoutError
+        They did not arrive in time.
+    """
     data = bytearray(count)
     view, done = memoryview(data), 0
     while done < count:
+        if deadline is not None:
+            connection.settimeout(max(deadline - time.monotonic(), 0.001))
         received = connection.recv_into(view[done:])
         if not received:
             raise EOFError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +39,24 @@ _ENVIRONMENT = {
 }
 # Seconds for a new process to be ready, even on a machine that is very busy.
 _START_TIMEOUT_S = 60.0
+# Seconds for a process that has closed its connection to end.
+_END_TIMEOUT_S = 1.0
 
 
-class _NotStartedError(Exception):
-    """The process was not ready in time."""
+class _FailedError(Exception):
+    """The process is of no use any more.
 
+    Parameters
+    ----------
+    reason
+        What happened, for the log.
+    answer
+        For the sender of the image.
+    """
 
-class _BrokenError(Exception):
-    """The process has ended, or answers what makes no sense."""
+    def __init__(self, reason: str, answer: RequestError) -> None:
+        super().__init__(reason)
+        self.answer = answer
 
 
 class _Decoder:
@@ -68,41 +80,51 @@ class _Decoder:
             )
 
     def decode(self, data: bytes, timeout_s: float) -> NDArray[np.uint8]:
-        """See `Decoders.decode`; raises `TimeoutError` or `_BrokenError`, too."""
+        """See `Decoders.decode`; raises `RequestError` or `_FailedError`."""
+        self._await_ready()
         try:
-            self._await_ready()
-            deadline = time.monotonic() + timeout_s
-            self._allow(deadline)
-            self._socket.sendall(REQUEST.pack(self._max_megapixels, timeout_s + 1, len(data)))
-            self._allow(deadline)
-            self._socket.sendall(data)
-            status, first, second = RESPONSE.unpack(self._receive(RESPONSE.size, deadline))
-            if status == 200 and 0 < first <= MAX_SIDE_PX and 0 < second <= MAX_SIDE_PX:
-                pixels = self._receive(first * second * 3, deadline)
-                return np.frombuffer(pixels, np.uint8).reshape(first, second, 3)
-            if status == OUT_OF_MEMORY_STATUS:
-                raise RequestError(status, BUSY, RETRY_AFTER_S)
-            if 400 <= status < 500 and first <= _MAX_MESSAGE_BYTES:
-                message = self._receive(first, deadline).decode(errors="replace")
-                raise RequestError(status, message)
-        except (EOFError, ConnectionError) as error:
-            raise _BrokenError from error
-        raise _BrokenError
+            return self._exchange(data, timeout_s)
+        except TimeoutError:
+            raise _FailedError("it took too long", RequestError(422, TOO_COMPLEX)) from None
+        except (EOFError, ConnectionError):
+            answer = RequestError(422, DAMAGED)
+            with suppress(subprocess.TimeoutExpired):
+                if self._process.wait(_END_TIMEOUT_S) == -signal.SIGKILL:
+                    # The machine has run out of memory.
+                    answer = RequestError(503, BUSY, RETRY_AFTER_S)
+            raise _FailedError(f"exit code {self._process.returncode}", answer) from None
+
+    def _exchange(self, data: bytes, timeout_s: float) -> NDArray[np.uint8]:
+        deadline = time.monotonic() + timeout_s
+        self._socket.settimeout(timeout_s)
+        self._socket.sendall(REQUEST.pack(self._max_megapixels, timeout_s + 1, len(data)))
+        self._socket.sendall(data)
+        status, first, second = RESPONSE.unpack(receive(self._socket, RESPONSE.size, deadline))
+        if status == 200 and 0 < first <= MAX_SIDE_PX and 0 < second <= MAX_SIDE_PX:
+            pixels = receive(self._socket, first * second * 3, deadline)
+            return np.frombuffer(pixels, np.uint8).reshape(first, second, 3)
+        if status == OUT_OF_MEMORY_STATUS:
+            raise RequestError(status, BUSY, RETRY_AFTER_S)
+        if 400 <= status < 500 and first <= _MAX_MESSAGE_BYTES:
+            message = receive(self._socket, first, deadline).decode(errors="replace")
+            raise RequestError(status, message)
+        raise _FailedError("its response makes no sense", RequestError(422, DAMAGED))
 
     def _await_ready(self) -> None:
-        if not self._ready:
-            self._socket.settimeout(_START_TIMEOUT_S)
-            try:
-                self._ready = bytes(receive(self._socket, len(READY))) == READY
-            except (EOFError, OSError) as error:
-                raise _NotStartedError from error
+        if self._ready:
+            return
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        try:
+            self._ready = bytes(receive(self._socket, len(READY), deadline)) == READY
+        except (EOFError, OSError):
+            log.error("a process that decodes images did not start")  # noqa: TRY400
+            busy = RequestError(503, BUSY, RETRY_AFTER_S)
+            raise _FailedError("it did not start", busy) from None
 
-    def _allow(self, deadline: float) -> None:
-        self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-
-    def _receive(self, count: int, deadline: float) -> bytearray:
-        self._allow(deadline)
-        return receive(self._socket, count)
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended by itself."""
+        return self._process.poll() is not None
 
     def kill(self) -> None:
         """End the process, whatever it is doing; a thread that waits for it gets an error."""
@@ -126,15 +148,9 @@ class Decoders:
         Largest image that is accepted; the memory of each process is limited accordingly.
     timeout_s
         Longest time for one image, seconds. A process that takes longer is replaced.
-
-    Attributes
-    ----------
-    replaced
-        How many processes were replaced.
     """
 
     def __init__(self, size: int, max_megapixels: float, timeout_s: float) -> None:
-        self.replaced = 0
         self._max_megapixels = max_megapixels
         self._timeout_s = timeout_s
         self._closed = False
@@ -170,19 +186,16 @@ class Decoders:
         """
         decoder = self._take()
         try:
+            if decoder.ended:
+                # Not by this image.
+                decoder = self._replace(decoder)
             if cancelled():
                 raise CancelledError
             return decoder.decode(data, self._timeout_s)
-        except TimeoutError:
+        except _FailedError as error:
+            log.info("replacing a process that decodes images: %s", error)
             decoder = self._replace(decoder)
-            raise RequestError(422, TOO_COMPLEX) from None
-        except _BrokenError:
-            decoder = self._replace(decoder)
-            raise RequestError(422, DAMAGED) from None
-        except _NotStartedError:
-            decoder = self._replace(decoder)
-            log.error("a process that decodes images did not start")  # noqa: TRY400
-            raise RequestError(503, BUSY, RETRY_AFTER_S) from None
+            raise error.answer from None
         finally:
             self._give_back(decoder)
 
@@ -208,7 +221,6 @@ class Decoders:
             self._busy.discard(decoder)
             if self._closed:
                 raise CancelledError
-            self.replaced += 1
             new = _Decoder(self._max_megapixels)
             self._busy.add(new)
             return new

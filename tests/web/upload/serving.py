@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,24 +226,35 @@ class Serving:
             time.sleep(0.02)
 
     @property
+    def decoders(self):
+        """Process ids of the decoders."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+
+    @property
     def memory(self):
-        """Resident memory, megabytes."""
-        return int(re.search(r"VmRSS:\s+(\d+)", self._status)[1]) / 1024
+        """Resident memory, with that of the decoders, megabytes."""
+        return self._memory("VmRSS")
 
     @property
     def memory_at_most(self):
-        """Peak resident memory, megabytes."""
-        return int(re.search(r"VmHWM:\s+(\d+)", self._status)[1]) / 1024
+        """Sum of the peaks of resident memory of the server and its decoders, megabytes."""
+        return self._memory("VmHWM")
+
+    def _memory(self, line):
+        total = 0.0
+        for pid in (self.process.pid, *self.decoders):
+            # One that has just been replaced has no status.
+            with suppress(OSError, TypeError):
+                status = Path(f"/proc/{pid}/status").read_text()
+                total += int(re.search(rf"{line}:\s+(\d+)", status)[1]) / 1024
+        return total
 
     @property
     def processor_seconds(self):
         """Processor time used, seconds."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    @property
-    def _status(self):
-        return Path(f"/proc/{self.process.pid}/status").read_text()
 
     def end(self, number=signal.SIGTERM):
         """Send a signal and wait for the exit status."""

@@ -218,21 +218,16 @@ def png_header(width, height):
     )
 
 
-def many_scans(jpeg):
-    """Return a JPEG whose last scan is repeated many times."""
-    last = jpeg.rindex(b"\xff\xda")
-    return jpeg[:-2] + jpeg[last:-2] * 200 + jpeg[-2:]
-
-
 class TestErrors:
     @pytest.mark.parametrize(
         ("data", "status", "message"),
         [
             (b"", 400, "No image"),
-            (b"hello", 400, "not a JPEG, PNG or WebP image"),
+            (b"hello", 400, "not a JPEG, PNG, WebP or HEIC image"),
             (b"%PDF-1.7", 400, "not a JPEG"),
             (b"GIF89a" + bytes(100), 415, "image format is not supported"),
-            (b"\0\0\0\x18ftypheic" + bytes(100), 415, "image format is not supported"),
+            (b"\0\0\0\x18ftypheic" + bytes(100), 400, "not a JPEG"),
+            (b"\0\0\0\x18ftypavif" + bytes(100), 415, "image format is not supported"),
             (b"II*\0" + bytes(100), 415, "image format is not supported"),
             (png_header(60_000, 60_000), 413, "40 megapixels"),
             (png_header(100, 100)[:60], 422, "damaged"),
@@ -248,12 +243,6 @@ class TestErrors:
 
     def test_a_truncated_image_is_rejected(self, site, portrait):
         assert site.send(portrait[: len(portrait) // 2]).status == 422
-
-    def test_a_jpeg_of_endless_scans_is_not_decoded(self, site, hopper):
-        file = io.BytesIO()
-        Image.fromarray(hopper[..., ::-1]).save(file, "JPEG", progressive=True)
-        assert site.send(file.getvalue()).status == 200
-        assert site.send(many_scans(file.getvalue())).status == 422
 
     def test_no_image_causes_an_internal_error(self, site, tmp_path):
         found = set()
@@ -278,20 +267,16 @@ class TestErrors:
         assert response.status == 413
 
     @pytest.mark.parametrize(
-        ("kind", "status"),
-        [
-            ("text/plain", 415),
-            ("", 415),
-            ("image/heic", 415),
-            ("application/json", 415),
-            ("multipart/form-data", 400),
-            ("multipart/form-data; boundary=y", 400),
-        ],
+        "kind", ["image/jpg", "image/pjpeg", "image/*", "image/heic", "text/plain", "", "\u00fc"]
     )
-    def test_other_content_types_are_rejected(self, site, portrait, kind, status):
+    def test_an_image_is_judged_by_its_content(self, site, portrait, kind):
         response = site.send(portrait, kind)
-        assert response.status == status
-        assert response.json["error"]
+        assert response.status == 200 and len(response.json["faces"]) == 1
+
+    @pytest.mark.parametrize("kind", ["multipart/form-data", "multipart/form-data; boundary=y"])
+    def test_a_form_that_is_none_is_rejected(self, site, portrait, kind):
+        response = site.send(portrait, kind)
+        assert response.status == 400 and response.json["error"]
 
     def test_the_page_accepts_only_forms(self, site, portrait):
         assert site.send(portrait, path="/").status == 415

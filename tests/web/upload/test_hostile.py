@@ -1,0 +1,147 @@
+"""Images made to take the server's time or memory, sent to a real one."""
+
+import io
+import itertools
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests import hostile_images
+from tests.odd_pictures import encoded
+from tests.web.upload.serving import LONG, Serving
+
+
+@pytest.fixture(scope="module")
+def portrait(hopper):
+    return Image.fromarray(hopper[..., ::-1])
+
+
+@pytest.fixture(scope="module")
+def server(built, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    with Serving(folder, built, "max_per_minute: 0, timeout_s: 600") as site:
+        yield site
+
+
+REFUSED = list(hostile_images.refused())
+
+
+@pytest.mark.parametrize("data", [data for _, data in REFUSED], ids=[name for name, _ in REFUSED])
+def test_what_would_take_too_much_is_refused_before_it_is_decoded(server, data):
+    before = server.decoders
+    response = server.send(data)
+    assert response.status in (413, 422)
+    assert response.json["error"].startswith("This image ")
+    assert server.decoders == before
+
+
+@pytest.mark.endurance
+def test_the_largest_images_stay_within_the_documented_memory(server):
+    for name, data in hostile_images.heavy():
+        assert server.send(data).status == 200, name
+    # Images in flight, 20 bytes per pixel for each decoder, half a gigabyte (docs/web.md).
+    assert server.memory_at_most < 64 * 12 + 2 * 20 * 40 + 500
+
+
+def test_sound_images_are_answered(server, portrait):
+    for name, data in hostile_images.sound(portrait):
+        response = server.send(data)
+        assert response.status == 200 and len(response.json["faces"]) == 1, name
+
+
+def test_colours_are_converted_to_srgb(server, portrait):
+    plain = server.send(encoded(portrait, "PNG"))
+    assert server.send(hostile_images.swapped_profile(portrait)).json == plain.json
+
+
+def test_heic_is_answered(server, portrait):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    file = io.BytesIO()
+    pillow_heif.from_pillow(portrait).save(file, quality=80)
+    response = server.send(file.getvalue(), "application/octet-stream")
+    assert response.status == 200 and len(response.json["faces"]) == 1
+
+
+def test_a_decoder_that_hangs_is_replaced(built, tmp_path, small):
+    with Serving(tmp_path, built, "workers: 1, timeout_s: 5") as site:
+        assert site.send(small).status == 200
+        (hung,) = site.decoders
+        os.kill(hung, signal.SIGSTOP)
+        response = site.send(small)
+        assert response.status == 422 and "too long" in response.json["error"]
+        assert hung not in site.decoders
+        deadline = time.monotonic() + LONG
+        while site.send(small).status != 200:
+            assert time.monotonic() < deadline
+        assert "replacing a process that decodes images: it took too long" in "".join(site.lines)
+        assert site.end() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_decoder_that_has_ended_is_replaced_unnoticed(built, tmp_path, small, number):
+    with Serving(tmp_path, built, "workers: 1, timeout_s: 600") as site:
+        (ended,) = site.decoders
+        os.kill(ended, number)
+        # The server has yet to notice it.
+        deadline = time.monotonic() + LONG
+        while Path(f"/proc/{ended}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < deadline
+        assert site.send(small).status == 200
+        assert ended not in site.decoders
+
+
+def test_decoders_can_open_nothing_and_end_with_the_server(server, small):
+    assert server.send(small).status == 200
+    for pid in server.decoders:
+        limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
+        values = {line[:26].strip(): line[26:].split()[0] for line in limits}
+        assert values["Max open files"] == values["Max file size"] == "0"
+        assert values["Max core file size"] == "0"
+        assert int(values["Max address space"]) < 2_000_000_000
+        # Standard streams to nowhere, and the connection to the server.
+        opened = [os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115
+        assert sorted(each.partition(":")[0] for each in opened) == ["/dev/null"] * 3 + ["socket"]
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        assert {each.partition(b"=")[0] for each in environment} <= {
+            *(b"", b"PYTHONPATH", b"OPENBLAS_NUM_THREADS", b"LC_CTYPE")
+        }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_decoders_end_with_the_server(built, tmp_path, number):
+    with Serving(tmp_path, built) as site:
+        before = site.decoders
+        assert before
+        site.end(number)
+        deadline = time.monotonic() + LONG
+        while any(Path(f"/proc/{pid}").exists() for pid in before):
+            assert time.monotonic() < deadline
+
+
+@pytest.mark.endurance
+def test_a_visitor_is_answered_while_hostile_images_keep_all_decoders_busy(built, tmp_path, small):
+    heavy = [data for _, data in hostile_images.heavy()]
+    with Serving(tmp_path, built, "workers: 2, max_per_minute: 0") as site:
+        over = time.monotonic() + 30
+
+        def attack(number):
+            images = itertools.cycle(heavy[number:] + heavy[:number])
+            statuses = set()
+            while time.monotonic() < over:
+                statuses.add(site.send(next(images), source=f"127.0.1.{number + 1}").status)
+            return statuses
+
+        with ThreadPoolExecutor(2) as attackers:
+            attacks = [attackers.submit(attack, number) for number in range(2)]
+            answered = []
+            while time.monotonic() < over:
+                answered.append(site.send(small, source="127.0.2.1").status)
+            assert answered and set(answered) == {200}
+            for each in attacks:
+                assert each.result() <= {200, 422, 503}
+        assert site.ask(path="/healthz").status == 200
