@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -60,7 +61,6 @@ def test_colours_are_converted_to_srgb(server, portrait):
 
 
 def test_heic_is_answered(server, portrait):
-    pillow_heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
     file = io.BytesIO()
     pillow_heif.from_pillow(portrait).save(file, quality=80)
     response = server.send(file.getvalue(), "application/octet-stream")
