@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 INTERNAL_ERROR = "Sorry, something went wrong on our side. Please try another image."
+_RETRY_AFTER_S = 5
 
 
 class RequestError(Exception):
@@ -22,3 +23,12 @@ class RequestError(Exception):
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+
+
+def everybody_busy() -> RequestError:
+    """Return the error for a visitor who finds no room because of all the others."""
+    return RequestError(
+        503,
+        "Many people are sending images right now. Please try again in a moment.",
+        _RETRY_AFTER_S,
+    )
