@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 from pydantic import IPvAnyAddress
-from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from installation.web.connection import MAX_HEADER_BYTES, Connection
 
 # They log tracebacks and what visitors sent; what matters is logged here, without either.
 _LIBRARIES = ("uvicorn.error", "uvicorn.access", "uvicorn.asgi", "asyncio", "python_multipart")
@@ -25,7 +26,8 @@ def silence_libraries() -> None:
 def bind(address: IPvAnyAddress, port: int) -> socket.socket:
     """Return a TCP socket bound to an address and port; raises `OSError` if that is impossible."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends small packets at once (TCP_NODELAY) only if the protocol is named here.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((str(address), port))
@@ -43,9 +45,7 @@ def url_of(bound: socket.socket) -> str:
 
 def server_config(
     app: Any,
-    protocol: type[H11Protocol],
-    max_header_bytes: int,
-    proxies: Sequence[str] = (),
+    protocol: type[Connection],
     drain_timeout_s: int | None = None,
 ) -> uvicorn.Config:
     """Return uvicorn's settings.
@@ -55,11 +55,7 @@ def server_config(
     app
         The ASGI application.
     protocol
-        Handles each connection.
-    max_header_bytes
-        Size of a request's line and headers together.
-    proxies
-        Addresses and networks whose ``X-Forwarded-For`` is believed.
+        Handles each connection; the ``X-Forwarded-For`` of its ``proxies`` is believed.
     drain_timeout_s
         Seconds that requests in flight have at the end; None: as long as they take.
     """
@@ -71,10 +67,10 @@ def server_config(
         lifespan="off",
         log_config=None,
         access_log=False,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=list(proxies),
+        proxy_headers=bool(protocol.proxies),
+        forwarded_allow_ips=[str(each) for each in protocol.proxies],
         server_header=False,
-        h11_max_incomplete_event_size=max_header_bytes,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_graceful_shutdown=drain_timeout_s,
     )
 

@@ -371,9 +371,9 @@ def test_without_the_token_nothing_is_served(serve, path, headers):
 
 def serving(serve):
     snapshot = a_snapshot(frame=Frame(0, 0.0, np.zeros((90, 160, 3), np.uint8)))
-    return serve(
-        snapshot, token=SecretStr(TOKEN).get_secret_value(), address="0.0.0.0", preview=True
-    )
+    timing = StatusTiming(wrong_token_s=0)
+    token = SecretStr(TOKEN).get_secret_value()
+    return serve(snapshot, timing, token=token, address="0.0.0.0", preview=True)
 
 
 @pytest.mark.parametrize("given", [f"Bearer {TOKEN}", f"bearer {TOKEN}", basic("me", TOKEN)])

@@ -23,7 +23,8 @@ from installation.runtime.latest import Latest
 from installation.runtime.tracebacks import error_location
 from installation.scene import Frame
 from installation.supervision.temperature import temperature
-from installation.web.status.auth import AuthMiddleware, is_local_request
+from installation.web.request_checks import RequestChecks
+from installation.web.status.auth import AuthMiddleware, TokenCheck, is_local_request
 from installation.web.status.health import evaluate
 from installation.web.status.history import History
 from installation.web.status.page import Page
@@ -33,18 +34,17 @@ from installation.web.status.snapshot import StatusSnapshot
 log = logging.getLogger(__name__)
 
 # Added to every response. A connection serves one request, so that nobody can hold on to one.
-_HEADERS = (
-    (b"cache-control", b"no-store"),
-    (b"connection", b"close"),
-    (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
-        b"form-action 'none'; frame-ancestors 'none'",
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Connection": "close",
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'"
     ),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-)
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 _PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # However many clients ask, each page is rendered at most this often.
 _CACHE_S = 0.5
@@ -63,6 +63,8 @@ class StatusApp:
         Published by the wall.
     restarts
         By the service manager; None without one.
+    wrong_token_s
+        Seconds until a wrong token is answered; see `TokenCheck`.
 
     Attributes
     ----------
@@ -71,7 +73,11 @@ class StatusApp:
     """
 
     def __init__(
-        self, settings: config.Status, snapshots: Latest[StatusSnapshot], restarts: int | None
+        self,
+        settings: config.Status,
+        snapshots: Latest[StatusSnapshot],
+        restarts: int | None,
+        wrong_token_s: float,
     ) -> None:
         self._snapshots = snapshots
         self._restarts = restarts
@@ -96,9 +102,14 @@ class StatusApp:
             routes=routes,
             exception_handlers={HTTPException: _http_error, Exception: self._server_error},
         )
-        token = None if settings.token is None else settings.token.get_secret_value()
+        token = None
+        if settings.token is not None:
+            token = TokenCheck(settings.token.get_secret_value(), wrong_token_s)
+        # Its redirect would repeat the Host header.
+        inner.router.redirect_slashes = False
+        local_only = settings.address.is_loopback
         self.app: ASGIApp = _HeadersMiddleware(
-            AuthMiddleware(inner, token, settings.address.is_loopback)
+            RequestChecks(AuthMiddleware(inner, token, local_only))
         )
 
     def sample(self) -> None:
@@ -183,11 +194,12 @@ class _HeadersMiddleware:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._headers = [(key.lower().encode(), value.encode()) for key, value in HEADERS.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                message["headers"] = [*message.get("headers", ()), *self._headers]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

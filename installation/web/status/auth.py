@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
+import time
 from ipaddress import ip_address
+from math import inf
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from installation.web.client_address import unmapped
+
 # A proxy on this machine adds one of these to the requests it forwards.
 _FORWARDED_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+# For so long after a wrong token somebody may be guessing.
+_GUESSING_S = 60.0
 
 
 class AuthMiddleware:
@@ -31,7 +38,7 @@ class AuthMiddleware:
         (DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, local_only: bool) -> None:
+    def __init__(self, app: ASGIApp, token: TokenCheck | None, local_only: bool) -> None:
         self._app = app
         self._token = token
         self._local_only = local_only
@@ -42,17 +49,54 @@ class AuthMiddleware:
         app: ASGIApp = self._app
         if self._local_only and not is_loopback(_host(headers)):
             app = PlainTextResponse("This status is served at localhost only.\n", 421)
-        elif self._token is not None and not has_token(headers, self._token):
+        elif self._token is not None and not await self._token.allows(headers):
             challenge = {"WWW-Authenticate": 'Basic realm="status", charset="UTF-8"'}
             app = PlainTextResponse("Unauthorized\n", 401, challenge)
         await app(scope, receive, send)
 
 
+class TokenCheck:
+    """Compares the tokens of requests with the right one, slowly while somebody guesses.
+
+    After a wrong token every answer is delayed for a minute, also to the right one: those who do
+    not wait for it learn nothing. Requests without a token are not delayed, and nobody is locked
+    out.
+
+    Parameters
+    ----------
+    token
+        The right one.
+    delay_s
+        Seconds until such an answer.
+    """
+
+    def __init__(self, token: str, delay_s: float) -> None:
+        self._token = token
+        self._delay_s = delay_s
+        self._delayed_until = -inf
+
+    async def allows(self, headers: Headers) -> bool:
+        """Return whether a request carries the token."""
+        if "authorization" not in headers:
+            return False
+        right = has_token(headers, self._token)
+        now = time.monotonic()
+        if not right:
+            self._delayed_until = now + _GUESSING_S
+        if now < self._delayed_until:
+            await asyncio.sleep(self._delay_s)
+        return right
+
+
 def is_local_request(scope: Scope) -> bool:
-    """Return whether a request comes from this machine, and not through a proxy on it."""
+    """Return whether a request comes from this machine, and not through a proxy on it.
+
+    Its Host header must name this machine, as in `AuthMiddleware`.
+    """
     headers, client = Headers(scope=scope), scope.get("client")
-    forwarded = any(name in headers for name in _FORWARDED_HEADERS)
-    return client is not None and is_loopback(client[0]) and not forwarded
+    if client is None or any(name in headers for name in _FORWARDED_HEADERS):
+        return False
+    return is_loopback(client[0]) and is_loopback(_host(headers))
 
 
 def is_loopback(host: str) -> bool:
@@ -68,10 +112,10 @@ def is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        address = ip_address(host)
+        address = ip_address(unmapped(host))
     except ValueError:
         return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    return address.is_loopback
 
 
 def _host(headers: Headers) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from asyncio import BaseTransport
+from asyncio import Transport
 from dataclasses import dataclass
-
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from installation.config import model as config
 from installation.runtime.latest import Latest
 from installation.runtime.periodic import PeriodicTasks
 from installation.supervision.restarts import restarts
+from installation.web.connection import Connection
 from installation.web.http_server import (
     TickingServer,
     bind,
@@ -21,14 +20,13 @@ from installation.web.http_server import (
     silence_libraries,
     url_of,
 )
-from installation.web.status.app import StatusApp
+from installation.web.status.app import HEADERS, StatusApp
 from installation.web.status.history import SAMPLE_INTERVAL_S
 from installation.web.status.snapshot import StatusSnapshot
 
 log = logging.getLogger(__name__)
 
 _MAX_CONNECTIONS = 24
-_MAX_HEADER_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +39,13 @@ class StatusTiming:
         Between attempts to open the port, and before serving again after an unexpected error.
     connection_s
         How long a connection may last.
+    wrong_token_s
+        Until a wrong token is answered; see `TokenCheck`.
     """
 
     retry_s: float = 5.0
     connection_s: float = 10.0
+    wrong_token_s: float = 1.0
 
 
 class StatusServer:
@@ -110,7 +111,9 @@ class StatusServer:
         with bind(self._settings.address, self._settings.port or 0) as listening:
             # Before the address is announced: two programs can bind a port, but only one listens.
             listening.listen(_MAX_CONNECTIONS)
-            status = StatusApp(self._settings, self._snapshots, restart_count)
+            status = StatusApp(
+                self._settings, self._snapshots, restart_count, self._timing.wrong_token_s
+            )
             limits = {"max_duration_s": self._timing.connection_s}
             protocol = type("Connection", (_Connection,), limits)
             tasks = PeriodicTasks()
@@ -120,7 +123,7 @@ class StatusServer:
                 tasks.run_due()
                 return self._stopped.is_set()
 
-            server = TickingServer(server_config(status.app, protocol, _MAX_HEADER_BYTES), tick)
+            server = TickingServer(server_config(status.app, protocol), tick)
             # Do not wait for open connections at the end.
             server.force_exit = True
             log.info("status at %s", url_of(listening))
@@ -128,25 +131,22 @@ class StatusServer:
             asyncio.run(server.serve(sockets=[listening]))
 
 
-class _Connection(H11Protocol):
-    """uvicorn's HTTP connection with a time limit.
+class _Connection(Connection):
+    """One connection, with a time limit; any may be closed to make room for another."""
 
-    If there are too many connections the oldest is closed, so that idle clients cannot keep out
-    those that ask and leave.
-    """
-
+    max_connections = max_per_network = max_per_client = _MAX_CONNECTIONS
+    refusal_headers = HEADERS
     max_duration_s: float
 
-    def connection_made(self, transport: BaseTransport) -> None:
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(transport)
         self._timeout = self.loop.call_later(self.max_duration_s, self.transport.abort)
-        if len(self.connections) > _MAX_CONNECTIONS:
-            open_connections = [each for each in self.connections if isinstance(each, _Connection)]
-            oldest = min(open_connections, key=lambda each: each._timeout.when())
-            oldest.transport.abort()
-            # uvicorn notices that later; until then another one must not choose it again.
-            self.connections.discard(oldest)
+
+    @property
+    def may_be_closed(self) -> bool:
+        """True, even while a request is answered: none takes long."""
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""

@@ -20,13 +20,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from installation.config.model import Config
 from installation.runtime.tracebacks import error_location
-from installation.web.status.auth import has_token, is_local_request
+from installation.web.client_address import client_key, network_key
+from installation.web.request_checks import RequestChecks
+from installation.web.status.auth import TokenCheck, is_local_request
 from installation.web.upload.api import CLASSIFY_PATH, describe
+from installation.web.upload.body_memory import BodyMemory
 from installation.web.upload.errors import INTERNAL_ERROR, RequestError
 from installation.web.upload.image_service import ImageService
 from installation.web.upload.metrics import WebMetrics
-from installation.web.upload.queue import client_key
-from installation.web.upload.request_body import receive
+from installation.web.upload.request_body import FORM_OVERHEAD_BYTES, receive
 from installation.web.upload.response import Detail, ImageResponse
 from installation.web.upload.schemas import ErrorResponse, to_schema
 from installation.web.upload.server import DISCARD_BODY_TIMEOUT_S, HEADERS
@@ -82,6 +84,12 @@ class UploadApp:
         self._glosses = glosses
         self._pages = Pages(config, glosses)
         self._max_bytes = int(config.web.max_upload_mb * 1e6)
+        max_body_bytes = self._max_bytes + FORM_OVERHEAD_BYTES
+        self._memory = BodyMemory(config.web.max_in_flight * max_body_bytes)
+        self._token = None
+        if config.status.token is not None:
+            token = config.status.token.get_secret_value()
+            self._token = TokenCheck(token, timing.wrong_token_s)
         routes = [
             Route("/", self._form_page),
             Route("/", self._classify_for_page, methods=["POST"]),
@@ -101,7 +109,9 @@ class UploadApp:
                 Exception: self._server_error,
             },
         )
-        self.app: ASGIApp = _ResponseMiddleware(app, metrics)
+        # Its redirect would repeat the Host header.
+        app.router.redirect_slashes = False
+        self.app: ASGIApp = _ResponseMiddleware(RequestChecks(app), metrics)
 
     @property
     def health_polled(self) -> bool:
@@ -127,18 +137,21 @@ class UploadApp:
 
     async def _classify(self, request: Request, detail: Detail, bare: bool) -> ImageResponse:
         client = client_key(request.client.host if request.client else None)
-        queue = self._service.queue
-        queue.acquire(client)
-        try:
-            data = await receive(request, self._max_bytes, bare, self._timing.upload_grace_s)
-            started_at = time.monotonic()
-            pending = self._service.submit(client, data, detail)
-            response = await _wait_or_disconnect(request, pending)
-            duration_s = time.monotonic() - started_at
-            self._metrics.count_image(len(response.result.faces), duration_s)
-            return response
-        finally:
-            queue.release(client)
+        queue, grace_s = self._service.queue, self._timing.upload_grace_s
+        queue.check(client)
+        with self._memory.body(network_key(client)) as body:
+            with self._metrics.receiving():
+                data = await receive(request, self._max_bytes, bare, grace_s, body)
+            queue.acquire(client)
+            try:
+                started_at = time.monotonic()
+                pending = self._service.submit(client, data, detail)
+                response = await _wait_or_disconnect(request, pending)
+                duration_s = time.monotonic() - started_at
+                self._metrics.count_image(len(response.result.faces), duration_s)
+                return response
+            finally:
+                queue.release(client)
 
     async def _api_page(self, _request: Request) -> Response:
         return self._pages.api(describe(self._config.web))
@@ -152,9 +165,10 @@ class UploadApp:
         return PlainTextResponse(f"{reason or 'ok'}\n", 200 if reason is None else 503)
 
     async def _expose_metrics(self, request: Request) -> Response:
-        token = self._config.status.token
-        allowed = token is not None and has_token(request.headers, token.get_secret_value())
-        if not (allowed or is_local_request(request.scope)):
+        allowed = is_local_request(request.scope) or (
+            self._token is not None and await self._token.allows(request.headers)
+        )
+        if not allowed:
             raise HTTPException(404)
         return Response(self._metrics.expose(), headers={"Content-Type": _PROMETHEUS_TYPE})
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection
-from ipaddress import ip_network
 from socket import socket
 
 from installation.application import Application
@@ -15,15 +14,12 @@ from installation.config.reload import ConfigFile
 from installation.errors import InstallationError
 from installation.inference.open_engines import rebuild_damaged
 from installation.labels.glosses import load_glosses
+from installation.web.client_address import both_forms
 from installation.web.http_server import bind, server_config, silence_libraries, url_of
 from installation.web.upload.app import UploadApp
 from installation.web.upload.image_service import ImageService
 from installation.web.upload.metrics import WebMetrics
-from installation.web.upload.server import (
-    MAX_HEADER_BYTES,
-    UploadProtocol,
-    UploadServer,
-)
+from installation.web.upload.server import UploadProtocol, UploadServer
 from installation.web.upload.timing import WebTiming
 
 log = logging.getLogger(__name__)
@@ -103,16 +99,10 @@ class _WebExtension:
         """Serve until there is a reason to stop; raise what made a worker fail."""
         silence_libraries()
         application, service = self._application, self._service
-        proxies = application.config.web.proxies
-        protocol = type("Protocol", (UploadProtocol,), {"proxies": tuple(map(ip_network, proxies))})
+        proxies = tuple(both_forms(application.config.web.proxies))
+        protocol = type("Protocol", (UploadProtocol,), {"proxies": proxies})
         server = UploadServer(
-            server_config(
-                self._app.app,
-                protocol,
-                MAX_HEADER_BYTES,
-                proxies,
-                int(self._timing.drain_timeout_s),
-            ),
+            server_config(self._app.app, protocol, int(self._timing.drain_timeout_s)),
             self._tick,
             lambda: self._announce(url_of(listening)),
             service.queue.stop_accepting,

@@ -9,6 +9,7 @@ DAMAGED = "This image file is damaged. Please try another one."
 TOO_COMPLEX = "This image would take too long to process. Please try another one."
 BUSY = "The machine is very busy right now. Please try again in a moment."
 INTERNAL_ERROR = "Sorry, something went wrong on our side. Please try another image."
+_RETRY_AFTER_S = 5
 
 
 class RequestError(Exception):
@@ -28,3 +29,12 @@ class RequestError(Exception):
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+
+
+def everybody_busy() -> RequestError:
+    """Return the error for a visitor who finds no room because of all the others."""
+    return RequestError(
+        503,
+        "Many people are sending images right now. Please try again in a moment.",
+        _RETRY_AFTER_S,
+    )

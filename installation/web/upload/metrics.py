@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
+from contextlib import AbstractContextManager
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -45,9 +46,10 @@ class WebMetrics:
             buckets=_BUCKETS_S,
             registry=registry,
         )
-        gauge(
-            "web_in_flight", "Number of images being received, queued or classified."
-        ).set_function(lambda: service.queue.in_flight)
+        self._receiving = gauge("web_receiving", "Number of images being received.")
+        gauge("web_in_flight", "Number of images queued or being classified.").set_function(
+            lambda: service.queue.in_flight
+        )
         gauge("web_in_flight_limit", "Maximum number of images in flight.").set(
             service.queue.max_in_flight
         )
@@ -62,6 +64,10 @@ class WebMetrics:
     def count_response(self, status: int) -> None:
         """Count a response by its HTTP status."""
         self._requests.labels(str(status)).inc()
+
+    def receiving(self) -> AbstractContextManager[object]:
+        """Count an image as being received, while the returned context lasts."""
+        return self._receiving.track_inprogress()
 
     def count_image(self, faces: int, duration_s: float) -> None:
         """Count a classified image, its number of faces and how long it took, seconds."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from installation.web.upload.body_memory import Body
 from installation.web.upload.errors import RequestError
 
 # Name of the form field with the image.
@@ -18,12 +20,14 @@ FIELD = "picture"
 _MAX_FIELDS = 8
 _MAX_FIELD_BYTES = 1024
 # What a form adds around an image, generously.
-_FORM_OVERHEAD_BYTES = 16 * 1024
+FORM_OVERHEAD_BYTES = 16 * 1024
 # Required of a sender once the time of grace is over.
-_MIN_BYTES_PER_S = 32 * 1024
+MIN_BYTES_PER_S = 32 * 1024
 
 
-async def receive(request: Request, max_bytes: int, bare: bool, grace_s: float) -> bytes:
+async def receive(
+    request: Request, max_bytes: int, bare: bool, grace_s: float, body: Body
+) -> bytes:
     """Return the image file of a request.
 
     Parameters
@@ -35,36 +39,41 @@ async def receive(request: Request, max_bytes: int, bare: bool, grace_s: float) 
     bare
         Whether the body may be the image file itself.
     grace_s
-        Time allowed for a body of any size; after it a minimum rate is required.
+        Time allowed for a body of any size, and for pauses; otherwise a minimum rate is required.
+    body
+        Counts the bytes that are held.
 
     Raises
     ------
     RequestError
         400 for a damaged form or one without an image, 408 for a sender that is too slow, 413 for
-        too many bytes, 415 for other bodies.
+        too many bytes, 415 for other bodies, 503 if the memory is needed for others.
     """
-    if int(request.headers.get("content-length") or 0) > max_bytes + _FORM_OVERHEAD_BYTES:
+    if int(request.headers.get("content-length") or 0) > max_bytes + FORM_OVERHEAD_BYTES:
         raise _too_large(max_bytes)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _from_form(request, max_bytes, grace_s)
+        return await _from_form(request, max_bytes, grace_s, body)
     # What is sent is judged by its content: clients declare all sorts of types.
     if bare:
-        chunks = _read_with_min_rate(request, max_bytes, grace_s)
-        return b"".join([chunk async for chunk in chunks])
+        # Not a list of what arrives, of which each object takes more memory than a few bytes.
+        data = bytearray()
+        async for chunk in _read_with_min_rate(request, max_bytes, grace_s, body):
+            data += chunk
+        return bytes(data)
     raise RequestError(415, "The request needs the content type multipart/form-data.")
 
 
-async def _from_form(request: Request, max_bytes: int, grace_s: float) -> bytes:
+async def _from_form(request: Request, max_bytes: int, grace_s: float, body: Body) -> bytes:
     parser = MultiPartParser(
         request.headers,
-        _read_with_min_rate(request, max_bytes + _FORM_OVERHEAD_BYTES, grace_s),
+        _read_with_min_rate(request, max_bytes + FORM_OVERHEAD_BYTES, grace_s, body),
         max_files=_MAX_FIELDS,
         max_fields=_MAX_FIELDS,
         max_part_size=_MAX_FIELD_BYTES,
     )
     # The parser writes larger files to the disk.
-    parser.spool_max_size = max_bytes + _FORM_OVERHEAD_BYTES + 1
+    parser.spool_max_size = max_bytes + FORM_OVERHEAD_BYTES + 1
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -78,23 +87,32 @@ async def _from_form(request: Request, max_bytes: int, grace_s: float) -> bytes:
 
 
 async def _read_with_min_rate(
-    request: Request, max_bytes: int, grace_s: float
+    request: Request, max_bytes: int, grace_s: float, body: Body
 ) -> AsyncGenerator[bytes, None]:
-    started_at, total = time.monotonic(), 0
-    stream = request.stream()
+    stream, deadline = request.stream(), time.monotonic() + grace_s
     while True:
-        time_left_s = started_at + grace_s + total / _MIN_BYTES_PER_S - time.monotonic()
+        arriving = asyncio.ensure_future(anext(stream))
         try:
-            chunk = await asyncio.wait_for(anext(stream), max(time_left_s, 0))
+            left_s = max(deadline - time.monotonic(), 0)
+            either: list[asyncio.Future[Any]] = [arriving, body.dropped]
+            await asyncio.wait(either, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            body.check()
+            if not arriving.done():
+                raise RequestError(
+                    408, "Your connection is too slow for this image. Please try a smaller one."
+                )
+            chunk = arriving.result()
         except StopAsyncIteration:
+            body.complete = True
             return
-        except asyncio.TimeoutError:
-            raise RequestError(
-                408, "Your connection is too slow for this image. Please try a smaller one."
-            ) from None
-        total += len(chunk)
-        if total > max_bytes:
+        finally:
+            arriving.cancel()
+        if body.size + len(chunk) > max_bytes:
             raise _too_large(max_bytes)
+        body.grow(len(chunk))
+        # What arrives faster gives no more time than the grace, or a sender could stop for long.
+        now = time.monotonic()
+        deadline = min(deadline + len(chunk) / MIN_BYTES_PER_S, now + grace_s)
         yield chunk
 
 

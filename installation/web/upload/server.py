@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from asyncio import Transport
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from socket import socket
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from installation.web.connection import FIRST_REQUEST_S, Connection
 from installation.web.http_server import TickingServer
-from installation.web.upload.queue import client_key
+from installation.web.upload.request_body import MIN_BYTES_PER_S
 
-# Bytes of a request's line and headers together.
-MAX_HEADER_BYTES = 16 * 1024
 # Seconds for a request's head to arrive, and for a client to read any part of an answer.
 _HEADER_TIMEOUT_S = 10.0
 _WRITE_TIMEOUT_S = 30.0
 # Seconds for which the rest of a refused body is read and discarded.
 DISCARD_BODY_TIMEOUT_S = 10.0
-# Connections at a time. One address may have half of them, unless it is a proxy's.
-_MAX_CONNECTIONS = 400
-# At the end, clients that have just connected may still send a request for so many seconds; so many
-# seconds before the drain timeout, uploads without an answer are refused.
-_FIRST_REQUEST_S = 1.0
+# Seconds after which a sender's rate says whether it is slow.
+_RATE_AFTER_S = 1.0
+# So many seconds before the drain timeout, uploads without an answer are refused.
 _LAST_ANSWERS_S = 1.0
 # Added to each response, whatever it is.
 HEADERS = {
@@ -47,71 +40,44 @@ HEADERS = {
 }
 
 
-class UploadProtocol(H11Protocol):
-    """One connection; call `enforce_timeouts` about once a second.
+class UploadProtocol(Connection):
+    """One connection; call `enforce_timeouts` about once a second."""
 
-    Attributes
-    ----------
-    proxies
-        Networks of proxies, which send requests for many clients.
-    """
-
-    proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    max_connections = 400
+    max_per_network = 200
+    max_per_client = 100
+    refusal_headers = HEADERS
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """See `asyncio.Protocol`."""
-        super().connection_made(transport)
-        self._idle_since = self.loop.time()
         self._unsent_bytes = 0
-        self._write_stalled_since = self._idle_since
-        self._client_key = client_key(self.client[0] if self.client else None)
-        if len(self.connections) > _MAX_CONNECTIONS or self._over_limit():
-            self._refuse(503, "Too many people are connected right now. Please try again soon.\n")
+        self._write_stalled_since = self._request_began_at = self.loop.time()
+        self._received_bytes = 0
+        super().connection_made(transport)
 
-    def _over_limit(self) -> bool:
-        if self.client is None or any(ip_address(self.client[0]) in each for each in self.proxies):
-            return False
-        same = [
-            each
-            for each in self.connections
-            if getattr(each, "_client_key", "") == self._client_key
-        ]
-        return len(same) > _MAX_CONNECTIONS // 2
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._request_began_at, self._received_bytes = self.loop.time(), 0
+        self._received_bytes += len(data)
 
-    def on_response_complete(self) -> None:
-        """See `H11Protocol`."""
-        self._idle_since = self.loop.time()
-        super().on_response_complete()
+    @property
+    def may_be_closed(self) -> bool:
+        """Whether it is idle, or its client sends a body more slowly than required."""
+        return self.idle or (self.cycle.more_body and self._slow)
 
-    def send_400_response(self, _msg: str) -> None:
-        """See `H11Protocol`; h11 knows better which status it is."""
-        error = sys.exc_info()[1]
-        too_long = isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431
-        if too_long:
-            self._refuse(431, "The request's headers are too long.\n")
-        else:
-            self._refuse(400, "This is not an HTTP request.\n")
-
-    def _refuse(self, status: int, sentence: str) -> None:
-        headers = {
-            **HEADERS,
-            "Content-Type": "text/plain; charset=utf-8",
-            "Content-Length": str(len(sentence)),
-            "Connection": "close",
-            **({"Retry-After": "5"} if status == 503 else {}),
-        }
-        lines = [
-            f"HTTP/1.1 {status} Refused",
-            *(f"{key}: {value}" for key, value in headers.items()),
-        ]
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.write("\r\n".join([*lines, "", sentence]).encode("ascii"))
-        self.transport.close()
+    @property
+    def _slow(self) -> bool:
+        duration_s = self.loop.time() - self._request_began_at
+        required = MIN_BYTES_PER_S * duration_s
+        return duration_s > _RATE_AFTER_S and self._received_bytes < required
 
     def shutdown(self) -> None:
         """See `H11Protocol`; a request may be on its way."""
-        if self.cycle is None or self.cycle.response_complete:
-            self.loop.call_later(_FIRST_REQUEST_S, self._hang_up)
+        if self.idle:
+            self.loop.call_later(FIRST_REQUEST_S, self._hang_up)
         else:
             super().shutdown()
 
@@ -122,8 +88,7 @@ class UploadProtocol(H11Protocol):
     def enforce_timeouts(self) -> None:
         """Close the connection if its client sends or reads too slowly."""
         now = self.loop.time()
-        idle = self.cycle is None or self.cycle.response_complete
-        if idle and now - self._idle_since > _HEADER_TIMEOUT_S:
+        if self.idle and now - self.idle_since > _HEADER_TIMEOUT_S:
             self.transport.close()
         unsent_bytes = self.transport.get_write_buffer_size()
         if unsent_bytes == 0 or unsent_bytes < self._unsent_bytes:
@@ -181,7 +146,7 @@ class UploadServer(TickingServer):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         calls = (
-            loop.call_later(_FIRST_REQUEST_S, self._stop_accepting),
+            loop.call_later(FIRST_REQUEST_S, self._stop_accepting),
             loop.call_later(self._drain_timeout_s - _LAST_ANSWERS_S, self._fail_pending),
         )
         try:

@@ -30,6 +30,8 @@ class WebTiming:
         A proxy that has asked for ``/healthz`` within this time is expected to ask again.
     upload_grace_s
         Time allowed for an upload of any size, before a minimum rate is required of its sender.
+    wrong_token_s
+        Until a wrong token is answered; see `TokenCheck`.
     writer, watch
         Those of the record and of the watched config.
     """
@@ -42,5 +44,6 @@ class WebTiming:
     forced_end_s: float = 20.0
     health_poll_s: float = 15.0
     upload_grace_s: float = 10.0
+    wrong_token_s: float = 1.0
     writer: WriterTiming = field(default_factory=WriterTiming)
     watch: WatchTiming = field(default_factory=WatchTiming)

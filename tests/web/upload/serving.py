@@ -208,6 +208,13 @@ class Serving:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
+    def wait_for_receiving(self, images):
+        """Wait until so many images are being received."""
+        deadline = time.monotonic() + LONG
+        while self.metrics["installation_web_receiving"] != images:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
     def wait_for_admitted(self, images):
         """Wait until so many images since the start are in flight or classified."""
         deadline, admitted = time.monotonic() + LONG, 0

@@ -139,17 +139,99 @@ def test_one_slow_job_does_not_keep_everybody_out(clock):
         queue.put(client, "job")
 
 
-def test_after_stop_accepting_only_those_in_flight_are_served():
+def test_after_stop_accepting_only_those_that_have_begun_are_served():
     queue = FairQueue[str](8, 0)
-    queue.acquire("client")
-    queue.put("client", "job")
+    queue.check("client")
     assert queue.unavailable_reason is None
     queue.stop_accepting()
     assert "closing" in queue.unavailable_reason
     with pytest.raises(RequestError) as refused:
-        queue.acquire("another")
+        queue.check("another")
     assert refused.value.status == 503 and refused.value.retry_after > 0
+    queue.acquire("client")
+    queue.put("client", "job")
     assert queue.take(0) == "job"
+
+
+def test_the_last_places_are_for_those_who_have_none():
+    queue = FairQueue[str](8, 0)
+    for client in ("one", "one", "one", "two", "two", "two"):
+        queue.acquire(client)
+    for client in ("one", "two"):
+        with pytest.raises(RequestError) as refused:
+            queue.acquire(client)
+        assert refused.value.status == 503
+    queue.acquire("three")
+    queue.acquire("four")
+
+
+def test_a_site_with_many_ipv6_networks_counts_as_one_for_the_last_places():
+    queue = FairQueue[str](8, 0)
+    for number in range(6):
+        queue.acquire(f"2001:db8:1:{number}::/64")
+    with pytest.raises(RequestError) as refused:
+        queue.acquire("2001:db8:1:77::/64")
+    assert refused.value.status == 503
+    queue.acquire("2001:db8:2::/64")
+
+
+def test_the_networks_of_a_site_share_four_times_the_rate_of_one(clock):
+    queue = FairQueue[str](8, 2)
+
+    def send(number):
+        key = f"2001:db8:1:{number}::/64"
+        queue.acquire(key)
+        queue.release(key)
+
+    for number in range(8):
+        send(number)
+    with pytest.raises(RequestError) as refused:
+        send(77)
+    assert (refused.value.status, refused.value.retry_after) == (429, 8)
+    clock.now += 8
+    send(77)
+
+
+def test_a_check_refuses_what_acquire_would_and_takes_no_place():
+    queue = FairQueue[str](4, 1)
+    for _ in range(3):
+        queue.check("client")
+    queue.acquire("client")
+    for ask in (queue.check, queue.acquire):
+        with pytest.raises(RequestError) as refused:
+            ask("client")
+        assert refused.value.status == 429
+    assert queue.in_flight == 1
+
+
+def test_when_no_thread_is_free_for_longer_than_the_longest_wait_nothing_is_accepted(clock):
+    queue = FairQueue[str](8, 0, max_wait_s=20)
+    queue.acquire("one")
+    queue.put("one", "job")
+    queue.take(0)
+    clock.now += 19
+    assert queue.unavailable_reason is None
+    clock.now += 2
+    assert "Many people" in queue.unavailable_reason
+    with pytest.raises(RequestError) as refused:
+        queue.check("another")
+    assert refused.value.status == 503
+    queue.take(0)
+    assert queue.unavailable_reason is None
+
+
+def test_a_thread_that_waits_for_a_job_is_free(clock):
+    queue = FairQueue[str](8, 0, max_wait_s=20)
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(queue.take(300)))
+    thread.start()
+    clock.now += 60
+    while queue.unavailable_reason is not None:
+        threading.Event().wait(0.01)
+    queue.acquire("client")
+    queue.put("client", "job")
+    thread.join(300)
+    assert taken == ["job"]
 
 
 def test_close_wakes_waiting_threads_and_returns_pending_jobs():

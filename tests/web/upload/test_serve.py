@@ -1,6 +1,7 @@
 """The process: what it writes, how it limits clients, how it starts and ends."""
 
 import os
+import select
 import shutil
 import signal
 import socket
@@ -144,6 +145,18 @@ def looked(reader, picture):
     return look(reader, picture)
 ImageClassifier.classify = looked
 """ + with_timing("drain_timeout_s=3")
+# Images are decoded once there is a file named gate.
+STUCK = """
+import time
+from pathlib import Path
+from installation.web.upload import image_service
+decode = image_service.decode_image
+def decoded(*arguments):
+    while not Path("gate").exists():
+        time.sleep(0.01)
+    return decode(*arguments)
+image_service.decode_image = decoded
+"""
 # From the fourth image on, each takes two seconds.
 SLOW = """
 import time
@@ -160,24 +173,61 @@ ImageClassifier.classify = looked
 class TestLimits:
     def test_too_many_images_get_a_retry_after(self, built, tmp_path, small):
         options = "max_in_flight: 2, workers: 1, max_per_minute: 0, timeout_s: 600"
-        with Serving(tmp_path, built, options, patch=RECEIVED) as site:
-            with site.connect() as slow:
+        with Serving(tmp_path, built, options, patch=GATE) as site, ThreadPoolExecutor(2) as crowd:
+            waiting = [crowd.submit(site.send, small)]
+            site.wait_for_in_flight(1)
+            response = site.send(small)
+            assert response.status == 429
+            assert int(response.headers["Retry-After"]) > 0
+            page = site.submit(small)
+            assert page.status == 429 and "Several of your images" in page.text
+            # Another client still has its half.
+            waiting.append(crowd.submit(site.send, small, source="127.0.0.2"))
+            site.wait_for_in_flight(2)
+            response = site.send(small, source="127.0.0.3")
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) > 0
+            (tmp_path / "gate").touch()
+            assert [each.result().status for each in waiting] == [200, 200]
+            assert site.send(small).status == 200
+
+    def test_an_image_takes_no_place_before_it_has_arrived(self, built, tmp_path, small):
+        options = "max_in_flight: 2, workers: 1, max_per_minute: 0, timeout_s: 600"
+        with Serving(tmp_path, built, options, patch=RECEIVED) as site, ExitStack() as stack:
+            for number in range(20):
+                slow = stack.enter_context(site.connect(f"127.0.0.{number % 4 + 2}"))
                 slow.sendall(
-                    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
-                    b"Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+                    b"POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+                    b"Content-Type: image/png\r\n\r\nx"
                 )
-                deadline = time.monotonic() + LONG
-                while (response := site.send(small)).status == 200:
-                    assert time.monotonic() < deadline
-                assert response.status == 429
-                assert int(response.headers["Retry-After"]) > 0
-                # Another client still has its half.
-                assert site.send(small, source="127.0.0.2").status == 200
-                page = site.submit(small)
-                assert page.status == 429 and "Several of your images" in page.text
-            deadline = time.monotonic() + LONG
-            while site.send(small).status != 200:
-                assert time.monotonic() < deadline
+            site.wait_for_receiving(20)
+            assert site.in_flight == 0
+            assert site.ask(path="/healthz").text == "ok\n"
+            for source in ("127.0.0.1", "127.0.0.2"):
+                assert site.send(small, source=source).status == 200
+
+    def test_the_bytes_of_all_images_are_bounded(self, built, tmp_path, small):
+        options = "max_in_flight: 2, max_upload_mb: 1, max_per_minute: 0, timeout_s: 600"
+        with Serving(tmp_path, built, options, patch=RECEIVED) as site, ExitStack() as stack:
+
+            def begin(source):
+                sender = stack.enter_context(site.connect(source))
+                sender.sendall(
+                    b"POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+                    b"Content-Type: image/png\r\n\r\n" + bytes(990_000)
+                )
+                return sender
+
+            greedy = [begin("127.0.0.2") for _ in range(3)]
+            heard, _, _ = select.select(greedy, [], [], LONG)
+            assert heard[0].recv(4096).startswith(b"HTTP/1.1 503 ")
+            # Those that are refused are also received for a while.
+            others = [each for each in greedy if each is not heard[0]]
+            modest = begin("127.0.0.3")
+            heard, _, _ = select.select([*others, modest], [], [], LONG)
+            assert modest not in heard
+            assert heard[0].recv(4096).startswith(b"HTTP/1.1 503 ")
+            assert site.send(small, source="127.0.0.4").status == 200
 
     def test_the_rate_limit_is_per_address(self, built, tmp_path, small):
         with Serving(tmp_path, built, "max_per_minute: 2, timeout_s: 600") as site:
@@ -238,27 +288,42 @@ class TestLimits:
             assert site.send(picture).status == 200
             assert site.memory < before + 200
 
-    def test_health_says_whether_images_are_accepted(self, built, tmp_path):
-        with Serving(
-            tmp_path, built, "max_in_flight: 2, max_per_minute: 0", patch=RECEIVED
-        ) as site:
+    def test_health_says_whether_images_are_accepted(self, built, tmp_path, small):
+        options = "max_in_flight: 2, max_per_minute: 0, timeout_s: 600"
+        with Serving(tmp_path, built, options, patch=GATE) as site, ThreadPoolExecutor(2) as crowd:
             assert site.ask(path="/healthz").text == "ok\n"
             assert site.metrics["installation_web_healthy"] == 1
-            slow = [site.connect(f"127.0.0.{number}") for number in (2, 3)]
-            for connection in slow:
-                connection.sendall(
-                    b"POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
-                    b"Content-Type: image/png\r\n\r\n"
-                )
+            waiting = [crowd.submit(site.send, small, source=f"127.0.0.{n}") for n in (2, 3)]
             site.wait_for_in_flight(2)
             full = site.ask(path="/healthz")
             assert full.status == 503 and "Many people" in full.text
             assert site.metrics["installation_web_healthy"] == 0
-            for connection in slow:
-                connection.close()
+            (tmp_path / "gate").touch()
+            assert [each.result().status for each in waiting] == [200, 200]
             site.wait_for_in_flight(0)
             assert site.metrics["installation_web_healthy"] == 1
             assert site.ask(path="/healthz").status == 200
+
+    def test_it_is_unhealthy_while_nobody_is_free_for_too_long(self, built, tmp_path, small):
+        options = "workers: 1, max_per_minute: 0, timeout_s: 2"
+        with Serving(tmp_path, built, options, patch=STUCK) as site:
+            assert site.ask(path="/healthz").status == 200
+            with site.connect() as client, site.connect() as other:
+                for each in (client, other):
+                    each.sendall(
+                        b"POST /api/classify HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+                        b"Content-Length: %d\r\n\r\n" % len(small) + small
+                    )
+                deadline = time.monotonic() + LONG
+                while (health := site.ask(path="/healthz")).status == 200:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
+                assert health.status == 503 and "Many people" in health.text
+                assert site.send(small).status == 503
+            (tmp_path / "gate").touch()
+            while site.ask(path="/healthz").status != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
 
     def test_one_greedy_client_starves_nobody(self, built, tmp_path, small):
         with Serving(
@@ -403,7 +468,10 @@ class TestStartAndEnd:
         options = "max_in_flight: 200, workers: 1, max_per_minute: 0, timeout_s: 600"
         with Serving(tmp_path, built, options, patch=SLOW) as site:
             with ThreadPoolExecutor(100) as crowd:
-                asked = [crowd.submit(site.send, picture) for _ in range(100)]
+                asked = [
+                    crowd.submit(site.send, picture, source=f"127.0.0.{number % 4 + 2}")
+                    for number in range(100)
+                ]
                 site.wait_for_admitted(100)
                 site.wait_for_classified(1)
                 assert site.end() == 0
