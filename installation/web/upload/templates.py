@@ -7,12 +7,15 @@ from http import HTTPStatus
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from installation.config.model import Config
 from installation.scene import Box
+from installation.web.upload.error_sentences import sentence_fields, translatable_sentences
 from installation.web.upload.errors import RequestError
 from installation.web.upload.icon import draw_icon
+from installation.web.upload.languages import ENGLISH, Language, choose_language, load_languages
 from installation.web.upload.request_body import FIELD
 from installation.web.upload.response import ImageResponse
 from installation.web.upload.schemas import Word, data_uri, to_schema
@@ -22,7 +25,6 @@ _ASSETS = {
     "script.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
-_ICON = "apple-touch-icon.png"
 # Errors that may be gone if the same image is sent again.
 _TEMPORARY = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
@@ -53,53 +55,34 @@ class _Group:
         return self.words[0]
 
 
-class Pages:
-    """Renders the pages.
+class Page:
+    """Renders the page in one language.
 
     Parameters
     ----------
     config
-        Its theme, labels and limits appear in the pages.
+        Its theme, labels and limits appear in the page.
     glosses
         Definitions by wnid.
+    language
+        Of all sentences except words, their definitions and the page for developers.
+    names
+        What speakers of each language call it, by code.
     """
 
-    def __init__(self, config: Config, glosses: dict[str, str]) -> None:
-        self._config = config
+    def __init__(
+        self, config: Config, glosses: dict[str, str], language: Language, names: dict[str, str]
+    ) -> None:
         self._glosses = glosses
-        self._environment = Environment(
-            loader=PackageLoader(__package__, "assets"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=["jinja2.ext.i18n"],
+        self._language = language
+        self._error_fields = sentence_fields(config.web)
+        self._error_sentences = translatable_sentences(config.web)
+        self._environment = _environment(config)
+        self._environment.install_gettext_translations(  # type: ignore[attr-defined]
+            language.translations, newstyle=True
         )
-        self._environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
-        self._environment.filters["percent"] = _percent
-        self._environment.globals.update(
-            language="en",
-            direction="ltr",
-            field=FIELD,
-            limits=config.web,
-            colour=config.theme.colour,
-            on_colour=_readable_on(config.theme.colour),
-            policy=config.labels.policy,
-            recorded=config.record.file is not None,
-            semantic=config.inference.classifier == "person-semantic",
-        )
-        self._icon = draw_icon(config.theme.colour)
-
-    @property
-    def assets(self) -> tuple[str, ...]:
-        """Names of the files that the pages load."""
-        return (*_ASSETS, _ICON)
-
-    def asset(self, name: str) -> Response:
-        """Return one of these files."""
-        if name == _ICON:
-            return Response(self._icon, media_type="image/png")
-        return Response(self._environment.get_template(name).render(), media_type=_ASSETS[name])
+        self._environment.filters["localized"] = language.localized
+        self._environment.globals.update(language=language, language_names=names)
 
     def form(self) -> Response:
         """Return the page with the upload form."""
@@ -107,8 +90,14 @@ class Pages:
 
     def error(self, error: RequestError) -> Response:
         """Return the page with an error message and the form."""
+        sentence = str(error)
+        if known := self._error_sentences.get(sentence):
+            fields = {
+                name: self._language.localized(text) for name, text in self._error_fields.items()
+            }
+            sentence = self._language.translations.gettext(known) % fields
         temporary = error.status in _TEMPORARY or error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        shown = {"sentence": str(error), "temporary": temporary}
+        shown = {"sentence": sentence, "temporary": temporary}
         return self._render("page.html", error.status, result=None, error=shown)
 
     def result(self, response: ImageResponse) -> Response:
@@ -134,6 +123,76 @@ class Pages:
 
     def _render(self, name: str, status: int, **values: Any) -> Response:
         return HTMLResponse(self._environment.get_template(name).render(values), status)
+
+
+class Pages:
+    """The page in all languages, and the files it loads.
+
+    Parameters
+    ----------
+    config
+        Its theme, labels and limits appear in the page.
+    glosses
+        Definitions by wnid.
+
+    Attributes
+    ----------
+    english
+        The page in English.
+    """
+
+    def __init__(self, config: Config, glosses: dict[str, str]) -> None:
+        languages = load_languages()
+        names = {code: language.name for code, language in languages.items()}
+        self._pages = {
+            code: Page(config, glosses, language, names) for code, language in languages.items()
+        }
+        self.english = self._pages[ENGLISH]
+        environment = _environment(config)
+        self._assets = {
+            name: Response(environment.get_template(name).render(), media_type=kind)
+            for name, kind in _ASSETS.items()
+        }
+        icon = draw_icon(config.theme.colour)
+        self._assets["apple-touch-icon.png"] = Response(icon, media_type="image/png")
+
+    def choose(self, request: Request) -> Page:
+        """Return the page in the language that a visitor chose, or that their browser prefers."""
+        accepted = request.headers.get("accept-language", "")
+        code = choose_language(self._pages, request.query_params.get("lang"), accepted)
+        return self._pages[code]
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """Names of the files that the pages load."""
+        return tuple(self._assets)
+
+    def asset(self, name: str) -> Response:
+        """Return one of these files."""
+        return self._assets[name]
+
+
+def _environment(config: Config) -> Environment:
+    """Return a template environment with what all languages have in common."""
+    environment = Environment(
+        loader=PackageLoader(__package__, "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.filters["percent"] = _percent
+    environment.globals.update(
+        field=FIELD,
+        limits=config.web,
+        colour=config.theme.colour,
+        on_colour=_readable_on(config.theme.colour),
+        policy=config.labels.policy,
+        recorded=config.record.file is not None,
+        semantic=config.inference.classifier == "person-semantic",
+    )
+    return environment
 
 
 def _group(faces: list[_Face]) -> list[_Group]:
