@@ -23,6 +23,7 @@ _SENTENCES = (
     _("You have sent many images. Please wait a moment, then try again."),
     _("The machine is very busy right now. Please try again in a moment."),
     _("This image takes too long to process. Please try another one."),
+    _("This image would take too long to process. Please try another one."),
     _("No image was sent."),
     _("The form data is damaged. Please try again."),
     _("The request needs the content type multipart/form-data."),
@@ -31,7 +32,9 @@ _SENTENCES = (
     _("This image has more than %(megapixels)s megapixels. Please send a smaller one."),
     _("This image file is damaged. Please try another one."),
     _("This image format is not supported. Please send a JPEG, PNG or WebP image."),
+    _("This image format is not supported. Please send a JPEG, PNG, WebP or HEIC image."),
     _("This is not a JPEG, PNG or WebP image."),
+    _("This is not a JPEG, PNG, WebP or HEIC image."),
 )
 
 

@@ -113,6 +113,8 @@ def raised_sentences(module):
     for node in ast.walk(ast.parse(inspect.getsource(module))):
         if not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "RequestError"):
             continue
+        if len(node.args) < 2:
+            continue
         sentence = node.args[1]
         if isinstance(sentence, ast.Name):
             # Local names hold sentences of other modules.

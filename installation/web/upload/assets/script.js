@@ -69,7 +69,7 @@ async function classify(file, signal) {
   // Under a neutral name: the real one may identify somebody.
   body.append(form().querySelector("input").name, await prepare(file), "image");
   for (let tries = 1; ; tries++) {
-    signal.throwIfAborted();
+    if (signal.aborted) throw new Error("cancelled");
     say(waiting.dataset.sending);
     const response = await post(body, signal);
     const wait = Number(response.getResponseHeader("Retry-After"));
