@@ -230,6 +230,27 @@ def test_the_answer_stays_when_the_phone_is_rotated(visit, files):
         assert shown_part["y"] < height / 2 and shown_part["x"] + shown_part["width"] <= width
 
 
+def test_back_and_forward_lead_to_the_form_and_the_answer(visit, files):
+    page = visit("/?lang=en", **SIZES["phone"])
+    send(page, files / "both.jpg")
+    named = shows_answer(page)
+    page.get_by_role("link", name="Another image").click()
+    until(page, "location.hash === '#choose'")
+    page.go_back()
+    until(page, "location.hash === ''")
+    assert page.locator(".answer h2").all_inner_texts() == named
+    page.go_back()
+    page.get_by_text("What does the machine call you?").wait_for()
+    assert not page.locator(".answer").is_visible()
+    page.go_forward()
+    assert shows_answer(page) == named
+    page.go_back()
+    send(page, files / "text.jpg")
+    page.get_by_role("alert").wait_for()
+    page.go_back()
+    page.get_by_text("What does the machine call you?").wait_for()
+
+
 def test_the_answer_can_be_saved(visit, files):
     page = visit(**SIZES["desktop"])
     send(page, files / "both.jpg")

@@ -13,6 +13,9 @@ const MAX_TRIES = 5;
 const MAX_SIDE_PX = 2048;
 const PREVIEW_SIDE_PX = 800;
 const FILE_NAME = "machine-behind-the-mirror.jpg";
+// What the page shows at first, and the last answer.
+const start = [...content.childNodes];
+let answer = null;
 // The image that was sent last, and what stops sending it.
 let image = null;
 let sending = null;
@@ -83,7 +86,7 @@ async function classify(file, signal) {
 function wait(on) {
   content.hidden = on;
   waiting.hidden = !on;
-  root.classList.toggle("busy", on);
+  bar.removeAttribute("value");
   if (!on) {
     say("");
     preview.width = preview.height = 0;
@@ -92,11 +95,23 @@ function wait(on) {
 
 function show(nodes) {
   wait(false);
-  content.replaceChildren(...nodes);
+  answer = [...nodes];
+  content.replaceChildren(...answer);
+  // So that going back leads to the form, and not away.
+  if (history.state !== "answer") history.pushState("answer", "", location.pathname + location.search);
   prepareShare();
   scrollTo(0, 0);
   content.querySelector("#answer").focus({ preventScroll: true });
 }
+
+addEventListener("popstate", ({ state }) => {
+  // Links within the page have no state.
+  const view = state === "answer" ? answer : location.hash ? null : start;
+  if (!view || view[0].parentNode === content) return;
+  sending?.abort();
+  wait(false);
+  content.replaceChildren(...view);
+});
 
 function fail(reason) {
   const view = failed.content.cloneNode(true);
