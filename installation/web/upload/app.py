@@ -123,11 +123,12 @@ class UploadApp:
         self._config = config
         self._pages = Pages(config, self._glosses)
 
-    async def _form_page(self, _request: Request) -> Response:
-        return self._pages.form()
+    async def _form_page(self, request: Request) -> Response:
+        return self._pages.choose(request).form()
 
     async def _classify_for_page(self, request: Request) -> Response:
-        return self._pages.result(await self._classify(request, "page", bare=False))
+        response = await self._classify(request, "page", bare=False)
+        return self._pages.choose(request).result(response)
 
     async def _classify_for_api(self, request: Request) -> Response:
         with_image = request.query_params.get("picture", "").lower() in ("1", "true", "yes")
@@ -154,7 +155,7 @@ class UploadApp:
                 queue.release(client)
 
     async def _api_page(self, _request: Request) -> Response:
-        return self._pages.api(describe(self._config.web))
+        return self._pages.english.api(describe(self._config.web))
 
     async def _openapi(self, _request: Request) -> Response:
         return JSONResponse(describe(self._config.web))
@@ -181,7 +182,7 @@ class UploadApp:
             body = ErrorResponse(error=str(known)).model_dump()
             response: Response = JSONResponse(body, known.status)
         else:
-            response = self._pages.error(known)
+            response = self._pages.choose(request).error(known)
         if known.retry_after is not None:
             response.headers["Retry-After"] = str(known.retry_after)
         return response

@@ -16,8 +16,9 @@ from installation.vision.classifier import context_regions
 from installation.vision.still_classifier import ImageResult
 
 _JPEG_QUALITY = 90
-_CROP_SIZE_PX = 224
-_MAX_CROPS = 12
+# The crop of a single face has the size that the network saw; those of several are small.
+_CROP_SIZE_PX, _SMALL_CROP_SIZE_PX = 224, 128
+_MAX_CROPS = 60
 
 # How much of a response is wanted: the labels only, also the image they are drawn into, or also the
 # crops that the classifier saw.
@@ -56,11 +57,10 @@ def render(result: ImageResult, config: Config, detail: Detail) -> ImageResponse
 
 def _crops_seen(result: ImageResult) -> tuple[bytes, ...]:
     height, width = result.image.shape[:2]
+    size = _CROP_SIZE_PX if len(result.faces) == 1 else _SMALL_CROP_SIZE_PX
     boxes = np.array([face.box for face in result.faces[:_MAX_CROPS]], np.float32).reshape(-1, 4)
     squares = context_regions(boxes, width, height)
-    return tuple(
-        _jpeg(crop_resize(result.image, square, _CROP_SIZE_PX, _CROP_SIZE_PX)) for square in squares
-    )
+    return tuple(_jpeg(crop_resize(result.image, square, size, size)) for square in squares)
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:

@@ -137,16 +137,16 @@ class TestApi:
 class TestPage:
     def test_the_result_page_shows_words_and_boxes(self, site, both):
         page = site.submit(encoded(both)).text
-        named = re.findall(r"<h3>(.+)</h3>", page)
+        named = re.findall(r'<h2 lang="en" dir="ltr">(.+)</h2>', page)
         assert len(named) == 2
         alt = re.search(r'alt="(Your image[^"]+)"', page)[1]
         assert "2 faces" in alt and all(words in alt for words in named)
-        source = re.search(r'<figure>\s*<img src="([^"]+)"', page)[1]
+        source = re.search(r'<figure class="picture">\s*<img src="([^"]+)"', page)[1]
         assert greenness(pixels(picture_in(source))) > 0.003
 
     def test_without_a_face_the_page_says_so(self, site, faceless):
         page = site.submit(encoded(faceless["coffee"])).text
-        assert "No face found" in page and "<h3>" in page
+        assert "No face found" in page and '<h2 lang="en"' in page
 
     def test_of_two_fields_the_filled_one_counts(self, site, portrait):
         mark = "x" * 20
@@ -156,6 +156,22 @@ class TestPage:
         kind = f"multipart/form-data; boundary={mark}"
         response = site.ask("POST", "/", body, {"Content-Type": kind})
         assert "One face found" in response.text
+
+    def test_a_link_to_the_page_has_a_preview_and_an_icon(self, site):
+        page = site.ask(headers={"Host": "evil.example"}).text
+        assert '<meta property="og:title" content="What does the machine call you?">' in page
+        assert "evil" not in page
+        name = re.search('rel="apple-touch-icon" href="(.+)"', page)[1]
+        response = site.ask(path=name)
+        assert response.headers["Content-Type"] == "image/png"
+        icon = pixels(response.body)
+        assert icon.shape == (192, 192, 3) and greenness(icon) > 0.2
+
+    def test_equal_words_share_a_heading(self, site, both):
+        page = site.submit(encoded(np.vstack([both, both]))).text
+        words = re.findall(r'<h2 lang="en" dir="ltr">(.+)</h2>', page)
+        assert len(words) == len(set(words)) < 4
+        assert page.count('<li id="face-') == page.count("<circle") == 4
 
     def test_nothing_is_loaded_from_elsewhere_or_inline(self, site, portrait):
         pages = [site.ask(path=path).text for path in ("/", "/api")]
