@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 _PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Monitoring repeats these for ever; counting them would hide the visitors.
 _UNCOUNTED_PATHS = ("/healthz", "/metrics")
+# By the parameter ``picture`` of the API.
+_DETAILS: dict[str, Detail] = {"false": "labels", "true": "image"}
 _HTTP_ERRORS = {
     404: "There is nothing at this address.",
     405: "This address does not support that method.",
@@ -130,8 +132,10 @@ class UploadApp:
         return self._pages.result(await self._classify(request, "page", bare=False))
 
     async def _classify_for_api(self, request: Request) -> Response:
-        with_image = request.query_params.get("picture", "").lower() in ("1", "true", "yes")
-        detail: Detail = "image" if with_image else "labels"
+        wanted = request.query_params.get("picture", "false").lower()
+        if wanted not in _DETAILS:
+            raise RequestError(400, "The parameter picture is either true or false.")
+        detail = _DETAILS[wanted]
         data = to_schema(await self._classify(request, detail, bare=True), self._glosses)
         return Response(data.model_dump_json(exclude_none=True), media_type="application/json")
 

@@ -17,8 +17,8 @@ from installation.web.upload.errors import RequestError
 
 # Name of the form field with the image.
 FIELD = "picture"
-# The page's form has two such fields, one of them empty; other clients may send a few more.
-_MAX_FIELDS = 8
+# The page's form has two such fields, one of them empty; what other clients add is ignored.
+_MAX_FIELDS = 64
 _MAX_FIELD_BYTES = 1024
 # What a form adds around an image, generously.
 FORM_OVERHEAD_BYTES = 16 * 1024
