@@ -24,7 +24,7 @@ from installation.web.client_address import client_key, network_key
 from installation.web.request_checks import RequestChecks
 from installation.web.status.auth import TokenCheck, is_local_request
 from installation.web.upload.api import CLASSIFY_PATH, describe
-from installation.web.upload.body_memory import BodyMemory
+from installation.web.upload.body_memory import Body, BodyMemory
 from installation.web.upload.errors import INTERNAL_ERROR, RequestError
 from installation.web.upload.image_service import ImageService
 from installation.web.upload.metrics import WebMetrics
@@ -141,11 +141,10 @@ class UploadApp:
 
     async def _classify(self, request: Request, detail: Detail, bare: bool) -> ImageResponse:
         client = client_key(request.client.host if request.client else None)
-        queue, grace_s = self._service.queue, self._timing.upload_grace_s
+        queue = self._service.queue
         queue.check(client)
         with self._memory.body(network_key(client)) as body:
-            with self._metrics.receiving():
-                data = await receive(request, self._max_bytes, bare, grace_s, body)
+            data = await self._receive(request, bare, body)
             queue.acquire(client)
             try:
                 started_at = time.monotonic()
@@ -156,6 +155,17 @@ class UploadApp:
                 return response
             finally:
                 queue.release(client)
+
+    async def _receive(self, request: Request, bare: bool, body: Body) -> bytes:
+        grace_s = self._timing.upload_grace_s
+        with self._metrics.receiving():
+            try:
+                return await receive(request, self._max_bytes, bare, grace_s, body)
+            except RequestError as error:
+                refusal = RequestError(error.status, str(error), error.retry_after)
+        # The traceback of the first one keeps in memory what was received, until the rest of the
+        # body is discarded.
+        raise refusal
 
     async def _api_page(self, _request: Request) -> Response:
         return self._pages.api(describe(self._config.web))
