@@ -11,7 +11,7 @@ import pytest
 from installation.web.http_server import bind
 from installation.web.upload.server import UploadProtocol
 from tests.benchmarks.slow_senders import attack
-from tests.web.upload.serving import LONG, Serving
+from tests.web.upload.serving import GATE, LONG, Serving
 
 PATHS = ("/", "/api", "/api/", "/openapi.json", "/healthz", "/metrics", "/style.css", "/nowhere")
 
@@ -57,19 +57,22 @@ def test_an_address_with_too_many_idle_connections_loses_the_oldest(built, tmp_p
             assert each.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
-def test_requests_in_progress_are_not_closed_for_others(built, tmp_path):
-    with Serving(tmp_path, built, "max_per_minute: 0") as site, ExitStack() as stack:
-        head = request("/api/classify", b"x", b"Content-Type: image/png\r\nContent-Length: 9\r\n")
+def test_requests_in_progress_are_not_closed_for_others(built, tmp_path, small):
+    options = "max_in_flight: 256, max_per_minute: 0, timeout_s: 600"
+    with Serving(tmp_path, built, options, patch=GATE) as site, ExitStack() as stack:
+        header = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n" % len(small)
+        upload = request("/api/classify", b"x", header, b"POST") + small
         uploads = []
         for _ in range(UploadProtocol.max_per_client):
             uploads.append(stack.enter_context(site.connect("127.0.0.2")))
-            uploads[-1].sendall(head.replace(b"GET", b"POST"))
-        site.wait_for_receiving(len(uploads))
+            uploads[-1].sendall(upload)
+        site.wait_for_in_flight(len(uploads))
         refused = stack.enter_context(site.connect("127.0.0.2"))
-        # It may be closed instead if the others are slow to send by now.
-        heard, _, _ = select.select([refused, *uploads], [], [], LONG)
-        assert heard
+        assert refused.recv(4096).startswith(b"HTTP/1.1 503 ")
         assert site.ask(path="/healthz").status == 200
+        (tmp_path / "gate").touch()
+        for each in uploads:
+            assert each.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
 def test_responses_are_sent_at_once():
