@@ -106,7 +106,7 @@ def crowd(site: Serving, pictures: list[bytes], users: int) -> Served:
         while True:
             try:
                 answer = site.send(
-                    picture, path="/api/classify?picture=1", source=f"127.0.4.{number + 1}"
+                    picture, path="/api/classify?picture=true", source=f"127.0.4.{number + 1}"
                 )
             except OSError:
                 # Dropped, which must not happen.

@@ -1,5 +1,6 @@
 """The status over HTTP, and who may see it: a real server, real requests."""
 
+import asyncio
 import base64
 import contextlib
 import http.client
@@ -16,10 +17,12 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
+from starlette.datastructures import Headers
 
 from installation.config.model import Status
 from installation.display.metrics import Metrics
 from installation.scene import Frame
+from installation.web.status.auth import TokenCheck
 from installation.web.status.health import evaluate
 from installation.web.status.history import SAMPLE_INTERVAL_S
 from installation.web.status.server import StatusServer, StatusTiming
@@ -519,3 +522,69 @@ def test_it_stops_without_waiting_for_open_connections():
         assert not server._thread.is_alive()
     with pytest.raises(ConnectionRefusedError):
         Response(port)
+
+
+def test_headers_that_are_too_long_are_refused(serve):
+    port = serve(a_snapshot())
+    ask(port)
+    for sent in (
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 17_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 4_000 + b"\r\n",
+        b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 100_000,
+    ):
+        with socket.create_connection(("127.0.0.1", port), timeout=LONG) as client:
+            client.sendall(sent)
+            assert client.recv(100).startswith(b"HTTP/1.1 431 ")
+
+
+def test_nothing_is_redirected_to_the_given_host(serve):
+    given = {"Authorization": f"Bearer {TOKEN}", "Host": "elsewhere.example"}
+    port = serving(serve)
+    for path in ("/healthz/", "/metrics/", "//"):
+        answer = ask(port, path, **given)
+        assert answer.status == 404
+        assert "location" not in answer.headers and "elsewhere" not in str(answer.headers)
+
+
+def test_a_host_that_cannot_be_one_is_refused(serve):
+    port = serving(serve)
+    for host in ("a b", "x/y", "x@y", "[", "<b>", ""):
+        answer = ask(port, "/healthz", Authorization=f"Bearer {TOKEN}", Host=host)
+        assert answer.status == 400
+
+
+def test_the_preview_is_not_served_under_another_name(serve):
+    port = serving(serve)
+    given = {"Authorization": f"Bearer {TOKEN}"}
+    assert ask(port, "/preview.jpg", Host="elsewhere.example", **given).status == 404
+    assert ask(port, "/preview.jpg", **given).status == 200
+
+
+def test_after_a_wrong_token_answers_are_delayed_and_nobody_is_locked_out():
+    right, wrong = (Headers({"Authorization": f"Bearer {each}"}) for each in (TOKEN, "wrong"))
+
+    async def run():
+        slow = TokenCheck(TOKEN, LONG)
+        assert await slow.allows(right) and not await slow.allows(Headers())
+        for given in (wrong, right):
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(slow.allows(given), 0.1)
+        assert not await slow.allows(Headers())
+        quick = TokenCheck(TOKEN, 0.01)
+        assert [await quick.allows(each) for each in (wrong, right, wrong)] == [False, True, False]
+
+    asyncio.run(run())
+
+
+def test_idle_connections_of_one_address_keep_no_other_waiting(serve):
+    port = serve(a_snapshot(), StatusTiming(connection_s=LONG))
+    until_listening(port)
+    with contextlib.ExitStack() as stack:
+        patient = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        for _ in range(100):
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", port), LONG, ("127.0.0.2", 0))
+            )
+        patient.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert patient.recv(100).startswith(b"HTTP/1.1 200 ")

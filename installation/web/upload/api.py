@@ -29,7 +29,7 @@ def describe(limits: Web) -> dict[str, Any]:
         }
     }
     errors = {
-        "400": "No image, or not a JPEG, PNG or WebP image",
+        "400": "No image, or not a JPEG, PNG or WebP image; or an invalid parameter",
         "408": "The image arrived too slowly",
         "413": f"More than {limits.max_upload_mb:g} megabytes or {limits.max_megapixels:g} "
         "megapixels",
@@ -72,7 +72,12 @@ def describe(limits: Web) -> dict[str, Any]:
                             "image/jpeg": binary,
                             "image/png": binary,
                             "image/webp": binary,
-                            "multipart/form-data": {"schema": form},
+                            "multipart/form-data": {
+                                "schema": form,
+                                "encoding": {
+                                    FIELD: {"contentType": "image/jpeg, image/png, image/webp"}
+                                },
+                            },
                         },
                     },
                     "responses": {

@@ -24,7 +24,7 @@ from installation.web.client_address import client_key, network_key
 from installation.web.request_checks import RequestChecks
 from installation.web.status.auth import TokenCheck, is_local_request
 from installation.web.upload.api import CLASSIFY_PATH, describe
-from installation.web.upload.body_memory import BodyMemory
+from installation.web.upload.body_memory import Body, BodyMemory
 from installation.web.upload.errors import INTERNAL_ERROR, RequestError
 from installation.web.upload.image_service import ImageService
 from installation.web.upload.metrics import WebMetrics
@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 _PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Monitoring repeats these for ever; counting them would hide the visitors.
 _UNCOUNTED_PATHS = ("/healthz", "/metrics")
+# By the parameter ``picture`` of the API.
+_DETAILS: dict[str, Detail] = {"false": "labels", "true": "image"}
 _HTTP_ERRORS = {
     404: "There is nothing at this address.",
     405: "This address does not support that method.",
@@ -131,18 +133,19 @@ class UploadApp:
         return self._pages.choose(request).result(response)
 
     async def _classify_for_api(self, request: Request) -> Response:
-        with_image = request.query_params.get("picture", "").lower() in ("1", "true", "yes")
-        detail: Detail = "image" if with_image else "labels"
+        wanted = request.query_params.get("picture", "false").lower()
+        if wanted not in _DETAILS:
+            raise RequestError(400, "The parameter picture is either true or false.")
+        detail = _DETAILS[wanted]
         data = to_schema(await self._classify(request, detail, bare=True), self._glosses)
         return Response(data.model_dump_json(exclude_none=True), media_type="application/json")
 
     async def _classify(self, request: Request, detail: Detail, bare: bool) -> ImageResponse:
         client = client_key(request.client.host if request.client else None)
-        queue, grace_s = self._service.queue, self._timing.upload_grace_s
+        queue = self._service.queue
         queue.check(client)
         with self._memory.body(network_key(client)) as body:
-            with self._metrics.receiving():
-                data = await receive(request, self._max_bytes, bare, grace_s, body)
+            data = await self._receive(request, bare, body)
             queue.acquire(client)
             try:
                 started_at = time.monotonic()
@@ -153,6 +156,17 @@ class UploadApp:
                 return response
             finally:
                 queue.release(client)
+
+    async def _receive(self, request: Request, bare: bool, body: Body) -> bytes:
+        grace_s = self._timing.upload_grace_s
+        with self._metrics.receiving():
+            try:
+                return await receive(request, self._max_bytes, bare, grace_s, body)
+            except RequestError as error:
+                refusal = RequestError(error.status, str(error), error.retry_after)
+        # The traceback of the first one keeps in memory what was received, until the rest of the
+        # body is discarded.
+        raise refusal
 
     async def _api_page(self, _request: Request) -> Response:
         return self._pages.english.api(describe(self._config.web))

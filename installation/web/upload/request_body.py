@@ -16,11 +16,12 @@ from installation.web.upload.errors import RequestError
 
 # Name of the form field with the image.
 FIELD = "picture"
-# The page's form has two such fields, one of them empty; other clients may send a few more.
-_MAX_FIELDS = 8
+# The page's form has two such fields, one of them empty; what other clients add is ignored.
+_MAX_FIELDS = 64
 _MAX_FIELD_BYTES = 1024
 # What a form adds around an image, generously.
 FORM_OVERHEAD_BYTES = 16 * 1024
+_PART_BYTES = 64 * 1024
 # Required of a sender once the time of grace is over.
 MIN_BYTES_PER_S = 32 * 1024
 
@@ -56,11 +57,15 @@ async def receive(
         return await _from_form(request, max_bytes, grace_s, body)
     # What is sent is judged by its content: clients declare all sorts of types.
     if bare:
-        # Not a list of what arrives, of which each object takes more memory than a few bytes.
-        data = bytearray()
+        # Not each chunk by itself, which may be a byte, and not all in one, which is copied as it
+        # grows: both take more memory than there are bytes.
+        parts, part = [], bytearray()
         async for chunk in _read_with_min_rate(request, max_bytes, grace_s, body):
-            data += chunk
-        return bytes(data)
+            part += chunk
+            if len(part) >= _PART_BYTES:
+                parts.append(bytes(part))
+                part.clear()
+        return b"".join([*parts, part])
     raise RequestError(415, "The request needs the content type multipart/form-data.")
 
 

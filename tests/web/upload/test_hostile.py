@@ -45,8 +45,8 @@ def test_what_would_take_too_much_is_refused_before_it_is_decoded(server, data):
 def test_the_largest_images_stay_within_the_documented_memory(server):
     for name, data in hostile_images.heavy():
         assert server.send(data).status == 200, name
-    # Images in flight, 20 bytes per pixel for each decoder, half a gigabyte (docs/web.md).
-    assert server.memory_at_most < 64 * 12 + 2 * 20 * 40 + 500
+    # Without images in flight: 20 bytes per pixel for each decoder, half a gigabyte (docs/web.md).
+    assert server.memory_at_most < 2 * 20 * 40 + 500
 
 
 def test_sound_images_are_answered(server, portrait):

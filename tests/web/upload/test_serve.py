@@ -21,6 +21,7 @@ from installation.record.writer import RecordWriter, WriterTiming
 from tests.ports import free_port
 from tests.web.upload.serving import (
     ANSWERED,
+    GATE,
     LONG,
     RECEIVED,
     RECORDED,
@@ -131,20 +132,6 @@ class TestNothingIsStored:
         assert "(0, 'web', 'safe')" in columns and "(3, 'wall', 'safe')" in columns
 
 
-# Images are classified once there is a file named gate; each classification is counted.
-GATE = """
-import time
-from pathlib import Path
-from installation.vision.still_classifier import ImageClassifier
-look = ImageClassifier.classify
-def looked(reader, picture):
-    with open("looks", "a") as looks:
-        looks.write(".")
-    while not Path("gate").exists():
-        time.sleep(0.01)
-    return look(reader, picture)
-ImageClassifier.classify = looked
-""" + with_timing("drain_timeout_s=3")
 # Images are decoded once there is a file named gate.
 STUCK = """
 import time

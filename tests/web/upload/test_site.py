@@ -313,7 +313,7 @@ def test_the_curators_colour_and_words_apply(built, tmp_path, hopper, small):
     with Serving(tmp_path, built, more=more) as site:
         assert "#ff0066" in site.ask(path="/style.css").text
         assert "slurs and insults" in site.ask().text
-        answer = site.send(encoded(hopper), path="/api/classify?picture=1").json
+        answer = site.send(encoded(hopper), path="/api/classify?picture=true").json
         assert answer["policy"] == "full"
         red = np.abs(pixels(picture_in(answer["picture"])) - (0xFF, 0x00, 0x66)).max(2) < 60
         assert red.mean() > 0.005
