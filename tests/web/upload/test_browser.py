@@ -305,6 +305,18 @@ def test_many_faces_are_numbered_and_grouped_by_word(visit, files, both):
     is_accessible(page)
 
 
+def test_an_image_chosen_before_the_script_is_loaded_is_sent(visit, files):
+    held = []
+    page = visit("/api", **SIZES["phone"])
+    page.route("**/script.js", lambda route: held.append(route))
+    page.goto("/", wait_until="commit")
+    page.get_by_text("Choose an image").wait_for()
+    send(page, files / "both.jpg")
+    until(page, "document.getElementById('pick').files.length === 1")
+    held[0].continue_()
+    shows_answer(page)
+
+
 def test_by_keyboard_alone(visit, files):
     page = visit(**SIZES["desktop"])
     # Answers the file dialogue.

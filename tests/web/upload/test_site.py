@@ -167,6 +167,13 @@ class TestPage:
         icon = pixels(response.body)
         assert icon.shape == (192, 192, 3) and greenness(icon) > 0.2
 
+    def test_many_faces_are_not_all_read_aloud(self, site, both):
+        crowd = np.vstack([np.hstack([both] * 3)] * 2)
+        alt = re.search(r'alt="(Your image[^"]+)"', site.submit(encoded(crowd)).text)[1]
+        assert "around 12 faces" in alt
+        words = re.search("“(.+)”", alt)[1].split("; ")
+        assert len(words) == 9 and words[-1] == "…"
+
     def test_equal_words_share_a_heading(self, site, both):
         page = site.submit(encoded(np.vstack([both, both]))).text
         words = re.findall(r'<h2 lang="en" dir="ltr">(.+)</h2>', page)

@@ -214,13 +214,18 @@ addEventListener("click", (event) => {
   const button = event.target.closest("button");
   for (const [name, act] of Object.entries(ACTIONS)) if (button?.matches(name)) act();
 });
-addEventListener("change", ({ target }) => {
-  const [file] = target.files ?? [];
+
+function sendChosen(input) {
+  const [file] = input.files ?? [];
   if (!file) return;
   send(file);
   // So that choosing the same image again is a change.
-  target.value = "";
-});
+  input.value = "";
+}
+
+addEventListener("change", (event) => sendChosen(event.target));
+// An image may have been chosen before this script was loaded.
+for (const input of form().querySelectorAll("input")) sendChosen(input);
 addEventListener("submit", (event) => event.preventDefault());
 prepareShare();
 
