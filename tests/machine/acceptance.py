@@ -724,7 +724,7 @@ def rollback(machine: Machine) -> str:
     broken = f"{THERE}/installation/wall.py"
     machine.do(f"cp {broken} /tmp/ && echo 'raise RuntimeError(\"broken\")' >>{broken}")
     status, said = machine.ask(f"{THERE}/systemd/install")
-    machine.do(f"mv /tmp/controller.py {broken}")
+    machine.do(f"mv /tmp/wall.py {broken}")
     line = said.splitlines()[-1]
     expect(status == 1 and line.startswith("install: "), f"status {status}: {line}")
     expect(machine.release() == before, f"{machine.release()} is on the wall")
