@@ -788,7 +788,7 @@ def damaged_engine(machine: Machine) -> str:
     machine.until(90, lambda: "; rebuilding" in machine.said(since), "that it is built again")
     machine.until_looks("picture", 120)
     took = time.monotonic() - start
-    lines = [line for line in machine.said(since).splitlines() if "building it again" in line]
+    lines = [line for line in machine.said(since).splitlines() if "; rebuilding" in line]
     seen = f"picture {took:.0f} s after the restart; {'; '.join(lines)}"
     return f"{expect(len(lines) == 1, seen)}; {kept(machine, before)}"
 
