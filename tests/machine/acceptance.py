@@ -724,7 +724,7 @@ def rollback(machine: Machine) -> str:
     broken = f"{THERE}/installation/wall.py"
     machine.do(f"cp {broken} /tmp/ && echo 'raise RuntimeError(\"broken\")' >>{broken}")
     status, said = machine.ask(f"{THERE}/systemd/install")
-    machine.do(f"mv /tmp/controller.py {broken}")
+    machine.do(f"mv /tmp/wall.py {broken}")
     line = said.splitlines()[-1]
     expect(status == 1 and line.startswith("install: "), f"status {status}: {line}")
     expect(machine.release() == before, f"{machine.release()} is on the wall")
@@ -788,7 +788,7 @@ def damaged_engine(machine: Machine) -> str:
     machine.until(90, lambda: "; rebuilding" in machine.said(since), "that it is built again")
     machine.until_looks("picture", 120)
     took = time.monotonic() - start
-    lines = [line for line in machine.said(since).splitlines() if "building it again" in line]
+    lines = [line for line in machine.said(since).splitlines() if "; rebuilding" in line]
     seen = f"picture {took:.0f} s after the restart; {'; '.join(lines)}"
     return f"{expect(len(lines) == 1, seen)}; {kept(machine, before)}"
 
