@@ -157,14 +157,6 @@ class Decoders:
         self._changed = threading.Condition()
         self._free = [_Decoder(max_megapixels) for _ in range(size)]
         self._busy: set[_Decoder] = set()
-        self._last_free_at = time.monotonic()
-
-    @property
-    def stuck(self) -> bool:
-        """Whether no process has been free for longer than any image may take."""
-        with self._changed:
-            late = time.monotonic() - self._last_free_at > self._timeout_s
-            return not self._free and late
 
     def decode(self, data: bytes, cancelled: Callable[[], bool]) -> NDArray[np.uint8]:
         """Decode an image; see `decode_image`. Waits for a process that is free.
@@ -206,8 +198,7 @@ class Decoders:
                 raise CancelledError
             decoder = self._free.pop()
             self._busy.add(decoder)
-            self._last_free_at = time.monotonic()
-            return decoder
+                return decoder
 
     def _give_back(self, decoder: _Decoder) -> None:
         with self._changed:

@@ -22,7 +22,6 @@ _SENTENCES = (
     _("Several of your images are still in progress. Please wait for them first."),
     _("You have sent many images. Please wait a moment, then try again."),
     _("The machine is very busy right now. Please try again in a moment."),
-    _("This image takes too long to process. Please try another one."),
     _("This image would take too long to process. Please try another one."),
     _("No image was sent."),
     _("The form data is damaged. Please try again."),
@@ -31,9 +30,7 @@ _SENTENCES = (
     _("This image is larger than %(megabytes)s megabytes. Please send a smaller one."),
     _("This image has more than %(megapixels)s megapixels. Please send a smaller one."),
     _("This image file is damaged. Please try another one."),
-    _("This image format is not supported. Please send a JPEG, PNG or WebP image."),
     _("This image format is not supported. Please send a JPEG, PNG, WebP or HEIC image."),
-    _("This is not a JPEG, PNG or WebP image."),
     _("This is not a JPEG, PNG, WebP or HEIC image."),
 )
 

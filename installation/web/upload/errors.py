@@ -9,7 +9,6 @@ DAMAGED = "This image file is damaged. Please try another one."
 TOO_COMPLEX = "This image would take too long to process. Please try another one."
 BUSY = "The machine is very busy right now. Please try again in a moment."
 INTERNAL_ERROR = "Sorry, something went wrong on our side. Please try another image."
-_RETRY_AFTER_S = 5
 
 
 class RequestError(Exception):
@@ -36,5 +35,5 @@ def everybody_busy() -> RequestError:
     return RequestError(
         503,
         "Many people are sending images right now. Please try again in a moment.",
-        _RETRY_AFTER_S,
+        RETRY_AFTER_S,
     )

@@ -119,8 +119,6 @@ class ImageService:
         """Why no uploads are accepted now, in a sentence; None if they are."""
         if self._draining:
             return CLOSING
-        if self.decoders.stuck:
-            return BUSY
         return self.queue.unavailable_reason or (
             None if self._pool.open else "The engines are being opened."
         )

@@ -11,14 +11,13 @@ from typing import Generic, TypeVar
 
 from installation.runtime.latest import Closed
 from installation.web.client_address import network_key
-from installation.web.upload.errors import RequestError, everybody_busy
+from installation.web.upload.errors import RETRY_AFTER_S, RequestError, everybody_busy
 
 T = TypeVar("T")
 
 CLOSING = "This page is closing. Please try again in a moment."
 # A network may send as many images per minute as so many clients.
 _CLIENTS_PER_NETWORK = 4
-_RETRY_AFTER_S = 5
 # A new job is accepted if its expected wait is within this share of the limit: the actual wait may
 # be longer.
 _EXPECTED_WAIT_SHARE = 0.75
@@ -116,7 +115,7 @@ class FairQueue(Generic[T]):
     def check(self, key: str) -> None:
         """Raise what `acquire` would, for a client that is about to send an image."""
         if not self._accepting:
-            raise RequestError(503, CLOSING, _RETRY_AFTER_S)
+            raise RequestError(503, CLOSING, RETRY_AFTER_S)
         with self._changed:
             self._shares(key)
 
@@ -249,14 +248,14 @@ class FairQueue(Generic[T]):
             tokens = self._max_per_minute * _CLIENTS_PER_NETWORK
             network = self._networks[network_key(key)] = _Share(tokens, tokens, now)
         if self._closed:
-            raise RequestError(503, CLOSING, _RETRY_AFTER_S)
+            raise RequestError(503, CLOSING, RETRY_AFTER_S)
         if self._busy:
             raise everybody_busy()
         if client.in_flight >= self._max_per_client:
             raise RequestError(
                 429,
                 "Several of your images are still in progress. Please wait for them first.",
-                _RETRY_AFTER_S,
+                RETRY_AFTER_S,
             )
         last_places = self.in_flight >= self._max_per_network
         if (network.in_flight and last_places) or self._would_wait_too_long(len(client.waiting)):
