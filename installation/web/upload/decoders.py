@@ -198,7 +198,7 @@ class Decoders:
                 raise CancelledError
             decoder = self._free.pop()
             self._busy.add(decoder)
-                return decoder
+            return decoder
 
     def _give_back(self, decoder: _Decoder) -> None:
         with self._changed:

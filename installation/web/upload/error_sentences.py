@@ -24,6 +24,7 @@ _SENTENCES = (
     _("The machine is very busy right now. Please try again in a moment."),
     _("This image would take too long to process. Please try another one."),
     _("No image was sent."),
+    _("The parameter picture is either true or false."),
     _("The form data is damaged. Please try again."),
     _("The request needs the content type multipart/form-data."),
     _("Your connection is too slow for this image. Please try a smaller one."),
