@@ -126,7 +126,7 @@ def raised_sentences(module):
                 re.escape(part.value) if isinstance(part, ast.Constant) else ".+"
                 for part in sentence.values
             )
-        else:
+        elif isinstance(sentence, ast.Constant):
             yield re.escape(sentence.value)
 
 
