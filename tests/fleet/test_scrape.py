@@ -22,7 +22,8 @@ class Monitor:
     def __init__(self, prometheus, fleet, walls):
         (fleet / "targets" / "walls.yml").write_text(json.dumps([{"targets": walls}]))
         for name, *changes in (
-            ("prometheus.yml", (r"_interval: \w+", "_interval: 1s")),
+            # An interval is also a timeout: a wrong token is answered after a second.
+            ("prometheus.yml", (r"_interval: \w+", "_interval: 3s")),
             ("rules.yml", (r"for: \w+", "for: 1s")),
         ):
             text = (fleet / name).read_text()

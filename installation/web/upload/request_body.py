@@ -40,7 +40,7 @@ async def receive(
     bare
         Whether the body may be the image file itself.
     grace_s
-        Time allowed for a body of any size, and for pauses; otherwise a minimum rate is required.
+        How far the body may fall behind the minimum rate, seconds.
     body
         Counts the bytes that are held.
 

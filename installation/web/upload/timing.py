@@ -29,7 +29,7 @@ class WebTiming:
     health_poll_s
         A proxy that has asked for ``/healthz`` within this time is expected to ask again.
     upload_grace_s
-        Time allowed for an upload of any size, before a minimum rate is required of its sender.
+        How far an upload may fall behind the minimum rate that is required of its sender.
     wrong_token_s
         Until a wrong token is answered; see `TokenCheck`.
     writer, watch
