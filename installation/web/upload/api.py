@@ -11,6 +11,8 @@ from installation.web.upload.request_body import FIELD
 from installation.web.upload.schemas import ClassifyResponse, ErrorResponse
 
 CLASSIFY_PATH = "/api/classify"
+# Of images that are accepted; what a sender declares does not matter.
+_TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic")
 
 
 def describe(limits: Web) -> dict[str, Any]:
@@ -69,14 +71,10 @@ def describe(limits: Web) -> dict[str, Any]:
                         f"and {limits.max_megapixels:g} megapixels",
                         "required": True,
                         "content": {
-                            "image/jpeg": binary,
-                            "image/png": binary,
-                            "image/webp": binary,
+                            **dict.fromkeys(_TYPES, binary),
                             "multipart/form-data": {
                                 "schema": form,
-                                "encoding": {
-                                    FIELD: {"contentType": "image/jpeg, image/png, image/webp"}
-                                },
+                                "encoding": {FIELD: {"contentType": ", ".join(_TYPES)}},
                             },
                         },
                     },
