@@ -27,8 +27,8 @@ class Connection(H11Protocol):
 
     Where there are too many, of all clients together, of one network or of one client, another one
     is closed to make room: of the client that has most, an idle one if there is any, and of those
-    the oldest. One that was opened just now comes last, because its request is on the way. Without
-    one that may be closed, this one is refused.
+    the oldest. Of its connections, those that were opened just now come last, because their
+    requests are on the way. Without one that may be closed, this one is refused.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ def _shrink(group: list[Connection], size: int) -> bool:
     counts = Counter(each._sender for each in group)
     closable = sorted(
         (each for each in group if each.may_be_closed),
-        key=lambda each: (each._new, -counts[each._sender], not each.idle, each.idle_since),
+        key=lambda each: (-counts[each._sender], each._new, not each.idle, each.idle_since),
     )
     surplus = len(group) - size
     for each in closable[:surplus]:
