@@ -5,12 +5,11 @@ Each is small on its way and large, long or deep for whoever decodes it.
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from tests.odd_pictures import chunk, encoded, picture, png
 
@@ -58,9 +57,14 @@ def refused():
     yield "1000 scans of few pixels", _scans(64, 64, 1000)
     yield "590,000 segments of Exif", sound[:2] + _segment(0xE1, b"Exif\0\0") * 590_000 + sound[2:]
     yield "2,000 comments", sound[:2] + _segment(0xFE, b"x") * 2000 + sound[2:]
+    scan = sound.index(b"\xff\xda")
+    for name, padding in (("padding", b"\xff"), ("restarts", b"\xff\xd0"), ("starts", b"\xff\xd8")):
+        yield f"4 MB of {name}", sound[:scan] + padding * (4_000_000 // len(padding)) + sound[scan:]
     yield "9 MB of metadata", sound[:2] + _segment(0xED, bytes(60_000)) * 150 + sound[2:]
     pixels = chunk(b"IDAT", zlib.compress(bytes((1 + 3 * 9) * 9)))
     yield "900,000 chunks", png(9, 9, *[chunk(b"IDAT", b"")] * 900_000, pixels)
+    profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(1_000_000)))
+    yield "900 profiles", png(9, 9, *[profile] * 900, pixels)
     yield "9 MB of text", png(9, 9, *[chunk(b"tEXt", b"k\0" + b"x" * 99_000)] * 91, pixels)
     frame = encoded(picture(), "WEBP")[12:]
     yield "200,000 chunks of a WebP", _riff(*[(b"ABCD", b"")] * 200_000) + frame
@@ -115,18 +119,33 @@ def sound(image):
         + jpeg[2:],
     )
     yield "progressive", encoded(image, "JPEG", progressive=True)
+    # A resolution that is a text: libraries cannot write such metadata again.
+    entries = struct.pack("<HHIIHHI4s", 0x0112, 3, 1, 6, 0x011A, 2, 3, b"72")
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x02\0" + entries + bytes(4)
+    yield "turned, with odd metadata", encoded(image.rotate(90, expand=True), "JPEG", exif=exif)
 
 
-def swapped_profile(image):
-    """Return an image as a PNG with red and blue exchanged, and an ICC profile that says so."""
-    from PIL import ImageCms
+def swapped_profile(image, kind="PNG", costly=False):
+    """Return an image with red and blue exchanged, and an ICC profile that says so.
 
-    red, green, blue = image.split()
+    Parameters
+    ----------
+    image
+        A Pillow image, RGB or P.
+    kind
+        The file's format.
+    costly
+        Whether the profile has a tag that can be made to take minutes.
+    """
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     # The tags of the primaries, whose names are four letters; ICC.1:2022, 9.2.
     first, last = profile.index(b"rXYZ"), profile.index(b"bXYZ")
     profile[first : first + 4], profile[last : last + 4] = b"bXYZ", b"rXYZ"
+    if costly:
+        tag = profile.index(b"cprt")
+        profile[tag : tag + 4] = b"D2B0"
+    red, green, blue = image.convert("RGB").split()
     swapped = Image.merge("RGB", (blue, green, red))
-    file = io.BytesIO()
-    swapped.save(file, "PNG", icc_profile=bytes(profile))
-    return file.getvalue()
+    if image.mode == "P":
+        swapped = swapped.quantize(256)
+    return encoded(swapped, kind, icc_profile=bytes(profile))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -137,6 +138,20 @@ class _Decoder:
         self._socket.close()
 
 
+class DecoderLostError(Exception):
+    """An image has cost a process.
+
+    Parameters
+    ----------
+    answer
+        For its sender.
+    """
+
+    def __init__(self, answer: RequestError) -> None:
+        super().__init__(str(answer))
+        self.answer = answer
+
+
 class Decoders:
     """A pool of processes that decode images. Thread-safe.
 
@@ -157,26 +172,33 @@ class Decoders:
         self._changed = threading.Condition()
         self._free = [_Decoder(max_megapixels) for _ in range(size)]
         self._busy: set[_Decoder] = set()
+        # Of the threads that wait, the one that came first is the next.
+        self._waiting: deque[object] = deque()
 
-    def decode(self, data: bytes, cancelled: Callable[[], bool]) -> NDArray[np.uint8]:
+    def decode(
+        self, data: bytes, deadline: float, cancelled: Callable[[], bool]
+    ) -> NDArray[np.uint8]:
         """Decode an image; see `decode_image`. Waits for a process that is free.
 
         Parameters
         ----------
         data
             The image file.
+        deadline
+            When to give up waiting for a free process, in monotonic seconds.
         cancelled
             Returns whether nobody waits for the image any more; asked once a process is free.
 
         Raises
         ------
         RequestError
-            See `decode_image`; 422 also if decoding takes too long or crashes, 503 if it takes too
-            much memory.
+            See `decode_image`; 503 if it takes too much memory or no process is free.
+        DecoderLostError
+            Decoding took too long or crashed.
         CancelledError
             Nobody waits for it.
         """
-        decoder = self._take()
+        decoder = self._take(deadline)
         try:
             if decoder.ended:
                 # Not by this image.
@@ -187,15 +209,26 @@ class Decoders:
         except _FailedError as error:
             log.info("replacing a process that decodes images: %s", error)
             decoder = self._replace(decoder)
-            raise error.answer from None
+            raise DecoderLostError(error.answer) from None
         finally:
             self._give_back(decoder)
 
-    def _take(self) -> _Decoder:
+    def _take(self, deadline: float) -> _Decoder:
+        turn = object()
         with self._changed:
-            self._changed.wait_for(lambda: self._free or self._closed)
+            self._waiting.append(turn)
+            try:
+                free = self._changed.wait_for(
+                    lambda: self._closed or (self._free and self._waiting[0] is turn),
+                    max(deadline - time.monotonic(), 0),
+                )
+            finally:
+                self._waiting.remove(turn)
+                self._changed.notify_all()
             if self._closed:
                 raise CancelledError
+            if not free:
+                raise RequestError(503, BUSY, RETRY_AFTER_S)
             decoder = self._free.pop()
             self._busy.add(decoder)
             return decoder
@@ -204,7 +237,7 @@ class Decoders:
         with self._changed:
             self._busy.discard(decoder)
             self._free.append(decoder)
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _replace(self, decoder: _Decoder) -> _Decoder:
         decoder.close()
@@ -212,7 +245,11 @@ class Decoders:
             self._busy.discard(decoder)
             if self._closed:
                 raise CancelledError
-            new = _Decoder(self._max_megapixels)
+            try:
+                new = _Decoder(self._max_megapixels)
+            except OSError:
+                # The one that has ended is replaced when it is taken next.
+                raise RequestError(503, BUSY, RETRY_AFTER_S) from None
             self._busy.add(new)
             return new
 

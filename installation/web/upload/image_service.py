@@ -21,7 +21,7 @@ from installation.runtime.heartbeat import Heartbeat
 from installation.runtime.latest import Closed
 from installation.runtime.tracebacks import error_location
 from installation.runtime.worker import Worker
-from installation.web.upload.decoders import Decoders
+from installation.web.upload.decoders import DecoderLostError, Decoders
 from installation.web.upload.errors import (
     BUSY,
     INTERNAL_ERROR,
@@ -49,6 +49,7 @@ _DECODING_SHARE = 0.4
 class _Job:
     """An upload that waits for its answer."""
 
+    client: str
     data: bytes
     detail: Detail
     start_by: float
@@ -146,7 +147,7 @@ class ImageService:
             The answer, or `RequestError`. Cancel it when nobody waits for it any more, before the
             slot is released.
         """
-        job = _Job(data, detail, time.monotonic() + self._config.web.timeout_s)
+        job = _Job(client, data, detail, time.monotonic() + self._config.web.timeout_s)
         # A reference cycle of job and answer would keep the image until a garbage collection.
         reference = weakref.ref(job)
 
@@ -190,6 +191,9 @@ class ImageService:
                 continue
             except RequestError as error:
                 job.fail(error)
+            except DecoderLostError as error:
+                self.queue.charge(job.client)
+                job.fail(error.answer)
             except Exception as error:
                 # Its message may quote what a visitor sent.
                 kind, place = type(error).__name__, error_location(error)
@@ -205,7 +209,7 @@ class ImageService:
         if time.monotonic() > job.start_by:
             raise RequestError(503, BUSY, RETRY_AFTER_S)
         deadline = time.monotonic() + limits.timeout_s
-        image = self.decoders.decode(job.data, job.answer.cancelled)
+        image = self.decoders.decode(job.data, deadline, job.answer.cancelled)
         job.data = b""
         result = self._pool.submit(image)
         # An upload whose client has gone is not classified.

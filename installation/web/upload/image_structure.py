@@ -17,6 +17,8 @@ _MAX_SEGMENTS = 1000
 _MAX_METADATA_BYTES = 8_000_000
 # Pixels hold in this many bytes a chunk at least, on average: encoders write kilobytes.
 _MIN_CHUNK_BYTES = 512
+# Bytes between the segments of a JPEG, which libraries skip one by one.
+_MAX_PADDING_BYTES = 65_536
 # Passes over a JPEG's pixels: scans times megapixels. Progressive JPEGs have about ten scans.
 _MAX_SCAN_MEGAPIXELS = 600
 _MAX_SCANS = 100
@@ -91,18 +93,24 @@ class _JpegWalk:
         self.end = self._walk()
 
     def _walk(self) -> int:
-        data, position = self._data, len(_JPEG_START)
+        data, position, in_scan, padding_bytes = self._data, len(_JPEG_START), False, 0
         while marker := _MARKER.search(data, position):
+            if not in_scan:
+                padding_bytes += marker.start() - position
+            if padding_bytes > _MAX_PADDING_BYTES:
+                raise RequestError(422, TOO_COMPLEX)
             kind, position = data[marker.end() - 1], marker.end()
             if kind == _END_OF_IMAGE:
                 return position
+            in_scan = kind == _START_OF_SCAN
             if kind in _BARE_MARKERS:
+                self._metadata.add(0)
                 continue
             if len(data) < position + 2:
                 break
             (length,) = struct.unpack_from(">H", data, position)
             self._check(kind, position)
-            if kind != _START_OF_SCAN:
+            if not in_scan:
                 self._metadata.add(length)
             position += length
         # Truncated, which the decoder will notice.
@@ -127,13 +135,15 @@ class _JpegWalk:
 
 
 def _end_of_png(data: bytes) -> int:
-    metadata, chunks, position = _Metadata(), 0, len(_PNG_START)
+    metadata, chunks, profiles, position = _Metadata(), 0, 0, len(_PNG_START)
     length: int
     while len(data) >= position + 8:
         length, kind = struct.unpack_from(">I4s", data, position)
         position += 12 + length
         if kind == b"IEND":
             return position
+        if kind == b"iCCP" and (profiles := profiles + 1) > 1:
+            raise RequestError(422, TOO_COMPLEX)
         _count_chunk(metadata, kind in (b"IDAT", b"fdAT"), chunks := chunks + 1, data, length)
     return len(data)
 

@@ -141,6 +141,13 @@ class FairQueue(Generic[T]):
                 share.in_flight -= 1
             self.in_flight -= 1
 
+    def charge(self, key: str) -> None:
+        """Have a client wait for a minute, after an image that cost as much as many."""
+        with self._changed:
+            client = self._clients[key]
+            client.tokens = min(client.tokens, 0) - self._max_per_minute
+            self._networks[network_key(key)].tokens -= self._max_per_minute
+
     def put(self, key: str, job: T) -> None:
         """Queue the job of an admitted image."""
         with self._changed:

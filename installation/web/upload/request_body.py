@@ -7,7 +7,8 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -70,8 +71,13 @@ async def receive(
 
 
 async def _from_form(request: Request, max_bytes: int, grace_s: float, body: Body) -> bytes:
+    _, options = parse_options_header(request.headers["content-type"])
+    if not (boundary := options.get(b"boundary")):
+        raise RequestError(400, "The form data is damaged. Please try again.")
+    # Without its charset: Python keeps the name of each that is asked for.
+    kind = f"multipart/form-data; boundary={boundary.decode('latin-1')}"
     parser = MultiPartParser(
-        request.headers,
+        Headers({"content-type": kind}),
         _read_with_min_rate(request, max_bytes + FORM_OVERHEAD_BYTES, grace_s, body),
         max_files=_MAX_FIELDS,
         max_fields=_MAX_FIELDS,
@@ -81,7 +87,7 @@ async def _from_form(request: Request, max_bytes: int, grace_s: float, body: Bod
     parser.spool_max_size = max_bytes + FORM_OVERHEAD_BYTES + 1
     try:
         form = await parser.parse()
-    except MultiPartException as error:
+    except (MultiPartException, UnicodeError) as error:
         raise RequestError(400, "The form data is damaged. Please try again.") from error
     for file in form.getlist(FIELD):
         if isinstance(file, UploadFile) and file.size:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests import hostile_images
 from tests.odd_pictures import encoded
-from tests.web.upload.serving import LONG, Serving
+from tests.web.upload.serving import LONG, Serving, form
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,44 @@ def test_sound_images_are_answered(server, portrait):
 
 
 def test_colours_are_converted_to_srgb(server, portrait):
-    plain = server.send(encoded(portrait, "PNG"))
-    assert server.send(hostile_images.swapped_profile(portrait)).json == plain.json
+    plain = server.send(encoded(portrait, "PNG")).json
+    assert server.send(hostile_images.swapped_profile(portrait)).json == plain
+    colours = portrait.quantize(256)
+    plain = server.send(encoded(colours, "PNG")).json
+    assert server.send(hostile_images.swapped_profile(colours)).json["faces"] == plain["faces"]
+
+
+def test_a_profile_that_may_take_minutes_is_ignored(server, portrait):
+    red, green, blue = portrait.split()
+    swapped = server.send(encoded(Image.merge("RGB", (blue, green, red)), "PNG")).json
+    assert server.send(hostile_images.swapped_profile(portrait, costly=True)).json == swapped
+
+
+def test_the_charset_of_a_form_is_not_looked_up(server, small):
+    body, kind = form({"picture": ("x", small)})
+    for charset in ("undefined", "punycode", "x" * 9000):
+        headers = {"Content-Type": f"{kind}; charset={charset}"}
+        assert server.ask("POST", "/api/classify", body, headers).status == 200
+
+
+def test_who_costs_a_decoder_waits_for_a_minute(built, tmp_path, small):
+    with Serving(tmp_path, built, "workers: 1, timeout_s: 5") as site:
+        os.kill(*site.decoders, signal.SIGSTOP)
+        assert site.send(small, source="127.0.0.2").status == 422
+        response = site.send(small, source="127.0.0.2")
+        assert response.status == 429 and int(response.headers["Retry-After"]) > 5
+
+
+def test_more_workers_than_decoders_wait_their_turn_and_no_longer(built, tmp_path, small):
+    with Serving(tmp_path, built, "workers: 16, timeout_s: 5, max_per_minute: 0") as site:
+        for pid in site.decoders:
+            os.kill(pid, signal.SIGSTOP)
+        with ThreadPoolExecutor(16) as crowd:
+            statuses = set(
+                crowd.map(lambda n: site.send(small, source=f"127.0.1.{n}").status, range(16))
+            )
+        assert statuses <= {200, 422, 503} and 422 in statuses
+        assert site.process.poll() is None
 
 
 def test_heic_is_answered(server, portrait):
@@ -84,7 +120,7 @@ def test_a_decoder_that_hangs_is_replaced(built, tmp_path, small):
         assert response.status == 422 and "too long" in response.json["error"]
         assert hung not in site.decoders
         deadline = time.monotonic() + LONG
-        while site.send(small).status != 200:
+        while site.send(small, source="127.0.0.2").status != 200:
             assert time.monotonic() < deadline
         assert "replacing a process that decodes images: it took too long" in "".join(site.lines)
         assert site.end() == 0
