@@ -209,6 +209,9 @@ class Decoders:
         except _FailedError as error:
             log.info("replacing a process that decodes images: %s", error)
             decoder = self._replace(decoder)
+            if error.answer.status >= 500:
+                # The machine is to blame.
+                raise error.answer from None
             raise DecoderLostError(error.answer) from None
         finally:
             self._give_back(decoder)
