@@ -67,10 +67,11 @@ def both_forms(networks: Iterable[str]) -> Iterator[IPv4Network | IPv6Network]:
 
     Examples
     --------
-    >>> [str(each) for each in both_forms(["10.0.0.0/8", "::1"])]
-    ['10.0.0.0/8', '::ffff:a00:0/104', '::1/128']
-    >>> [str(each) for each in both_forms(["::ffff:127.0.0.1"])]
-    ['127.0.0.1/32', '::ffff:7f00:1/128']
+    >>> forms = [ip_network("10.0.0.0/8"), ip_network("::ffff:10.0.0.0/104")]
+    >>> list(both_forms(["10.0.0.0/8"])) == list(both_forms(["::ffff:10.0.0.0/104"])) == forms
+    True
+    >>> [str(each) for each in both_forms(["::1"])]
+    ['::1/128']
     """
     for network in map(ip_network, networks):
         if network.version == 4:
