@@ -57,7 +57,7 @@ class Application:
         file: ConfigFile | None = None,
         *,
         interrupt_startup: bool = False,
-        forced_end_s: float = 20.0,
+        forced_end_s: float,
     ) -> None:
         set_forced_end(forced_end_s)
         self.config = config

@@ -49,7 +49,7 @@ def decode(image: Image.Image) -> NDArray[np.uint8]:
     Exception
         Almost anything if the data is damaged.
     """
-    # Decode first: exif_transpose ignores decoding errors.
+    # Before the EXIF data is read: in a PNG it may follow the pixels.
     image.load()
     return _to_bgr(_to_srgb(_upright(image)))
 

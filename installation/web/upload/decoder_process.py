@@ -31,7 +31,7 @@ READY = b"+"
 OUT_OF_MEMORY_STATUS = 503
 # Memory that decoding takes besides that for pixels: the file, and what libraries reserve.
 _OVERHEAD_BYTES = 96_000_000
-BYTES_PER_PIXEL = 20
+_BYTES_PER_PIXEL = 20
 
 
 def receive(connection: socket.socket, count: int, deadline: float | None = None) -> bytearray:
@@ -116,7 +116,7 @@ def _confine(max_megapixels: float) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     memory_bytes = pages * resource.getpagesize() + _OVERHEAD_BYTES
-    memory_bytes += int(max_megapixels * 1e6 * BYTES_PER_PIXEL)
+    memory_bytes += int(max_megapixels * 1e6 * _BYTES_PER_PIXEL)
     for limit, value in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CORE, 0),

@@ -44,8 +44,8 @@ _START_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 1.0
 
 
-class _FailedError(Exception):
-    """The process is of no use any more.
+class DecoderLostError(Exception):
+    """A process is of no use any more.
 
     Parameters
     ----------
@@ -81,19 +81,19 @@ class _Decoder:
             )
 
     def decode(self, data: bytes, timeout_s: float) -> NDArray[np.uint8]:
-        """See `Decoders.decode`; raises `RequestError` or `_FailedError`."""
+        """See `Decoders.decode`; raises `RequestError` or `DecoderLostError`."""
         self._await_ready()
         try:
             return self._exchange(data, timeout_s)
         except TimeoutError:
-            raise _FailedError("it took too long", RequestError(422, TOO_COMPLEX)) from None
+            raise DecoderLostError("it took too long", RequestError(422, TOO_COMPLEX)) from None
         except (EOFError, ConnectionError):
             answer = RequestError(422, DAMAGED)
             with suppress(subprocess.TimeoutExpired):
                 if self._process.wait(_END_TIMEOUT_S) == -signal.SIGKILL:
                     # The machine has run out of memory.
                     answer = RequestError(503, BUSY, RETRY_AFTER_S)
-            raise _FailedError(f"exit code {self._process.returncode}", answer) from None
+            raise DecoderLostError(f"exit code {self._process.returncode}", answer) from None
 
     def _exchange(self, data: bytes, timeout_s: float) -> NDArray[np.uint8]:
         deadline = time.monotonic() + timeout_s
@@ -109,7 +109,7 @@ class _Decoder:
         if 400 <= status < 500 and first <= _MAX_MESSAGE_BYTES:
             message = receive(self._socket, first, deadline).decode(errors="replace")
             raise RequestError(status, message)
-        raise _FailedError("its response makes no sense", RequestError(422, DAMAGED))
+        raise DecoderLostError("its response makes no sense", RequestError(422, DAMAGED))
 
     def _await_ready(self) -> None:
         if self._ready:
@@ -120,7 +120,7 @@ class _Decoder:
         except (EOFError, OSError):
             log.error("a process that decodes images did not start")  # noqa: TRY400
             busy = RequestError(503, BUSY, RETRY_AFTER_S)
-            raise _FailedError("it did not start", busy) from None
+            raise DecoderLostError("it did not start", busy) from None
 
     @property
     def ended(self) -> bool:
@@ -136,20 +136,6 @@ class _Decoder:
         self.kill()
         self._process.wait()
         self._socket.close()
-
-
-class DecoderLostError(Exception):
-    """An image has cost a process.
-
-    Parameters
-    ----------
-    answer
-        For its sender.
-    """
-
-    def __init__(self, answer: RequestError) -> None:
-        super().__init__(str(answer))
-        self.answer = answer
 
 
 class Decoders:
@@ -206,13 +192,13 @@ class Decoders:
             if cancelled():
                 raise CancelledError
             return decoder.decode(data, self._timeout_s)
-        except _FailedError as error:
+        except DecoderLostError as error:
             log.info("replacing a process that decodes images: %s", error)
             decoder = self._replace(decoder)
             if error.answer.status >= 500:
                 # The machine is to blame.
                 raise error.answer from None
-            raise DecoderLostError(error.answer) from None
+            raise
         finally:
             self._give_back(decoder)
 

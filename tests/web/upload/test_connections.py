@@ -40,8 +40,7 @@ def test_visitors_are_answered_beside_hundreds_of_slow_or_idle_connections(built
     """A short run of `tests.benchmarks.slow_senders`."""
     with Serving(tmp_path, built, "max_per_minute: 0, timeout_s: 600") as site:
         outcome = attack(site, name, 12, 2)
-    # Few visitors come in this time, on a machine that may be busy.
-    assert outcome.answered >= 0.9, outcome.as_text()
+    assert outcome.answered >= 0.95, outcome.as_text()
 
 
 def test_an_address_with_too_many_idle_connections_loses_the_oldest(built, tmp_path):
